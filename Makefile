@@ -1,0 +1,40 @@
+# What can be done here with one word. scripts/environment.sh finds a Python and installs what it needs.
+ENVIRONMENT = scripts/environment.sh
+TESTS = tests
+STRICT =
+
+help:
+	@echo 'make demo              trains HPS on five small tasks (no download, no GPU); the result: Result/demo.mat'
+	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
+	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
+	@echo 'make test STRICT=1     fails if one of the two could not be tested'
+	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
+	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
+
+demo:
+	@runtime=1.14; $(ENVIRONMENT) find 1.14 >/dev/null 2>&1 || runtime=2; \
+	python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
+	echo "Demo on TensorFlow $$runtime, $$("$$python" --version)"; \
+	"$$python" main.py --gpu -1 --data_type DIGITS5 --model_type HPS --transfer_config top2 --lifelong \
+	    --num_runs 2 --epochs_per_task 10 --save_mat_name demo.mat
+
+# Both suites run whatever becomes of the first; the last line says how each ended.
+test:
+	@trap 'exit 130' INT; unset OMP_NUM_THREADS; status=0; ran=; results=; \
+	for runtime in 1.14 2; do \
+	    if ! $(ENVIRONMENT) find $$runtime >/dev/null; then \
+	        result='not run, no Python for it'; [ '$(STRICT)' != 1 ] || status=1; \
+	    elif ! python=$$($(ENVIRONMENT) make $$runtime); then \
+	        result='FAILED to install'; status=1; \
+	    else \
+	        ran=yes; version=$$("$$python" --version); \
+	        echo "== Tests on TensorFlow $$runtime, $$version"; \
+	        if "$$python" -m pytest $(TESTS); then result="passed ($$version)"; \
+	        else result="FAILED ($$version)"; status=1; fi; \
+	    fi; \
+	    results="$$results; TensorFlow $$runtime: $$result"; \
+	done; \
+	echo "== $${results#; }"; \
+	[ -n "$$ran" ] && exit $$status
+
+.PHONY: help demo test

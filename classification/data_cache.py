@@ -1,0 +1,141 @@
+"""What is kept below DATA_DIR/cache: checksums of the raw files and decoded images, so that both are made once."""
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import zlib
+
+import numpy as np
+
+from utils.utils import UserError, sha256_of_file, write_atomically
+
+_known = {}      # (path, size, time of change) -> SHA-256, for a folder that cannot be written
+
+
+def checksum(data_dir, name, files):
+    """SHA-256 over the content of files. A file is read again only when its size or time of change differs.
+
+    Args:
+        data_dir: folder of the data sets.
+        name: of the data set's source.
+        files: dict role -> path; the role, not the path, counts.
+    Raises:
+        UserError: a file cannot be read.
+    """
+    memory = os.path.join(data_dir, 'cache', 'checksums-%s.json' % name)
+    remembered, current = _remembered(memory), {}
+    total = hashlib.sha256()
+    for role, path in files.items():
+        place = os.path.relpath(path, data_dir)
+        try:
+            state = os.stat(path)
+            stamp = [state.st_size, state.st_mtime_ns]
+            if remembered.get(place, [])[:2] == stamp:
+                digest = remembered[place][2]
+            else:
+                digest = _digest(os.path.abspath(path), *stamp)
+        except OSError as error:
+            raise UserError('%s cannot be read: %s' % (path, error.strerror))
+        current[place] = stamp + [digest]
+        total.update(('%s %s\n' % (role, digest)).encode('utf-8'))
+    if any(remembered.get(place) != entry for place, entry in current.items()):
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(memory), exist_ok=True)
+            write_atomically(memory, json.dumps(dict(remembered, **current)))
+    return total.hexdigest()
+
+
+def _remembered(path):
+    try:
+        with open(path) as stream:
+            content = json.load(stream)
+        return {place: entry for place, entry in content.items()
+                if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _digest(path, size, changed):
+    if (path, size, changed) not in _known:
+        _known[path, size, changed] = sha256_of_file(path)
+    return _known[path, size, changed]
+
+
+def cached(data_dir, name, key, shape, decode, say):
+    """The images that `decode()` gives, from a memory-mapped file if it was made before.
+
+    Args:
+        data_dir: folder of the data sets.
+        name: of the data set's source.
+        key: text that names everything the images depend on.
+        shape: of the images; they are uint8.
+        decode: function without arguments.
+        say: function of one line for the user.
+    """
+    folder = os.path.join(data_dir, 'cache')
+    path = os.path.join(folder, '%s-%s.npy' % (name, hashlib.sha256(key.encode('utf-8')).hexdigest()[:16]))
+    images = _opened(path, shape)
+    if images is not None:
+        return images
+    with _lock(path) as refusal:
+        images = None if refusal else _opened(path, shape)      # another process may have made it meanwhile
+        if images is not None:
+            return images
+        images = decode()
+        assert images.shape == tuple(shape) and images.dtype == np.uint8
+        refusal = refusal or _write(path, images)
+    if refusal:
+        say('%s cannot be written (%s): the images are decoded anew each time' % (folder, refusal))
+        return images
+    mapped = _opened(path, shape)
+    return images if mapped is None else mapped
+
+
+def _opened(path, shape):
+    """The array in a cache file; None if there is none or it is damaged."""
+    try:
+        images = np.load(path, mmap_mode='r', allow_pickle=False)
+        with open(path, 'rb') as stream:
+            stream.seek(-4, os.SEEK_END)
+            check = struct.unpack('<I', stream.read())[0]
+        good = images.dtype == np.uint8 and images.shape == tuple(shape) and zlib.crc32(images) == check
+    except Exception:      # whatever is wrong with the file, it is made anew
+        return None
+    return images if good else None
+
+
+@contextlib.contextmanager
+def _lock(path):
+    """Holds the lock of a cache file; gives the reason if that is impossible."""
+    from filelock import FileLock
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not os.access(os.path.dirname(path), os.W_OK):      # some versions of filelock would wait for ever
+            raise OSError(0, 'not writable')
+        lock = FileLock(path + '.lock')
+        lock.acquire()
+    except OSError as error:
+        yield error.strerror
+        return
+    try:
+        yield None
+    finally:
+        lock.release()
+
+
+def _write(path, images):
+    """Writes a cache file, a checksum of the pixels behind them; returns why not, if that fails."""
+    temporary = '%s.%d.tmp' % (path, os.getpid())
+    try:
+        with open(temporary, 'wb') as stream:
+            np.save(stream, images, allow_pickle=False)
+            stream.write(struct.pack('<I', zlib.crc32(images)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

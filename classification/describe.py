@@ -1,0 +1,69 @@
+"""What `--list` and `--dry_run` print."""
+from classification import gen_data
+from utils import utils_env_cl as env
+from utils.utils import counted
+
+
+def _rows(rows, indent='  '):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+
+
+def listing():
+    """Data types, model types, and the transfer configurations of every depth."""
+    lines = ['Data types (--data_type):']
+    lines += _rows([(name, counted(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
+        str(depth) for family, depth in env.NETWORKS if family == dataset.family), dataset.help)
+        for name, dataset in gen_data.DATASETS.items()])
+    lines += ['', 'Sizes (--data_percent):']
+    lines += _rows([(name, 'ignored' if dataset.sizes is None else ', '.join(map(str, sorted(dataset.sizes))))
+                    for name, dataset in gen_data.DATASETS.items()])
+    lines += ['', 'Model types (--model_type):']
+    lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
+                    for name, model in env.MODELS.items()])
+    lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
+                  'S: shared, T: task-specific, input side first):']
+    tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
+    tables += [('%s with %d layers' % (family, depth), family, depth) for family, depth in env.TRANSFER_CONFIGURATIONS_OF]
+    for title, family, depth in tables:
+        lines.append('  %s:' % title)
+        lines += _rows([('%d-%d' % (5 * row, 5 * row + 4), name, env.pattern_from_name(name, depth))
+                        for row, name in enumerate(env.pattern_names(family, depth))], indent='    ')
+    lines.append('  every depth: all, none, top1.., bottom1.., alternating')
+    return '\n'.join(lines)
+
+
+def dry_run(experiment, flags):
+    """The resolved experiment: tasks and sizes, layers, parameters, epochs."""
+    net, training = experiment.net, experiment.training
+    sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent, experiment.seed, 0,
+                                experiment.normalize, len(experiment.class_counts))
+    lines = ['%s on %s%s, fingerprint %s' % (
+        experiment.model_type, experiment.data_type,
+        '' if experiment.data_percent is None else ' at %d %%' % experiment.data_percent, experiment.fingerprint()[:8])]
+    lines += _rows([('task', 'classes', 'training', 'validation', 'test')] + [tuple(map(str, size)) for size in sizes])
+    lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
+    rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
+    for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
+        rows.append((str(layer), '%dx%d' % (spec.kernel, spec.kernel), '%d -> %d' % (spec.in_channels, spec.out_channels),
+                     str(spec.pool), '%dx%d' % size,
+                     'searched' if experiment.pattern is None else 'yes' if experiment.pattern[layer] == 'S' else 'no'))
+    lines += _rows(rows)
+    lines.append('head: %s -> classes; padding %s; skip connections: %s' % (
+        ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
+        ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
+    lines.append('parameters: %s' % _parameters(experiment))
+    lines.append('%d epochs per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
+        training.epochs, training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
+        experiment.seed))
+    for name in sorted(experiment.options):
+        lines.append('%s: %s' % (name, experiment.options[name]))
+    return '\n'.join(lines)
+
+
+def _parameters(experiment):
+    from classification.parameters import count     # imports TensorFlow
+    if experiment.pattern is not None:
+        return '{:,}'.format(count(experiment, experiment.pattern))
+    depth = len(experiment.net.layers)
+    return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth), count(experiment, 'T' * depth))

@@ -1,0 +1,238 @@
+"""One experiment: everything that determines its numbers, resolved, immutable, with a fingerprint."""
+import glob
+import hashlib
+import importlib.util
+import json
+import os
+from collections import OrderedDict
+from typing import Any, Mapping, NamedTuple, Optional, Tuple
+
+from classification import gen_data
+from utils import utils_env_cl as env
+from utils.utils import UserError, entry
+
+NUMERICS = 1       # raised whenever a change of this code changes any recorded number
+FINGERPRINT_DIGITS = 8
+
+
+class Experiment(NamedTuple):
+    """What was asked for, as it will run. Equal experiments give equal numbers."""
+    data_type: str
+    data_percent: Optional[int]           # None where the data set has no size table
+    normalize: str
+    checksums: Mapping[str, Any]          # of the raw data and of the STL-10 design
+    task_order: Tuple[int, ...]           # data-set indices; a task may return
+    class_counts: Mapping[int, int]       # task -> classes
+    model_type: str
+    net: env.Net
+    pattern: Optional[str]                # 'TTSS'; None where the method searches for it
+    options: Mapping[str, Any]            # the method's other hyper-parameters
+    training: env.Training
+    early_stopping: int                   # patience in epochs; 0: off
+    keep: float
+    evaluation_batch: int
+    seed: int
+    tensorflow: int                       # major version
+    numerics: int = NUMERICS
+
+    @property
+    def model(self):
+        """The row of the table of models."""
+        return env.MODELS[self.model_type]
+
+    @property
+    def tasks(self):
+        """The distinct tasks in order of first appearance."""
+        return tuple(OrderedDict.fromkeys(self.task_order))
+
+    def fingerprint(self):
+        """SHA-256 over everything that determines the numbers."""
+        return hashlib.sha256(self.to_json().encode('utf-8')).hexdigest()
+
+    def folder_name(self):
+        """'<model>-<first digits of the fingerprint>'."""
+        return '%s-%s' % (self.model_type, self.fingerprint()[:FINGERPRINT_DIGITS])
+
+    def to_json(self):
+        """A canonical text; `from_json` gives the same experiment back."""
+        return json.dumps(_plain(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text):
+        """The experiment that `to_json` wrote."""
+        fields = json.loads(text)
+        net = fields['net']
+        layers = tuple(env.ConvSpec(**dict(layer, df_knowledge=tuple(layer['df_knowledge']),
+                                           df_tensor=tuple(layer['df_tensor']))) for layer in net['layers'])
+        net = env.Net(tuple(net['image_shape']), layers, tuple(net['hidden']), net['padding'],
+                      tuple(tuple(pair) for pair in net['skips']))
+        return cls(**dict(fields, net=net, training=env.Training(**fields['training']),
+                          task_order=tuple(fields['task_order']),
+                          class_counts={int(task): count for task, count in fields['class_counts'].items()}))
+
+    def differences(self, other):
+        """'seed 0 -> 1, ...': the settings in which `other` differs."""
+        mine, others = _plain(self), _plain(other)
+        return ', '.join('%s %s -> %s' % (key, _short(mine[key]), _short(others[key]))
+                         for key in mine if mine[key] != others[key])
+
+
+def _plain(value):
+    """Named tuples as dicts, tuples as lists: what JSON knows."""
+    if hasattr(value, '_asdict'):
+        return OrderedDict((key, _plain(part)) for key, part in value._asdict().items())
+    if isinstance(value, Mapping):
+        return OrderedDict((str(key), _plain(part)) for key, part in sorted(value.items()))
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + '...'
+
+
+def tensorflow_version():
+    """Version of the installed TensorFlow, found without importing it.
+
+    Raises:
+        UserError: none is installed.
+    """
+    spec = importlib.util.find_spec('tensorflow')
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError('TensorFlow is not installed for this Python; run: python3 -m pip install -r requirements.txt')
+    packages = os.path.dirname(list(spec.submodule_search_locations)[0])
+    for name in ('tensorflow', 'tensorflow_gpu', 'tensorflow_cpu', 'tensorflow_rocm', 'tensorflow_macos'):
+        for folder in glob.glob(os.path.join(packages, name + '-[0-9]*.dist-info')):
+            return os.path.basename(folder)[len(name) + 1:-len('.dist-info')]
+    raise UserError('the TensorFlow in %s has no version; reinstall it' % packages)
+
+
+def task_order(num_tasks, order_type):
+    """0: each task once; 1: the first half of the tasks, then all; 2: all tasks twice.
+
+    Raises:
+        UserError: another type.
+    """
+    orders = {0: (), 1: range(num_tasks // 2), 2: range(num_tasks)}
+    if order_type not in orders:
+        raise UserError('--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) '
+                        'or 2 (all tasks twice)' % order_type)
+    return tuple(orders[order_type]) + tuple(range(num_tasks))
+
+
+def resolve(flags, say):
+    """The experiment that the flags ask for; names are checked before any data is touched.
+
+    Args:
+        flags: namespace of main.py's parser.
+        say: function of one line, for what the user should know.
+    Raises:
+        UserError: anything wrong or impossible in the flags or the data files.
+    """
+    names = {name: name for name in gen_data.DATASETS}
+    data_type = entry(names, flags.data_type, 'data_type')
+    dataset = gen_data.DATASETS[data_type]
+    model_type = env.canonical_model(flags.model_type)
+    model = env.MODELS[model_type]
+    depth, network = env.network_of(dataset.family, data_type, flags.num_clayers, model.mechanism)
+    pattern = _pattern(flags, model_type, dataset.family, depth)
+    skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
+    net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
+    options = env.method_options(flags, model_type, depth, network)
+    if not flags.lifelong:
+        raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
+    _check_numbers(flags, dataset, data_type)
+    if dataset.sizes is None and flags.data_percent is not None:
+        say('--data_percent is ignored: %s has no size table' % data_type)
+    percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
+    gen_data.check_request(data_type, percent, flags.data_dir)
+    major = int(tensorflow_version().split('.')[0])
+
+    sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
+    training = env.TRAINING[dataset.family]
+    if flags.epochs_per_task is not None:
+        training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
+    _check_sizes(sizes, training, model_type, model)
+    return Experiment(
+        data_type=data_type, data_percent=percent, normalize=flags.normalize,
+        checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed),
+        task_order=task_order(len(sizes), flags.task_order_type),
+        class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
+        options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
+        evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major)
+
+
+def _pattern(flags, model_type, family, depth):
+    model = env.MODELS[model_type]
+    if model.pattern == 'asked':
+        if flags.transfer_config is not None:
+            return env.pattern_from_name(flags.transfer_config, depth)
+        return env.pattern_from_test_type(flags.test_type, family, depth)
+    if flags.transfer_config is not None:
+        raise UserError('--transfer_config has no meaning for %s, which %s; leave it away'
+                        % (model_type, 'searches for it' if model.pattern == 'searched' else
+                           'shares %s layers' % ('all' if model.pattern == 'all' else 'no')))
+    return None if model.pattern == 'searched' else env.pattern_from_name(model.pattern, depth)
+
+
+def _check_numbers(flags, dataset, data_type):
+    if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
+        raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
+    for name, least in (('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1), ('seed', 0),
+                        ('checkpoint_minutes', 0)):
+        value = getattr(flags, name)
+        if value is not None and not value >= least:
+            raise UserError('--%s %s: at least %d is needed' % (name, value, least))
+
+
+def _check_sizes(sizes, training, model_type, model):
+    for index, classes, train, valid, test in sizes:
+        if train < training.batch_size:
+            raise UserError('task %d has %d training images, fewer than one batch of %d; take a larger --data_percent'
+                            % (index, train, training.batch_size))
+        if min(valid, test) < 1:
+            raise UserError('task %d has %d validation and %d test images; at least one of each is needed'
+                            % (index, valid, test))
+    if model.one_head and len({size[1] for size in sizes}) > 1:
+        raise UserError('%s has one output layer for all tasks, but their numbers of classes differ: %s'
+                        % (model_type, ', '.join(str(size[1]) for size in sizes)))
+
+
+def info(experiment):
+    """`model_specific_info` of the .mat file: the published fields in the published order."""
+    net, training = experiment.net, experiment.training
+    fields = OrderedDict([
+        ('architecture', experiment.model.architecture),
+        ('learning_rate', training.lr),
+        ('improvement_threshold', training.improvement),
+        ('early_stopping_para', [float(experiment.early_stopping or training.patience), training.patience_multiplier]),
+        ('padding_type', net.padding),
+        ('max_pooling', True),
+        ('dropout', experiment.keep < 1),
+        ('image_dimension', list(net.image_shape)),
+        ('skip_connect', [list(pair) for pair in net.skips]),
+        ('highway_connect', 0),
+        ('hidden_activation', 'relu'),
+        ('batch_size', training.batch_size),
+        ('hidden_layer', list(net.hidden)),
+        ('kernel_sizes', [size for layer in net.layers for size in (layer.kernel, layer.kernel)]),
+        ('stride_sizes', [1] * (2 * len(net.layers))),
+        ('channel_sizes', [layer.out_channels for layer in net.layers]),
+        ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
+    ])
+    options, depth = experiment.options, len(net.layers)
+    for name in ('auxiliary_loss_weight', 'darts_approx_order', 'lambda1', 'lambda2'):
+        if name in options:
+            fields[name] = options[name]
+    if 'groups' in options:
+        fields['layer_group_config'] = list(options['groups'])
+    if 'regularization_scale' in options:
+        fields['regularization_scale'] = [0., options['regularization_scale'][0], 0., options['regularization_scale'][1]]
+        fields['cnn_KB_sizes'] = [size for layer in net.layers for size in layer.df_knowledge]
+        fields['cnn_TS_sizes'] = [size for layer in net.layers for size in layer.df_tensor]
+        fields['cnn_deconv_stride_sizes'] = [2] * (2 * depth)
+    if experiment.model.pattern == 'asked':
+        fields['conv_sharing'] = [letter == 'S' for letter in experiment.pattern]
+    return fields

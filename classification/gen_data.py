@@ -1,0 +1,380 @@
+"""The data sets: each one declared, its reader beside it, and how they are cut into the tasks of one data group."""
+from collections import OrderedDict
+from typing import Any, Callable, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from classification import readers, stl10_designs, task_lists
+from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.stl10_designs import NoisyImages, Preset
+from utils.utils import UserError, entry, random_state
+
+PARTS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
+DEFAULT_PERCENT = 100
+
+
+class Part(NamedTuple):
+    """Training, validation or test images of a task, 8 bits a value; the network sees pixel * scale + offset."""
+    labels: np.ndarray                # int32 [size], from 0
+    scale: np.ndarray                 # float32 [channels]
+    offset: np.ndarray                # float32 [channels]
+    pixels: Any                       # array of images, shared by all parts
+    rows: np.ndarray                  # [size]: the images of this part
+    swap: Optional[Tuple[int, ...]]   # the channels in another order
+
+    @property
+    def size(self):
+        """Number of images."""
+        return len(self.labels)
+
+    def images(self, selection=None):
+        """uint8 [size or len(selection), height, width, channels]."""
+        images = self.pixels[self.rows if selection is None else self.rows[selection]]
+        return np.ascontiguousarray(images if self.swap is None else images[..., list(self.swap)])
+
+
+class Task(NamedTuple):
+    """One task of one data group."""
+    index: int
+    num_classes: int
+    train: Part
+    valid: Part
+    test: Part
+    classes: Tuple[Any, ...]          # names or numbers; a class's label is its place
+
+
+class Cut(NamedTuple):
+    """A task as numbers of images; nothing is read for it but labels."""
+    classes: Tuple[Any, ...]
+    parts: dict                       # part -> (rows, labels)
+    noise: Optional[Tuple[float, float]] = None
+    swap: Optional[Tuple[int, int, int]] = None
+
+
+class Request(NamedTuple):
+    """What is asked of a data set."""
+    data_dir: str
+    percent: int
+    seed: int
+    group: int
+    say: Optional[Callable] = None    # None: only sizes or checksums are asked for
+
+    def shuffled(self, rows, purpose, part, task=None):
+        """The rows in an order drawn for this purpose; for the test set it is the same in all groups."""
+        group = None if part == 'test' else self.group
+        return rows[random_state(self.seed, group, task, purpose='%s, %s' % (purpose, part)).permutation(len(rows))]
+
+
+class Index(object):
+    """Where the images of a class are in the array of all images.
+
+    Args:
+        labels: OrderedDict pool -> class of each image.
+    """
+
+    def __init__(self, labels):
+        self.labels, self.first, start = labels, {}, 0
+        for pool, classes in labels.items():
+            self.first[pool] = start
+            start += len(classes)
+
+    def rows(self, pool, number):
+        """Rows of a class's images in a pool, as in the raw files."""
+        return self.first[pool] + np.flatnonzero(self.labels[pool] == number)
+
+
+# ---- parts: which images of a class may train, validate, test (function of the index, a class and a request) ----
+
+def as_given(index, number, request):
+    """The files say it."""
+    return {part: index.rows(part, number) for part in PARTS}
+
+
+def one_sixth_validates(index, number, request):
+    """Training images of a class are parted 1 : 5, anew in each group."""
+    rows = request.shuffled(index.rows('train', number), 'split of class %s' % number, 'train')
+    valid, train = len(rows) // 6, len(rows) * 5 // 6
+    return {'valid': rows[:valid], 'train': rows[valid:valid + train], 'test': index.rows('test', number)}
+
+
+def thinned(parts):
+    """Only --data_percent of each class's training and validation images, the same for all tasks of a group."""
+    def kept(index, number, request):
+        rows = parts(index, number, request)
+        for part in ('train', 'valid'):
+            order = request.shuffled(rows[part], 'thinning of class %s' % number, part)
+            rows[part] = order[:len(order) * request.percent // 100]
+        return rows
+    return kept
+
+
+def sixty_ten_thirty(index, number, request):
+    """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not used."""
+    rows = request.shuffled(index.rows('all', number), 'split of class %s' % number, 'train')
+    train, valid, test = [len(rows) * share // 100 for share in (60, 10, 30)]
+    return {'train': rows[:train], 'valid': rows[train:train + valid], 'test': rows[train + valid:train + valid + test]}
+
+
+def fixed_thirty_test(index, number, request):
+    """30 % test, the same for every seed and group; 10 % of all validate, the rest trains."""
+    rows = index.rows('all', number)
+    test, valid = len(rows) * 30 // 100, len(rows) * 10 // 100
+    order = random_state(0, purpose='test images of class %s' % number).permutation(len(rows))
+    rest = request.shuffled(rows[order[test:]], 'split of class %s' % number, 'train')
+    return {'test': rows[order[:test]], 'valid': rest[:valid], 'train': rest[valid:]}
+
+
+# ---- cuts: the tasks (functions of the data set, the index and a request; lists of Cut) ----
+
+def several_classes(dataset, index, request):
+    """Of each class as many images as the size table says, the same in all tasks; without a table all of them."""
+    sizes = dataset.sizes and dict(zip(PARTS, dataset.sizes[request.percent]))
+    available = {number: dataset.parts(index, number, request)
+                 for number in OrderedDict.fromkeys(number for classes in dataset.tasks for number in classes)}
+    return [Cut(classes, {part: _labelled(
+        [available[number][part][:sizes[part] // len(classes) if sizes else None] for number in classes],
+        request, task, part) for part in PARTS}) for task, classes in enumerate(dataset.tasks)]
+
+
+def two_classes(dataset, index, request):
+    """One class, label 1, against another or against the rest, label 0; half and half where there are enough."""
+    available = [dataset.parts(index, number, request) for number in range(10)]
+    cuts = []
+    for task, (negative, positive) in enumerate(dataset.tasks):
+        parts = {}
+        for part, size in zip(PARTS, dataset.sizes[request.percent]):
+            against = [number for number in range(10) if number != positive] if negative == task_lists.REST else [negative]
+            of_label = [np.concatenate([available[number][part] for number in against]), available[positive][part]]
+            of_label = [request.shuffled(rows, 'images of label %d' % label, part, task)
+                        for label, rows in enumerate(of_label)]
+            parts[part] = _labelled([rows[:count] for rows, count in zip(of_label, _halves(size, *map(len, of_label)))],
+                                    request, task, part)
+        cuts.append(Cut((negative, positive), parts))
+    return cuts
+
+
+def _halves(size, negatives, positives):
+    """How many of each label: half each; where one is short the other makes up for it as far as it can."""
+    positive = size // 2
+    if positives < positive:
+        positive = positives
+    elif negatives < size - positive:
+        positive = min(size - negatives, positives)
+    return min(size - positive, negatives), positive
+
+
+def _labelled(rows_of_label, request, task, part):
+    """(rows, labels) in one drawn order."""
+    rows = np.concatenate(rows_of_label)
+    labels = np.repeat(np.arange(len(rows_of_label), dtype=np.int32), [len(some) for some in rows_of_label])
+    order = request.shuffled(np.arange(len(rows)), 'order', part, task)
+    return rows[order], labels[order]
+
+
+def designed(dataset, index, request):
+    """STL-10: classes, images, noise and channels as its design says; all test images of the classes."""
+    preset, counts = dataset.tasks, _train_counts(index)
+    designs = stl10_designs.load(preset, request.data_dir, request.seed, counts)
+    if request.say:
+        stl10_designs.keep(preset, designs, request.data_dir, request.seed, request.group, request.say)
+    rows = {part: [index.rows(part, number) for number in range(stl10_designs.CLASSES)] for part in ('train', 'test')}
+    cuts = []
+    for task in stl10_designs.of_group(preset, designs, request.seed, request.group, counts):
+        chosen = {part: [[rows['train'][number][image] for owner, image in getattr(task, part) if owner == number]
+                         for number in task.classes] for part in ('train', 'valid')}
+        chosen['test'] = [rows['test'][number] for number in task.classes]
+        parts = {part: (np.concatenate(some).astype(np.intp), np.repeat(
+            np.arange(len(some), dtype=np.int32), [len(of_class) for of_class in some]))
+            for part, some in chosen.items()}
+        cuts.append(Cut(task.classes, parts, task.noise, task.swap))
+    return cuts
+
+
+def _train_counts(index):
+    return [len(index.rows('train', number)) for number in range(stl10_designs.CLASSES)]
+
+
+# ---- the table ----
+
+class Dataset(NamedTuple):
+    """A data set cut into tasks."""
+    help: str
+    family: str                       # key of the hyper-parameters
+    source: readers.Source
+    cut: Callable                     # several_classes, two_classes, designed
+    tasks: Any                        # classes of each task; a Preset for a designed data set
+    parts: Optional[Callable] = None
+    sizes: Optional[dict] = None      # --data_percent -> images of a task for training, validation, test
+    scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)      # scale and offset; None: standardised per channel
+
+    @property
+    def image_shape(self):
+        """Height, width, channels."""
+        return self.source.image_shape
+
+    @property
+    def num_tasks(self):
+        """Number of tasks."""
+        return self.tasks.tasks if isinstance(self.tasks, Preset) else len(self.tasks)
+
+
+PAIRS, AGAINST_REST = task_lists.TEN_CLASSES_IN_PAIRS, task_lists.TEN_CLASSES_AGAINST_REST
+STANDARDISED, CENTRED, SIXTEENTHS = None, (1 / 255., -0.5), (1 / 16., 0.)
+
+DATASETS = OrderedDict([
+    ('MNIST5', Dataset('digit 2t or 2t + 1', 'mnist5', readers.MNIST, two_classes, PAIRS, as_given,
+                       task_lists.MNIST5_SIZES)),
+    ('MNIST10', Dataset('digit t or another', 'mnist10', readers.MNIST, two_classes, AGAINST_REST, thinned(as_given),
+                        task_lists.MNIST10_SIZES)),
+    ('FASHION5', Dataset('article 2t or 2t + 1', 'fashion', readers.FASHION, two_classes, PAIRS, as_given,
+                         task_lists.MNIST5_SIZES)),
+    ('FASHION10', Dataset('article t or another', 'fashion', readers.FASHION, two_classes, AGAINST_REST,
+                          thinned(as_given), task_lists.MNIST10_SIZES)),
+    ('CIFAR10_5', Dataset('class 2t or 2t + 1', 'cifar10_5', readers.CIFAR10, two_classes, PAIRS,
+                          one_sixth_validates, task_lists.CIFAR10_SIZES, STANDARDISED)),
+    ('CIFAR10_10', Dataset('class t or another', 'cifar10_10', readers.CIFAR10, two_classes, AGAINST_REST,
+                           thinned(one_sixth_validates), task_lists.CIFAR10_SIZES, STANDARDISED)),
+    ('CIFAR100_10', Dataset('10 classes each, all different', 'cifar100', readers.CIFAR100, several_classes,
+                            task_lists.CIFAR100_TEN_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
+                            STANDARDISED)),
+    ('CIFAR100_20', Dataset('10 classes each, every class in 2 tasks', 'cifar100', readers.CIFAR100, several_classes,
+                            task_lists.CIFAR100_TWENTY_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
+                            STANDARDISED)),
+    ('CIFAR100_40', Dataset('10 classes each, every class in 4 tasks', 'cifar100', readers.CIFAR100, several_classes,
+                            task_lists.CIFAR100_FORTY_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
+                            STANDARDISED)),
+    ('OfficeHome', Dataset('13 classes each, products and then photographs', 'officehome', OFFICEHOME,
+                           several_classes, task_lists.OFFICEHOME_TASKS, sixty_ten_thirty)),
+    ('OfficeHome_Incremental', Dataset('products, 3 to 8 classes', 'officehome', OFFICEHOME_PRODUCT, several_classes,
+                                       task_lists.OFFICEHOME_INCREMENTAL_TASKS, sixty_ten_thirty)),
+    ('STL10_15t', Dataset('5 classes each, noise and channel order change', 'stl10', readers.STL10, designed,
+                          Preset(share=10, valid=50, tasks=15, classes=5), scaling=CENTRED)),
+    ('STL10_20t', Dataset('3 classes each, noise and channel order change', 'stl10', readers.STL10, designed,
+                          Preset(share=25, valid=15, tasks=20, classes=3), scaling=CENTRED)),
+    ('DIGITS5', Dataset('digit 2t or 2t + 1, 8 x 8 pixels, needs no download', 'digits5', readers.DIGITS,
+                        several_classes, task_lists.DIGIT_PAIRS, fixed_thirty_test, scaling=SIXTEENTHS)),
+])
+
+
+# ---- what others call ----
+
+def check_request(data_type, data_percent, data_dir):
+    """Whether the data can be had, found out before anything is loaded.
+
+    Args:
+        data_type: name of a row of DATASETS.
+        data_percent: row of its size table; None for the default.
+        data_dir: folder of the raw data.
+    Raises:
+        UserError: an unknown name or percentage; a missing file.
+    """
+    dataset = entry(DATASETS, data_type, 'data_type')
+    _percent(data_type, dataset, data_percent)
+    dataset.source.files(data_dir)
+
+
+def checksums(data_type, data_dir, seed):
+    """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}."""
+    dataset = entry(DATASETS, data_type, 'data_type')
+    design = None
+    if dataset.cut is designed:
+        counts = _train_counts(Index(dataset.source.labels(data_dir)))
+        design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
+    return {'raw': dataset.source.checksum(data_dir), 'design': design}
+
+
+def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
+    """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
+    dataset = entry(DATASETS, data_type, 'data_type')
+    request = Request(data_dir, _percent(data_type, dataset, data_percent), seed, group)
+    return [(task, len(cut.classes)) + tuple(len(cut.parts[part][0]) for part in PARTS)
+            for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
+
+
+def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print):
+    """The tasks of one data group.
+
+    Args:
+        data_type, data_percent, data_dir: as in `check_request`.
+        seed, group: of the draws; a trial uses the group of its number.
+        normalize: 'split' or 'train': whose statistics standardise a part, where the data set is standardised.
+        num_tasks: the first ones only; None for all.
+        say: function of one line for the user.
+    Returns:
+        list of Task.
+    Raises:
+        UserError: missing, damaged or too few data.
+    """
+    dataset = entry(DATASETS, data_type, 'data_type')
+    request = Request(data_dir, _percent(data_type, dataset, data_percent), seed, group, say)
+    cuts = _cut(data_type, dataset, request, num_tasks)
+    images = dataset.source.images(data_dir, say)
+    return [_task(dataset, index, cut, images, request, normalize) for index, cut in enumerate(cuts)]
+
+
+def _percent(data_type, dataset, percent):
+    if dataset.sizes is None:
+        return None
+    percent = DEFAULT_PERCENT if percent is None else percent
+    if percent not in dataset.sizes:
+        raise UserError('--data_percent %s: %s has no such row; choose one of %s'
+                        % (percent, data_type, ', '.join(map(str, sorted(dataset.sizes)))))
+    return percent
+
+
+def _cut(data_type, dataset, request, num_tasks):
+    """List of Cut; says in one line where the data are fewer than the size table asks for."""
+    cuts = dataset.cut(dataset, Index(dataset.source.labels(request.data_dir)), request)[:num_tasks]
+    short = OrderedDict((part, {}) for part in PARTS)
+    for task, cut in enumerate(cuts):
+        for place, part in enumerate(PARTS):
+            labels = cut.parts[part][1]
+            absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
+            if absent and (part != 'valid' or not len(labels)):
+                raise UserError('%s, task %d: no %s image of class %s; take a larger --data_percent, or see to it that '
+                                'the files in %s are complete' % (data_type, task, PARTS[part], cut.classes[absent[0]],
+                                                                  request.data_dir))
+            if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
+                short[part][task] = len(labels)
+    if any(short.values()) and request.say:
+        request.say('%s at %d %%: fewer images exist than asked for, all are used: %s' % (
+            data_type, request.percent, '; '.join(
+                '%s of %d %s images in %s' % (
+                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size, PARTS[part],
+                    'each task' if len(counts) == len(cuts) else 'task ' + ', '.join(map(str, counts)))
+                for (part, counts), size in zip(short.items(), dataset.sizes[request.percent]) if counts)))
+    return cuts
+
+
+def _task(dataset, index, cut, images, request, normalize):
+    parts, scaling = {}, None
+    for part in PARTS:
+        rows, labels = cut.parts[part]
+        if dataset.scaling is not STANDARDISED:
+            scaling = [np.full(images.shape[-1], value, np.float32) for value in dataset.scaling]
+        elif scaling is None or normalize == 'split':
+            scaling = _standardisation(images[rows])
+        pixels = images
+        if cut.noise:
+            pixels = NoisyImages(images, rows, cut.noise, lambda row: random_state(
+                request.seed, task=index, step=row, purpose='stl10 noise'))
+            rows = np.arange(len(rows))
+        parts[part] = Part(labels, scaling[0], scaling[1], pixels, rows, cut.swap)
+    return Task(index, len(cut.classes), classes=tuple(map(dataset.source.name_of, cut.classes)), **parts)
+
+
+def _standardisation(images):
+    """Scale and offset that give each channel mean 0 and deviation 1 over all pixels of these images.
+
+    The sums are whole numbers, so the result does not depend on the order of the images or on the machine.
+    """
+    scale, offset = [], []
+    for channel in range(images.shape[-1]):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        number, total, squares = [int((counts * np.arange(256, dtype=np.int64) ** power).sum()) for power in range(3)]
+        mean = total / number / 255
+        deviation = (number * squares - total ** 2) ** 0.5 / number / 255
+        deviation = max(deviation, number ** -0.5)
+        scale.append(1 / (255 * deviation))
+        offset.append(-mean / deviation)
+    return np.array(scale, np.float32), np.array(offset, np.float32)

@@ -1,0 +1,211 @@
+"""Result files, MATLAB version 5: a cell `training_summary` with one struct per experiment.
+
+In Python a struct is a dict, a cell a list, a char row a str, and every number an array of at least two dimensions.
+SciPy is imported where it is used: half a second that `--help` need not wait for.
+"""
+import contextlib
+import io
+import numbers
+import os
+import re
+import warnings
+
+import numpy as np
+
+from utils.utils import UserError, write_atomically
+
+LOCK_WAIT_S = 120
+_FIELD_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,30}$')     # MATLAB's rule; savemat drops or refuses the others
+
+
+def as_stored(value):
+    """A Python value as a result file holds it.
+
+    Numbers and rectangular lists of them become int64, float64 or logical arrays; an array keeps its type; a single
+    dimension is a row; None and the empty list are MATLAB's []; other lists, also those of arrays, are cells.
+    """
+    if isinstance(value, dict):
+        return {name: as_stored(one) for name, one in value.items()}
+    if isinstance(value, str):
+        return str(value)
+    if value is None or isinstance(value, (list, tuple)) and not value:
+        return np.zeros((0, 0))
+    array = value if isinstance(value, np.ndarray) else _rectangle(value)
+    if array is None:
+        return [as_stored(one) for one in value]
+    if array.dtype.kind == 'U':
+        return as_stored(array.tolist())
+    if array.ndim < 2:
+        return array.reshape((1, -1) if array.size else (0, 0))
+    return array
+
+
+def _rectangle(value):
+    """Numbers as an array; None if they are no numbers or their lists differ in length."""
+    if not _only_numbers(value):
+        return None
+    try:
+        array = np.array(value)
+    except ValueError:      # NumPy >= 1.24 where lengths differ; older ones give an array of objects
+        return None
+    kinds = {'b': np.bool_, 'i': np.int64, 'u': np.uint64, 'f': np.float64}
+    return array.astype(kinds[array.dtype.kind]) if array.dtype.kind in kinds else None
+
+
+def _only_numbers(value):
+    if isinstance(value, (list, tuple)):
+        return all(_only_numbers(one) for one in value)
+    return isinstance(value, (numbers.Real, np.bool_))
+
+
+def entries(path):
+    """The experiments in a result file, the published code's too, oldest first.
+
+    Raises:
+        UserError: the file is missing, damaged or not a result file.
+    """
+    return [_plain(entry) for entry in _load(path)['training_summary'].flat]
+
+
+def find_entry(path, fingerprint):
+    """The newest entry of an experiment; None if there is none, or no file."""
+    if not os.path.exists(path):
+        return None
+    return next((entry for entry in reversed(entries(path)) if entry.get('fingerprint') == fingerprint), None)
+
+
+def append_entry(path, entry, replace=False):
+    """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit for bit.
+
+    An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing. With
+    `replace` so is the newest one with the same `fingerprint`.
+
+    Raises:
+        UserError: the file is damaged or not a result file, or cannot be added to; nothing was written.
+    """
+    entry = as_stored(entry)
+    with _locked(path):
+        variables = _load(path) if os.path.exists(path) else {'training_summary': _cell([])}
+        old = list(variables['training_summary'].flat)
+        place = _place([_plain(one) for one in old], entry, replace)
+        old = [_resavable(one) for one in old]
+        variables['training_summary'] = _cell(old[:place] + [_savable(entry)] + old[place + 1:])
+        try:
+            content = _content(variables)
+        except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
+            raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
+        write_atomically(path, content)
+
+
+def write_temp(path, summary):
+    """Writes what the finished trials of a running experiment give, for people to look at."""
+    write_atomically(path, _content({'training_summary_temp': _savable(as_stored(summary))}))
+
+
+def _place(old, entry, replace):
+    """Index of the entry that the new one replaces; len(old): it replaces none."""
+    for name in ('run_id', 'fingerprint') if replace else ('run_id',):
+        same = [place for place, one in enumerate(old) if name in entry and one.get(name) == entry[name]]
+        if same:
+            return same[-1]
+    return len(old)
+
+
+@contextlib.contextmanager
+def _locked(path):
+    import filelock
+    folder, name = os.path.split(os.path.abspath(path))
+    lock = filelock.FileLock(os.path.join(folder, '.%s.lock' % name))
+    try:
+        lock.acquire(timeout=LOCK_WAIT_S)
+    except filelock.Timeout:
+        raise UserError('%s has been held by another process for %d s; stop that one (it holds %s), or try again later'
+                        % (path, LOCK_WAIT_S, lock.lock_file))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _load(path):
+    """All variables of a result file as loadmat gives them: structured arrays, logicals kept."""
+    from scipy.io import loadmat
+    try:
+        with open(path, 'rb') as stream:
+            content = stream.read()
+    except OSError as problem:
+        raise UserError('%s cannot be read (%s)' % (path, problem.strerror))
+    kind = content[124:128]
+    if kind in (b'\x00\x02IM', b'\x02\x00MI'):
+        raise UserError("%s is a MATLAB file of version 7.3; save it with '-v7' in MATLAB, or give another file name"
+                        % path)
+    if kind not in (b'\x00\x01IM', b'\x01\x00MI'):
+        raise UserError('%s is not a MATLAB file of version 5; move it away or give another file name' % path)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('error', 'Casting complex')      # mat_dtype=True drops imaginary parts
+            variables = loadmat(io.BytesIO(content), struct_as_record=True, mat_dtype=True)
+    except Exception as problem:          # SciPy has another class of error for every kind of damage
+        raise UserError('%s is damaged (%s); move it away or give another file name' % (path, problem))
+    cell = variables.get('training_summary')
+    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
+        raise UserError('%s is not a result file: it has no cell training_summary of structs; '
+                        'move it away or give another file name' % path)
+    return {name: value for name, value in variables.items() if not name.startswith('__')}
+
+
+def _is_struct(value):
+    return isinstance(value, np.ndarray) and value.dtype.names is not None and value.size == 1
+
+
+def _is_struct_without_fields(value):
+    return value.dtype == object and value.size and all(one is None for one in value.flat)
+
+
+def _plain(value):
+    """What loadmat gave, as the dicts, lists, texts and arrays that `as_stored` makes."""
+    if _is_struct_without_fields(value):
+        return {}
+    if value.dtype.names:
+        structs = [{name: _plain(one[name]) for name in value.dtype.names} for one in value.flat]
+        return structs[0] if len(structs) == 1 else structs
+    if value.dtype == object:
+        return [_plain(one) for one in value.flat]
+    if value.dtype.kind == 'U':
+        return ''.join(value.flat) if value.size < 2 else list(value.flat)
+    return value
+
+
+def _resavable(value):
+    """What loadmat gave, changed in place so that savemat writes the same again."""
+    if _is_struct_without_fields(value):
+        return {}       # the only thing that SciPy reads but cannot write; types and shapes survive
+    if value.dtype == object or value.dtype.names:
+        for cell in [value[name] for name in value.dtype.names] if value.dtype.names else [value]:
+            for index in np.ndindex(cell.shape):
+                cell[index] = _resavable(cell[index])
+    return value
+
+
+def _savable(value):
+    """What `as_stored` made, in the form that savemat writes as structs and cells."""
+    if isinstance(value, dict):
+        bad_names = [name for name in value if not _FIELD_NAME.match(name)]
+        assert not bad_names, 'MATLAB has no fields of these names: %r' % bad_names
+        return {name: _savable(one) for name, one in value.items()}
+    return _cell([_savable(one) for one in value]) if isinstance(value, list) else value
+
+
+def _cell(values):
+    """A cell row, also of one element, which np.array would take apart."""
+    cell = np.empty((1, len(values)), dtype=object)
+    for place, value in enumerate(values):
+        cell[0, place] = value
+    return cell
+
+
+def _content(variables):
+    from scipy.io import savemat
+    content = io.BytesIO()
+    savemat(content, variables)
+    return content.getvalue()

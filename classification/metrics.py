@@ -1,0 +1,61 @@
+"""What a sequence of tasks is judged by, for one trial, and the statistics over trials.
+
+Everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was learned, NaN
+before task j is learned. A task that the order repeats has one column and counts at its first position.
+"""
+from collections import OrderedDict
+
+import numpy as np
+
+
+def learned_at(R):
+    """The position at which each task was first learned."""
+    return np.argmax(~np.isnan(R), axis=0)
+
+
+def accuracy_when_learned(R):
+    """R[j, j]: test accuracy on each task right after it was first learned."""
+    return R[learned_at(R), np.arange(R.shape[1])]
+
+
+def final_accuracy(R):
+    """Test accuracy on each task after the last position."""
+    return R[-1]
+
+
+def avg_incremental_accuracy(R):
+    """Mean over the positions of the mean test accuracy on the tasks learned so far."""
+    return np.mean(np.nanmean(R, axis=1))
+
+
+def backward_transfer(R):
+    """Mean change of a task's test accuracy from when it was learned to the end; NaN if no task came after another."""
+    earlier = learned_at(R) < len(R) - 1
+    return np.mean((R[-1] - accuracy_when_learned(R))[earlier]) if earlier.any() else np.nan
+
+
+def forgetting(R):
+    """Best test accuracy on each task before the last position, minus the one after it; NaN for the last task."""
+    return np.fmax.reduce(R[:-1], axis=0, initial=np.nan) - R[-1]
+
+
+def forgetting_ratio(R):
+    """Share of each task's first test accuracy that is left at the end; NaN for the last task, and if it was 0."""
+    first = accuracy_when_learned(R)
+    defined = (learned_at(R) < len(R) - 1) & (first > 0)
+    return np.divide(R[-1], first, out=np.full(len(first), np.nan), where=defined)
+
+
+METRICS = OrderedDict((metric.__name__, metric) for metric in (
+    final_accuracy, avg_incremental_accuracy, backward_transfer, forgetting, forgetting_ratio))
+
+
+def mean_and_std(values):
+    """Mean and sample standard deviation over the trials (axis 0); one trial deviates by 0."""
+    values = np.asarray(values, dtype=np.float64)
+    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]   # 0 * NaN is NaN
+
+
+def mean_over_tasks(values):
+    """Mean of [trials, tasks] over the tasks that have a value; NaN if none has."""
+    return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)

@@ -1,0 +1,53 @@
+"""Brute-force search: every pattern is trained, the best on validation data is kept."""
+from collections import OrderedDict
+
+import numpy as np
+
+from classification.model.cnn_lasem_model import patterns_of
+from classification.model.method import Method, shared_layers
+
+
+class BruteForce(Method):
+    """The first task shares every layer; each later task tries all patterns from the same start, in LASEM's order."""
+    alternatives = True
+
+    def __init__(self, setting):
+        super(BruteForce, self).__init__(setting)
+        self.patterns = patterns_of((1,) * len(setting.net.layers))
+        self.state['scores'] = {}           # task -> validation accuracy of each pattern
+        self.training = (None, None)        # task and pattern of the open graph
+
+    def _tried(self, task):
+        if str(task) in self.state['patterns']:
+            return [self.state['patterns'][str(task)]]
+        return self.patterns if self.state['patterns'] else self.patterns[:1]
+
+    def phases(self, task, epochs):
+        return [epochs] * len(self._tried(task))
+
+    def planned_epochs(self, order, epochs):
+        searched = len(set(order)) - 1
+        return epochs * (len(order) + searched * (len(self.patterns) - 1))
+
+    def build(self, parameters, task, batch, phase=0):
+        self.training = (task, self._tried(task)[phase])
+        self.loss, self.update = self.train_pattern(parameters, task, self.training[1], batch)
+
+    def pattern_of(self, task):
+        if task == self.training[0]:
+            return self.training[1]
+        return super(BruteForce, self).pattern_of(task)
+
+    def choose(self, task, scores):
+        tried, best = self._tried(task), int(np.argmax(scores))
+        self.state['scores'].setdefault(str(task), list(scores))
+        self.remember(task, tried[best])
+        self.training = (None, None)
+
+    def extra(self, order):
+        tasks = list(OrderedDict.fromkeys(order))
+        scores = np.full((len(tasks), len(self.patterns)), np.nan)
+        for row, task in enumerate(tasks):
+            found = self.state['scores'][str(task)]
+            scores[row, :len(found)] = found
+        return {'conv_sharing': shared_layers(self, tasks), 'search_validation_accuracy': scores}

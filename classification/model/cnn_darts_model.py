@@ -1,0 +1,111 @@
+"""DARTS: a softmax mixture of the shared and the task-specific candidate of each layer (Liu, Simonyan & Yang 2019)."""
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification.model.mechanisms import without
+from classification.model.search import PatternSearch
+from utils import utils_nn as nn
+
+SELECTION = 'darts'
+
+
+class Substitute(object):
+    """Parameters in which tensors stand for some variables: the same network at other weights.
+
+    Args:
+        parameters: utils_nn.Parameters.
+        tensors: dict variable name -> tensor.
+    """
+
+    def __init__(self, parameters, tensors):
+        self._parameters, self._tensors = parameters, tensors
+        self.store, self.dtype = parameters.store, parameters.dtype
+
+    def _instead(self, variable):
+        return self._tensors.get(variable.op.name, variable)
+
+    def shared(self, *what):
+        """As Parameters.shared."""
+        return self._instead(self._parameters.shared(*what))
+
+    def own(self, *what):
+        """As Parameters.own."""
+        return self._instead(self._parameters.own(*what))
+
+
+class Darts(PatternSearch):
+    """Each step updates the selection, then the weights, with an RMSProp each.
+
+    Options: darts_approx_order 1 or 2; darts_selection_data 'train' (the training batch) or 'valid'.
+    """
+
+    @property
+    def validation_batches(self):
+        """Whether a step needs validation images."""
+        return self.setting.options['darts_selection_data'] == 'valid'
+
+    def build_search(self, parameters, task, batch):
+        self._selections = [parameters.own('conv%d' % layer, task, SELECTION, 'selection', (2,), nn.zeros)
+                            for layer in range(len(self.net.layers))]       # [task-specific, shared]
+        self.shared_now = tf.stack([selection[1] > selection[0] for selection in self._selections])
+        self.mixed_loss(parameters, task, batch)        # makes every variable
+        chosen = set(variable.op.name for variable in self._selections)
+        weights = [variable for variable in parameters.trained if variable.op.name not in chosen]
+        gradients = self._first_order if self.setting.options['darts_approx_order'] == 1 else self._second_order
+        self.selection_gradients = gradients(parameters, task, batch, weights)
+        optimizer = nn.rmsprop(batch.learning_rate, 'RMSProp_selection')
+        with tf.control_dependencies([optimizer.apply_gradients(zip(self.selection_gradients, self._selections))]):
+            self.loss = self.mixed_loss(parameters, task, batch)            # reads the selection after its update
+            self.update = nn.minimize(self.loss, weights, batch.learning_rate)
+
+    def mixed_logits(self, parameters, task, images, seed=None):
+        """Logits of the mixture; with dropout if a seed is given."""
+        activations = []
+        for layer, selection in enumerate(self._selections):
+            mixture = tf.nn.softmax(selection)
+            candidates = [nn.activation(self.layer_weights(parameters, layer, task, shared), self.net.padding)
+                          for shared in (False, True)]
+            activations.append(lambda x, mixture=mixture, candidates=candidates:
+                               mixture[0] * candidates[0](x) + mixture[1] * candidates[1](x))
+        features = nn.convolutional_part(self.net, images, [[activations]])
+        return self.head(parameters, task, features if seed is None else nn.dropout(features, self.setting.keep, seed))
+
+    def mixed_loss(self, parameters, task, batch):
+        """Cross-entropy of the mixture on a batch, and the mechanism's losses weighted with the shared part."""
+        logits = self.mixed_logits(parameters, task, batch.images, batch.seed)
+        loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
+        for layer, selection in enumerate(self._selections):
+            shared = tf.nn.softmax(selection)[1]
+            loss += self.extra_losses(parameters, layer, task, shared, shared / len(self._selections))
+        return loss
+
+    def _first_order(self, parameters, task, batch, weights):
+        return tf.gradients(self.mixed_loss(parameters, task, batch.selection or batch), self._selections)
+
+    def _second_order(self, parameters, task, batch, weights):
+        """The DARTS paper's eq. 7 and 8: one step of the weights ahead, the second derivative by finite differences."""
+        rate = batch.learning_rate
+
+        def at(tensors):
+            return Substitute(parameters, dict(zip((variable.op.name for variable in weights), tensors)))
+
+        ahead = [tf.stop_gradient(w - rate * g) for w, g in zip(
+            weights, tf.gradients(self.mixed_loss(parameters, task, batch), weights))]
+        loss_ahead = self.mixed_loss(at(ahead), task, batch.selection or batch)
+        direct = tf.gradients(loss_ahead, self._selections)
+        direction = tf.gradients(loss_ahead, ahead)
+        size = 0.01 / tf.global_norm(direction)
+        sides = [tf.gradients(self.mixed_loss(at([w + sign * size * d for w, d in zip(weights, direction)]), task, batch),
+                              self._selections) for sign in (1., -1.)]
+        return [g - rate * (plus - minus) / (2. * size) for g, plus, minus in zip(direct, *sides)]
+
+    def without_search_variables(self, store, task):
+        return without(store, *['conv%d/task%d/%s/' % (layer, task, SELECTION) for layer in range(len(self.net.layers))])
+
+    def end_epoch(self, session, task):
+        if task != self.searching:
+            return {'history_DARTS_arch_select': np.zeros(2 * len(self.net.layers), np.float32)}
+        return {'history_DARTS_arch_select': np.concatenate(session.run(self._selections)).astype(np.float32)}
+
+    def extra(self, order):
+        return {name: value.astype(np.int64) for name, value in super(Darts, self).extra(order).items()}

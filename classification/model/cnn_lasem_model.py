@@ -1,0 +1,148 @@
+"""LASEM: which layers a task shares is a latent variable, inferred by EM while the network trains.
+
+Lee, Behpour & Eaton, "Sharing Less is More: Lifelong Learning in Deep Networks with Selective Layer Transfer",
+ICML 2021. All patterns are evaluated in one graph: see `utils_nn.convolutional_part`.
+"""
+import itertools
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification.model.search import PatternSearch
+from utils import utils_nn as nn
+from utils.utils_nn import assign
+
+
+def patterns_of(groups):
+    """Every pattern that is constant within the groups, in the published order.
+
+    Args:
+        groups: numbers of layers, input side first; (1, 1, 1) for no grouping.
+    Returns:
+        list of 2^len(groups) texts; index = sum_g 2^g * [group g is task-specific], so 'SSS' is first.
+    """
+    choices = itertools.product('ST', repeat=len(groups))
+    return [''.join(letter * size for letter, size in zip(reversed(choice), groups)) for choice in choices]
+
+
+class GroupedLasem(PatternSearch):
+    """LASEM over patterns that are constant within groups of layers.
+
+    Options: groups; em_cnt_prior and em_prior_init_cnt (prior from counts of winners, each starting at this count);
+    reset_prior (the accumulators restart at each epoch).
+    """
+
+    def __init__(self, setting):
+        super(GroupedLasem, self).__init__(setting)
+        self.groups = self.layer_groups(setting)
+        self.patterns = patterns_of(self.groups)
+        self.shares = np.array([[letter == 'S' for letter in pattern] for pattern in self.patterns])
+
+    def layer_groups(self, setting):
+        """Sizes of the groups."""
+        return tuple(setting.options['groups'])
+
+    # ---- one EM step in one session call ----
+
+    def build_search(self, parameters, task, batch):
+        self._bookkeeping(parameters.dtype)
+        losses, likelihood = self._losses(parameters, task, batch)
+        self.posterior = tf.stop_gradient(self.expectation(likelihood))
+        shared = tf.constant(self.shares, parameters.dtype)                                   # [patterns, layers]
+        probability = tf.tensordot(self.posterior, shared, 1)
+        share = tf.tensordot(self.posterior, shared / tf.maximum(tf.reduce_sum(shared, 1, keepdims=True), 1.), 1)
+        self.loss = tf.reduce_sum(self.posterior * losses)     # its gradient is the posterior-weighted sum of gradients
+        for layer in range(len(self.net.layers)):
+            self.loss += self.extra_losses(parameters, layer, task, probability[layer], share[layer])
+        update = nn.minimize(self.loss, parameters.trained, batch.learning_rate)
+        with tf.control_dependencies([update]):
+            self.update = self._count(self.posterior)
+
+    def _losses(self, parameters, task, batch):
+        """(losses with dropout [patterns], likelihood without [patterns]) of every pattern on the batch."""
+        branches, layer = [], 0
+        for size in self.groups:
+            branches.append([[nn.activation(self.layer_weights(parameters, place, task, shared), self.net.padding)
+                              for place in range(layer, layer + size)] for shared in (True, False)])
+            layer += size
+        features = nn.convolutional_part(self.net, batch.images, branches)                    # [patterns * n, features]
+        labels = tf.tile(batch.labels, [len(self.patterns)])
+
+        def by_pattern(values):
+            return tf.reduce_mean(tf.reshape(values, [len(self.patterns), batch.size]), axis=1)
+
+        clean = nn.cross_entropy(self.head(parameters, task, tf.stop_gradient(features)), labels)
+        dropped = nn.cross_entropy(self.head(parameters, task, nn.dropout(features, self.setting.keep, batch.seed)), labels)
+        return by_pattern(dropped), by_pattern(tf.exp(-clean))      # exp(-cross-entropy): the probability of the truth
+
+    def expectation(self, likelihood):
+        """Posterior of the patterns: prior x likelihood, normalised."""
+        weight = self.prior * likelihood
+        return weight / (tf.reduce_sum(weight) + 1e-30)
+
+    # ---- prior and its histories ----
+
+    def _bookkeeping(self, dtype):
+        def variable(name, shape):
+            return tf.Variable(tf.zeros(shape, dtype), trainable=False, name='lasem/' + name)
+        patterns = [len(self.patterns)]
+        self.prior = variable('prior', patterns)
+        self.total, self.epoch_total = variable('total', patterns), variable('epoch_total', patterns)
+        self.shared_now = tf.gather(tf.constant(self.shares), tf.argmax(self.prior))
+
+    def _count(self, posterior):
+        """Adds a posterior (or its winner) to the accumulators and makes the prior their mean."""
+        added = posterior
+        if self.setting.options['em_cnt_prior']:
+            added = tf.one_hot(tf.argmax(posterior), len(self.patterns), dtype=posterior.dtype)
+        total = self.total.assign_add(added)
+        with tf.control_dependencies([self.epoch_total.assign_add(added)]):
+            return self.prior.assign(total / tf.reduce_sum(total))
+
+    def _start_counts(self):
+        return np.full(len(self.patterns), self.setting.options['em_prior_init_cnt']
+                       if self.setting.options['em_cnt_prior'] else 0.)
+
+    def _restart(self, session):
+        uniform = np.full(len(self.patterns), 1. / len(self.patterns))
+        assign(session, {self.prior: uniform, self.total: self._start_counts()})
+
+    def start_phase(self, session, task, phase):
+        if task == self.searching:
+            self._restart(session)
+
+    def start_epoch(self, session, task):
+        if task == self.searching:
+            assign(session, {self.epoch_total: self._start_counts()})
+            if self.setting.options['reset_prior']:
+                self._restart(session)
+
+    def end_epoch(self, session, task):
+        if task != self.searching:
+            unknown = np.full(len(self.patterns), np.nan, np.float32)
+            return {'history_net_prior': unknown, 'history_net_prior_in_epoch': unknown}
+        prior, in_epoch = session.run([self.prior, self.epoch_total])
+        return {'history_net_prior': prior.astype(np.float32),
+                'history_net_prior_in_epoch': (in_epoch / in_epoch.sum()).astype(np.float32)}
+
+
+class Lasem(GroupedLasem):
+    """LASEM over all patterns: every layer is a group of its own."""
+
+    def layer_groups(self, setting):
+        return (1,) * len(setting.net.layers)
+
+
+class FixedLasem(Lasem):
+    """LASEM_fixed: the posterior is given, em_maxP for one pattern and the rest evenly for the others; no E-step.
+
+    Options: favoured, the pattern; em_maxP.
+    """
+
+    def expectation(self, likelihood):
+        return self._given(likelihood.dtype)
+
+    def _given(self, dtype):
+        others = (1. - self.setting.options['em_maxP']) / (len(self.patterns) - 1)
+        return tf.constant([self.setting.options['em_maxP'] if pattern == self.setting.options['favoured'] else others
+                            for pattern in self.patterns], dtype)

@@ -1,0 +1,154 @@
+"""What the training loop knows of a method, and what all methods on the common network share."""
+from typing import Any, Mapping, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification.model.mechanisms import MECHANISMS, Own
+from utils import utils_nn as nn
+from utils.utils_env_cl import Net
+
+
+class Setting(NamedTuple):
+    """What a method is told about its run: no files, no flags."""
+    net: Net
+    class_counts: Mapping           # task -> number of classes
+    mechanism: str                  # key of MECHANISMS
+    options: Mapping                # the method's hyper-parameters
+    keep: float = 0.5               # keep probability of dropout
+
+
+class Batch(NamedTuple):
+    """The tensors of one training step."""
+    images: tf.Tensor               # float [n, height, width, channels]
+    labels: tf.Tensor               # int32 [n]
+    learning_rate: tf.Tensor        # scalar
+    seed: tf.Tensor                 # int32 [2]: what dropout's mask is a function of
+    size: int                       # n
+    selection: Any = None           # a Batch of validation images, for a method that asks for it
+
+
+def shared_layers(method, tasks):
+    """bool [tasks, layers]: which layers each learned task shares."""
+    return np.array([[letter == 'S' for letter in method.pattern_of(task)] for task in tasks])
+
+
+class Method(object):
+    """A method on the common network: convolutions shared or not, then a head per task.
+
+    The loop calls, for each task of the order: `phases`; per phase `build`, then per epoch `start_epoch`, `update` for
+    each step and `end_epoch`; at last `end_task`. `logits` gives the network that evaluates a task. Between graphs
+    everything lives in the parameter store, in `state` and in `arrays`.
+    """
+    alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
+    validation_batches = False      # a step also needs a batch of validation images
+
+    def __init__(self, setting):
+        self.setting, self.net = setting, setting.net
+        self.state = {'patterns': {}}     # JSON-able; patterns: task -> 'STTS' as chosen for a learned task
+        self.arrays = {}                  # dict name -> array: what a method keeps between tasks beside the parameters
+        self.update = self.loss = None    # the op of one training step, and its loss
+
+    # -- what a selection says of itself --
+
+    def phases(self, task, epochs):
+        """Epochs of each phase of learning a task; a phase has a graph of its own."""
+        return [epochs]
+
+    def planned_epochs(self, order, epochs):
+        """Epochs of a whole trial, at most; for the progress display."""
+        return epochs * len(order)
+
+    def build(self, parameters, task, batch, phase=0):
+        """Builds the update of the current task. Sets `self.update` and `self.loss`."""
+        raise AssertionError('a method says how it is trained')
+
+    def start_phase(self, session, task, phase):
+        """After the variables have their values: what else must be set."""
+
+    def start_epoch(self, session, task):
+        """Before the first step of an epoch."""
+
+    def end_epoch(self, session, task):
+        """Rows of the method's own histories for this epoch: dict name -> 1-D array."""
+        return {}
+
+    def end_task(self, task, before, values, session):
+        """Called with the graph of the last phase (of the winning phase, if they are alternatives) still open.
+
+        Args:
+            before: parameter store as it was when the task began.
+            values: dict name -> array, the variables now.
+        Returns:
+            the parameter store to hand on.
+        """
+        return values
+
+    def choose(self, task, scores):
+        """Alternatives only: told the last validation accuracy of every phase; the first best one was kept."""
+
+    def may_change(self, task):
+        """Whether an earlier task's accuracy can change while another task is learned."""
+        return 'S' in self.pattern_of(task)
+
+    def extra(self, order):
+        """Fields of the method for the run's struct: dict name -> array."""
+        return {}
+
+    # -- common parts --
+
+    def pattern_of(self, task):
+        """Which layers a learned task shares."""
+        return self.state['patterns'][str(task)]
+
+    def remember(self, task, pattern):
+        """Stores which layers a task shares."""
+        self.state['patterns'][str(task)] = pattern
+
+    def mechanism(self, parameters, layer):
+        """The mechanism object of a shared layer."""
+        return MECHANISMS[self.setting.mechanism](self.net.layers[layer], 'conv%d' % layer, parameters,
+                                                  self.setting.options)
+
+    def layer_weights(self, parameters, layer, task, shared):
+        """(kernel, bias) that a task uses in a layer."""
+        if shared:
+            return self.mechanism(parameters, layer).weights(task)
+        return Own(self.net.layers[layer], 'conv%d' % layer, parameters).weights(task)
+
+    def activations(self, parameters, task, pattern):
+        """One function per layer for a fixed pattern."""
+        return [nn.activation(self.layer_weights(parameters, layer, task, letter == 'S'), self.net.padding)
+                for layer, letter in enumerate(pattern)]
+
+    def head(self, parameters, task, features):
+        """Logits from features; a task owns its head."""
+        return nn.head(features, self.net, self.setting.class_counts[task],
+                       lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape, initial))
+
+    def train_pattern(self, parameters, task, pattern, batch):
+        """(loss, update) of ordinary training with a fixed pattern."""
+        features = nn.convolutional_part(self.net, batch.images, [[self.activations(parameters, task, pattern)]])
+        logits = self.head(parameters, task, nn.dropout(features, self.setting.keep, batch.seed))
+        loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
+        for layer, letter in enumerate(pattern):
+            if letter == 'S':
+                loss += self.extra_losses(parameters, layer, task, 1., 1. / pattern.count('S'))
+        return loss, nn.minimize(loss, parameters.trained, batch.learning_rate)
+
+    def extra_losses(self, parameters, layer, task, probability, share):
+        """What a layer's mechanism adds to the loss.
+
+        Args:
+            probability: of the layer being shared.
+            share: expectation of [the layer is shared] / (number of shared layers), for losses that are means.
+        """
+        mechanism = self.mechanism(parameters, layer)
+        if_shared, always = mechanism.extra_loss(task), mechanism.regulariser(task)
+        weight = share if mechanism.averaged else probability
+        return (0. if if_shared is None else weight * if_shared) + (0. if always is None else always)
+
+    def logits(self, parameters, task, images):
+        """Logits of a learned task, or of the current one as it is now; no dropout."""
+        activations = self.activations(parameters, task, self.pattern_of(task))
+        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))

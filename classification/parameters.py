@@ -1,0 +1,26 @@
+"""Counts parameters without training."""
+import numpy as np
+
+from utils.runtime import tf       # first: it prepares TensorFlow
+from classification.model.method import Setting
+from classification.model.registry import make_method
+from utils.utils_env_cl import MODELS
+from utils.utils_nn import Parameters
+
+
+def count_of(model_type, net, class_counts, options, pattern):
+    """Parameters kept after the last task if every task shares the layers of `pattern`; shared ones count once."""
+    method = make_method(model_type, Setting(net, class_counts, MODELS[model_type].mechanism,
+                                             dict(options, pattern=pattern)))
+    with tf.Graph().as_default():
+        parameters = Parameters({}, (), lambda name: np.random.RandomState(0))
+        images = tf.placeholder(tf.float32, (None,) + net.image_shape)
+        for task in class_counts:
+            method.remember(task, pattern)
+            method.logits(parameters, task, images)
+    return sum(int(np.prod(variable.shape.as_list())) for variable in parameters.variables.values())
+
+
+def count(experiment, pattern):
+    """`count_of` an experiment."""
+    return count_of(experiment.model_type, experiment.net, experiment.class_counts, experiment.options, pattern)

@@ -1,0 +1,283 @@
+"""Readers of the original file formats: where the raw files are, the class of every image, the pixels as uint8."""
+import codecs
+import gzip
+import hashlib
+import os
+import pickle
+import struct
+import zlib
+from collections import OrderedDict
+
+import numpy as np
+
+from classification import data_cache
+from utils.utils import UserError
+
+GUIDE = 'Data/README.md'
+MNIST_VALIDATION = 5000      # of 60,000 training images, the first ones; of a shorter file the same share
+DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
+
+
+class Source(object):
+    """A data set on disk. Its images are one array; pools ('train', 'test', ...) follow each other in it.
+
+    Args:
+        name: of its cache.
+        title: for people.
+        image_shape: height, width, channels.
+        archive, home: what to download, and from where.
+    """
+
+    def __init__(self, name, title, image_shape, archive, home):
+        self.name, self.title, self.image_shape, self.archive, self.home = name, title, image_shape, archive, home
+
+    def files(self, data_dir):
+        """OrderedDict role -> path of the raw files; a UserError names the first that is missing."""
+        raise NotImplementedError
+
+    def labels(self, data_dir):
+        """OrderedDict pool -> class number of each of its images; reads no more than that needs."""
+        raise NotImplementedError
+
+    def decode(self, data_dir, say):
+        """uint8 [images of all pools, height, width, channels]."""
+        raise NotImplementedError
+
+    def checksum(self, data_dir):
+        """SHA-256 of the raw data."""
+        return data_cache.checksum(data_dir, self.name, self.files(data_dir))
+
+    def recipe(self):
+        """What else determines the decoded images, as text."""
+        return 'uint8'
+
+    def images(self, data_dir, say):
+        """What `decode` gives, from the cache if possible."""
+        count = sum(len(pool) for pool in self.labels(data_dir).values())
+        return data_cache.cached(data_dir, self.name, '%s %s' % (self.checksum(data_dir), self.recipe()),
+                                 (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
+
+    def name_of(self, number):
+        """Name or number of a class."""
+        return number
+
+    def missing(self, path, where):
+        """The error for a file that is not there."""
+        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how)'
+                         % (self.title, path, self.archive, self.home, where, GUIDE))
+
+    def broken(self, path, what):
+        """The error for a file that is not what it should be; `what` says what came and what was expected."""
+        return UserError('%s: %s; get %s anew from %s (%s tells how)' % (path, what, self.archive, self.home, GUIDE))
+
+    def first_complete(self, folders, names, endings=('',)):
+        """OrderedDict name -> path in the first folder that holds all the names, with any of the endings."""
+        best = None
+        for folder in folders:
+            found = OrderedDict((name, _existing(folder, name, endings)) for name in names)
+            absent = [name for name, path in found.items() if path is None]
+            if not absent:
+                return found
+            if best is None or len(absent) < best[0]:
+                best = len(absent), os.path.join(folder, absent[0])
+        raise self.missing(best[1], ' or '.join(folders))
+
+    def read(self, path):
+        """A file's bytes, decompressed if its name ends in .gz."""
+        try:
+            with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
+                return stream.read()
+        except (EOFError, zlib.error, OSError) as error:
+            raise self.broken(path, 'cannot be read, or is damaged (%s)' % error)
+
+    def check_classes(self, path, labels, least, most):
+        """Labels as int32; an error if one of them is no class."""
+        labels = np.asarray(labels)
+        wrong = np.flatnonzero((labels < least) | (labels > most))
+        if len(wrong):
+            raise self.broken(path, 'image %d has the label %s, expected %d to %d'
+                              % (wrong[0], labels[wrong[0]], least, most))
+        return (labels - least).astype(np.int32)
+
+
+def _existing(folder, name, endings):
+    paths = [os.path.join(folder, name + ending) for ending in endings]
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+class IdxFiles(Source):
+    """MNIST and Fashion-MNIST: four files of the IDX format, plain or gzip'd."""
+    NAMES = tuple('%s-%s' % (split, kind) for split in ('train', 't10k')
+                  for kind in ('images-idx3-ubyte', 'labels-idx1-ubyte'))
+
+    def __init__(self, name, title, home, folders):
+        super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home)
+        self.folders = folders      # data_dir -> list
+
+    def files(self, data_dir):
+        return self.first_complete(self.folders(data_dir), self.NAMES, ('', '.gz'))
+
+    def labels(self, data_dir):
+        files = self.files(data_dir)
+        train, test = [self.check_classes(files[name], self._array(files[name], 1), 0, 9) for name in self.NAMES[1::2]]
+        first = min(MNIST_VALIDATION, len(train) // 12)
+        return OrderedDict([('valid', train[:first]), ('train', train[first:]), ('test', test)])
+
+    def decode(self, data_dir, say):
+        files = self.files(data_dir)
+        images = [self._array(files[name], 3) for name in self.NAMES[::2]]
+        for name, labels_name, array in zip(self.NAMES[::2], self.NAMES[1::2], images):
+            count = len(self._array(files[labels_name], 1))
+            if array.shape != (count, 28, 28):
+                raise self.broken(files[name], 'holds images of shape %s, expected %s (one for each label in %s)'
+                                  % (array.shape, (count, 28, 28), files[labels_name]))
+        return np.concatenate(images)[..., np.newaxis]
+
+    def _array(self, path, dimensions):
+        content = self.read(path)
+        magic, header = bytes(bytearray([0, 0, 8, dimensions])), 4 + 4 * dimensions
+        if content[:4] != magic or len(content) < header:
+            raise self.broken(path, 'is no IDX file: it begins with %s, expected %s'
+                              % (content[:4].hex() or 'nothing', magic.hex()))
+        shape = struct.unpack('>%dI' % dimensions, content[4:header])
+        expected = header + int(np.prod(shape, dtype=np.int64))
+        if len(content) != expected:
+            raise self.broken(path, 'has %d bytes, expected %d by its header' % (len(content), expected))
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """A pickle can run any program; these files need nothing but NumPy arrays and byte strings."""
+    ALLOWED = {
+        ('_codecs', 'encode'): codecs.encode,
+        ('numpy', 'ndarray'): np.ndarray,
+        ('numpy', 'dtype'): np.dtype,
+        ('numpy.core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],
+        ('numpy._core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],      # its name since NumPy 2
+    }
+
+    def find_class(self, module, name):
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError('it asks for %s.%s, which no data file needs' % (module, name))
+        return self.ALLOWED[module, name]
+
+
+class CifarPickles(Source):
+    """CIFAR-10 and CIFAR-100: python pickles of rows of 3072 bytes, red plane first."""
+
+    def __init__(self, name, title, archive, folders, pools, key, classes):
+        super(CifarPickles, self).__init__(name, title, (32, 32, 3), archive, 'https://www.cs.toronto.edu/~kriz/cifar.html')
+        self.folders, self.pools, self.key, self.classes = folders, pools, key, classes
+
+    def files(self, data_dir):
+        return self.first_complete([os.path.join(data_dir, folder) for folder in self.folders],
+                                   [name for names in self.pools.values() for name in names])
+
+    def labels(self, data_dir):
+        files = self.files(data_dir)
+        return OrderedDict((pool, np.concatenate([self._batch(files[name])[1] for name in names]))
+                           for pool, names in self.pools.items())
+
+    def decode(self, data_dir, say):
+        rows = np.concatenate([self._batch(path)[0] for path in self.files(data_dir).values()])
+        return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+    def _batch(self, path):
+        """(rows of bytes, classes) of one file."""
+        try:
+            with open(path, 'rb') as stream:
+                content = _ArraysOnly(stream, encoding='bytes').load()
+            rows, labels = [content[key.encode('ascii')] if key.encode('ascii') in content else content[key]
+                            for key in ('data', self.key)]
+            labels = np.array([int(label) for label in labels])
+        except Exception as error:      # a damaged pickle can raise anything
+            raise self.broken(path, 'is no %s file, expected a pickle with data and %s (%s: %s)'
+                              % (self.title, self.key, type(error).__name__, error))
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
+            raise self.broken(path, 'its data are %s for %d labels, expected that many rows of 3072 bytes'
+                              % (getattr(rows, 'shape', type(rows).__name__), len(labels)))
+        return rows, self.check_classes(path, labels, 0, self.classes - 1)
+
+
+class Stl10Binaries(Source):
+    """STL-10: bare bytes, column-major planes; classes count from 1."""
+    POOLS = ('train', 'test')
+
+    def __init__(self):
+        super(Stl10Binaries, self).__init__('stl10', 'STL-10', (96, 96, 3), 'stl10_binary.tar.gz',
+                                            'https://cs.stanford.edu/~acoates/stl10/')
+
+    def files(self, data_dir):
+        folders = [os.path.join(data_dir, *parts) for parts in (
+            ('stl10_binary',), ('STL-10', 'raw_data'), ('STL-10', 'stl10_binary'))]
+        return self.first_complete(folders, ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
+
+    def labels(self, data_dir):
+        files, labels = self.files(data_dir), OrderedDict()
+        for pool in self.POOLS:
+            path = files[pool + '_y.bin']
+            labels[pool] = self.check_classes(path, np.frombuffer(self.read(path), np.uint8).astype(np.int32), 1, 10)
+            images = files[pool + '_X.bin']
+            size, expected = os.path.getsize(images), len(labels[pool]) * int(np.prod(self.image_shape))
+            if size != expected:
+                raise self.broken(images, 'has %d bytes, expected %d (%d images, one for each label in %s)'
+                                  % (size, expected, len(labels[pool]), path))
+        return labels
+
+    def decode(self, data_dir, say):
+        files = self.files(data_dir)
+        planes = [np.frombuffer(self.read(files[pool + '_X.bin']), np.uint8).reshape(-1, 3, 96, 96)
+                  for pool in self.POOLS]
+        images = np.empty((sum(map(len, planes)),) + self.image_shape, np.uint8)
+        return np.concatenate([part.transpose(0, 3, 2, 1) for part in planes], out=images)
+
+
+class SklearnDigits(Source):
+    """The 8x8 digits that come with scikit-learn: values 0..16, nothing to download."""
+
+    def __init__(self):
+        super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI')
+        self.digits = None      # loaded when first used
+
+    def files(self, data_dir):
+        return OrderedDict()
+
+    def labels(self, data_dir):
+        return OrderedDict([('all', self._digits().target.astype(np.int32))])
+
+    def decode(self, data_dir, say):
+        return self._digits().images.astype(np.uint8)[..., np.newaxis]
+
+    def images(self, data_dir, say):
+        return self.decode(data_dir, say)
+
+    def checksum(self, data_dir):
+        digits = self._digits()
+        return hashlib.sha256(digits.images.astype(np.uint8).tobytes() + digits.target.astype(np.uint8).tobytes()).hexdigest()
+
+    def _digits(self):
+        if self.digits is None:
+            try:
+                from sklearn.datasets import load_digits
+            except ImportError as error:
+                raise UserError('the digits come with scikit-learn, which cannot be imported (%s); '
+                                'run: python3 -m pip install scikit-learn' % error)
+            self.digits = load_digits()
+        return self.digits
+
+
+def _below(*folders):
+    return lambda data_dir: [os.path.join(data_dir, *folder.split('/')) for folder in folders]
+
+
+MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', _below('MNIST_data', 'MNIST/raw', 'mnist'))
+FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresearch/fashion-mnist',
+                   lambda data_dir: _below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
+CIFAR10 = CifarPickles(
+    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', ('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
+    OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]), 'labels', 10)
+CIFAR100 = CifarPickles(
+    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', ('cifar-100-python', 'CIFAR-100/cifar-100-python'),
+    OrderedDict([('train', ['train']), ('test', ['test'])]), 'fine_labels', 100)
+STL10 = Stl10Binaries()
+DIGITS = SklearnDigits()

@@ -1,0 +1,109 @@
+"""The reader of Office-Home: a folder of photographs for each domain and class, resized to 128 x 128."""
+import os
+from collections import OrderedDict
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+
+from classification.readers import Source
+from classification.task_lists import OFFICEHOME_CLASSES
+from utils.utils import UserError, counted
+
+ARCHIVES = ('OfficeHomeDataset_10072016', 'OfficeHomeDataset')
+SPELLINGS = {'Product': ('Product',), 'RealWorld': ('Real World', 'RealWorld', 'Real_World')}
+ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+SIZE = 128
+
+
+class OfficeHomeFolders(Source):
+    """Class numbers run through the classes of the first domain, then of the second."""
+
+    def __init__(self, name, domains):
+        super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3), 'OfficeHomeDataset_10072016.zip',
+                                                'https://www.hemanthdv.org/officeHomeDataset.html')
+        self.domains = domains
+
+    def name_of(self, number):
+        return OFFICEHOME_CLASSES[number % len(OFFICEHOME_CLASSES)]
+
+    def files(self, data_dir):
+        return OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
+                           for domain, name, paths in self._classes(data_dir) for path in paths)
+
+    def labels(self, data_dir):
+        counts = [len(paths) for _, _, paths in self._classes(data_dir)]
+        return OrderedDict([('all', np.repeat(np.arange(len(counts), dtype=np.int32), counts))])
+
+    def recipe(self):
+        cv2, skimage = self._packages()
+        return 'decoded by %s, resized by %s' % (cv2.__version__, skimage.__version__)
+
+    def decode(self, data_dir, say):
+        paths = list(self.files(data_dir).values())
+        images = np.empty((len(paths),) + self.image_shape, np.uint8)
+        self._packages()
+        say('Office-Home: decoding %s, which can take some minutes' % counted(len(paths), 'image'))
+        with ThreadPool(os.cpu_count()) as workers:      # the packages release Python's lock while they work
+            for row, image in enumerate(workers.imap(self._decode_one, paths, chunksize=8)):
+                images[row] = image
+        return images
+
+    def _classes(self, data_dir):
+        """List of (domain, class name, sorted paths of its images)."""
+        found = []
+        for domain in self.domains:
+            folder = self._folder(data_dir, domain)
+            for name in OFFICEHOME_CLASSES:
+                place = os.path.join(folder, name)
+                if not os.path.isdir(place):
+                    raise self.missing(place, os.path.join(data_dir, ARCHIVES[0]))
+                paths = [os.path.join(place, entry) for entry in sorted(os.listdir(place))
+                         if entry.lower().endswith(ENDINGS) and not entry.startswith('.')]
+                if not paths:
+                    raise UserError('%s: no image in it (%s expected); get %s anew from %s'
+                                    % (place, ', '.join(ENDINGS), self.archive, self.home))
+                found.append((domain, name, paths))
+        return found
+
+    def _folder(self, data_dir, domain):
+        places = [os.path.join(data_dir, archive, spelling) for archive in ARCHIVES for spelling in SPELLINGS[domain]]
+        for place in places:
+            if os.path.isdir(place):
+                return place
+        raise self.missing(places[0], os.path.join(data_dir, ARCHIVES[0]))
+
+    @staticmethod
+    def _packages():
+        """OpenCV and scikit-image, imported here because no other data set needs them."""
+        try:
+            import cv2
+        except ImportError as error:
+            raise UserError('Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display run: '
+                            'python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error)
+        try:
+            import skimage.transform
+        except ImportError as error:
+            raise UserError('Office-Home needs scikit-image, which cannot be imported (%s); '
+                            'run: python3 -m pip install scikit-image' % error)
+        return cv2, skimage
+
+    def _decode_one(self, path):
+        """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is dropped."""
+        cv2, skimage = self._packages()
+        content, image = self.read(path), None
+        if content and not _cut_off(content):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
+        pixels = image[..., ::-1].astype(np.float32) / 255
+        small = skimage.transform.resize(pixels, self.image_shape, order=1, mode='reflect', anti_aliasing=True)
+        return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+
+
+def _cut_off(content):
+    """Whether a JPEG lacks the mark of its end; some versions of OpenCV fill up the rest with grey."""
+    return content[:2] == b'\xff\xd8' and content.find(b'\xff\xd9', content.rfind(b'\xff\xda')) < 0
+
+
+OFFICEHOME = OfficeHomeFolders('officehome', ('Product', 'RealWorld'))
+OFFICEHOME_PRODUCT = OfficeHomeFolders('officehome-product', ('Product',))

@@ -1,0 +1,131 @@
+"""The graph and session in which one task is learned: the training data, the update, the evaluation of every task."""
+from collections import OrderedDict
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification.model.method import Batch
+from utils import runtime
+from utils.utils_nn import Parameters, assign
+
+PARTS = ('train', 'valid', 'test')
+
+
+class TaskGraph(object):
+    """Built for one task (and phase) and closed at its end; nothing is added to the graph after it is built.
+
+    Args:
+        method: the Method; it builds the update and each task's logits.
+        store: parameter store, dict name -> array.
+        task: gen_data.Task to learn.
+        learned: list of gen_data.Task that are evaluated, the current one among them.
+        draw: function variable name -> RandomState for initial values.
+        batch_size: images per training step.
+        evaluation_batch: images per evaluation call.
+        config: tf.ConfigProto.
+        phase: number of the method's phase.
+    """
+
+    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0):
+        self.method, self.task, self.learned = method, task, learned
+        self.batch_size, self.evaluation_batch = batch_size, evaluation_batch
+        self._data = {}      # name -> (part, pixel variable, label variable, placeholder of row numbers)
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self.parameters = Parameters(store, [task.index], draw)
+            self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
+            self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
+            batch = self._inputs(task.train, 'training')
+            if method.validation_batches:
+                batch = batch._replace(selection=self._inputs(task.valid, 'validation'))
+            method.build(self.parameters, task.index, batch, phase)
+            self._evaluation(task.train)
+            assign_values = self.parameters.start_values()
+            initialise = tf.global_variables_initializer()
+            self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
+        self.graph.finalize()
+        self.session = tf.Session(graph=self.graph, config=config)
+        self.session.run(initialise)
+        assign(self.session, assign_values)
+        for part, pixels, labels, _ in self._data.values():
+            assign(self.session, {pixels: part.images(), labels: part.labels})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.session.close()
+
+    # ---- inputs ----
+
+    def _inputs(self, part, name):
+        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value."""
+        shape = (part.size,) + part.images(np.arange(1)).shape[1:]
+        with tf.device('/cpu:0'):
+            pixels, labels = [tf.Variable(tf.zeros(size, kind), trainable=False, name='%s_%s' % (name, what),
+                                          collections=[tf.GraphKeys.LOCAL_VARIABLES])
+                              for what, size, kind in (('pixels', shape, tf.uint8), ('labels', shape[:1], tf.int32))]
+            rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
+            images, truth = tf.gather(pixels, rows), tf.gather(labels, rows)
+        self._data[name] = (part, pixels, labels, rows)
+        return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed,
+                     self.batch_size)
+
+    def _evaluation(self, part):
+        shape = part.images(np.arange(1)).shape[1:]
+        channels = shape[-1]
+        self._eval_pixels = tf.placeholder(tf.uint8, (None,) + shape, 'evaluated_pixels')
+        self._eval_labels = tf.placeholder(tf.int32, [None], 'evaluated_labels')
+        self._eval_scale = tf.placeholder(tf.float32, [channels], 'scale')
+        self._eval_offset = tf.placeholder(tf.float32, [channels], 'offset')
+        images = tf.cast(self._eval_pixels, tf.float32) * self._eval_scale + self._eval_offset
+        self._correct = {}
+        for task in self.learned:
+            logits = self.method.logits(self.parameters, task.index, images)
+            hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), self._eval_labels)
+            self._correct[task.index] = tf.reduce_sum(tf.cast(hits, tf.int32))
+
+    # ---- use ----
+
+    def step(self, rows, learning_rate, seed, fetch_loss=False):
+        """One training step; returns the loss if asked.
+
+        Args:
+            rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
+        """
+        feed = {self._data[name][3]: numbers for name, numbers in rows.items()}
+        feed.update({self._learning_rate: learning_rate, self._seed: seed})
+        if fetch_loss:
+            return self.session.run([self.method.update, self.method.loss], feed)[1]
+        self.session.run(self.method.update, feed)
+
+    def accuracy(self, task):
+        """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""
+        return np.array([self._accuracy_of_part(task.index, getattr(task, part)) for part in PARTS])
+
+    def _accuracy_of_part(self, index, part):
+        correct = 0
+        for start in range(0, part.size, self.evaluation_batch):
+            rows = np.arange(start, min(start + self.evaluation_batch, part.size))
+            correct += self.session.run(self._correct[index], {
+                self._eval_pixels: part.images(rows), self._eval_labels: part.labels[rows],
+                self._eval_scale: part.scale, self._eval_offset: part.offset})
+        return correct / float(part.size)
+
+    def all_values(self):
+        """dict op name -> array: every variable, optimizer slots and accumulators included."""
+        return OrderedDict(zip(self.variables, self.session.run(list(self.variables.values()))))
+
+    def restore_all(self, values):
+        """Sets every variable to what `all_values` gave."""
+        assign(self.session, {self.variables[name]: value for name, value in values.items()})
+
+    def values(self):
+        """dict name -> array: the parameters."""
+        return OrderedDict(zip(self.parameters.variables,
+                               self.session.run(list(self.parameters.variables.values()))))
+
+    def set_values(self, values):
+        """Sets parameters by name; names that the graph does not have are passed over."""
+        assign(self.session, {self.parameters.variables[name]: value for name, value in values.items()
+                              if name in self.parameters.variables})

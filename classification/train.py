@@ -1,0 +1,340 @@
+"""One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no method."""
+import os
+import time
+from collections import OrderedDict
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification import checkpoint
+from classification.model.method import Setting
+from classification.model.mechanisms import size_of
+from classification.model.registry import make_method
+from classification.results import TrialRecord
+from classification.task_graph import TaskGraph
+from utils.utils import random_state, stateless_seed
+
+VALID, TEST = 1, 2      # places of the parts in a row of accuracies
+
+
+class Interrupted(Exception):
+    """The trial was asked to stop; a checkpoint has been written."""
+
+
+class TrialFailed(Exception):
+    """The trial cannot go on; its text is one line."""
+
+
+class History(object):
+    """What is recorded while a trial runs; all of it goes into checkpoints.
+
+    Attributes:
+        rows: accuracies [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned.
+        best_test: per row, test accuracy of the running task at its best validation epoch so far.
+        changed: row of each position's first training epoch.
+        matrix: per position learned, test accuracies on the distinct tasks by first appearance.
+        peak: test accuracy at the best validation epoch while a task was first learned, by task.
+        extra: dict name -> rows of the method's own histories.
+    """
+
+    def __init__(self, num_tasks):
+        self.num_tasks = num_tasks
+        self.rows, self.best_test, self.changed, self.matrix, self.seconds = [], [], [], [], []
+        self.peak, self.extra = {}, OrderedDict()
+
+    def arrays(self):
+        """dict name -> array, for a checkpoint."""
+        arrays = {'rows': np.reshape(self.rows, (-1, self.num_tasks, 3)), 'best_test': np.array(self.best_test),
+                  'changed': np.array(self.changed, int), 'seconds': np.array(self.seconds),
+                  'matrix': np.array(self.matrix), 'peak_tasks': np.array(sorted(self.peak), int),
+                  'peak': np.array([self.peak[task] for task in sorted(self.peak)])}
+        arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, num_tasks, arrays):
+        """The history that `arrays` gave."""
+        history = cls(num_tasks)
+        history.rows, history.best_test = list(arrays['rows']), list(arrays['best_test'])
+        history.changed = [int(row) for row in arrays['changed']]
+        history.matrix, history.seconds = list(arrays['matrix']), list(arrays['seconds'])
+        history.peak = {int(task): float(value) for task, value in zip(arrays['peak_tasks'], arrays['peak'])}
+        for name in sorted(arrays):
+            if name.startswith('extra/'):
+                history.extra[name[len('extra/'):]] = list(arrays[name])
+        return history
+
+    def add_extra(self, rows):
+        """Adds one row to each of the method's own histories."""
+        for name, row in rows.items():
+            self.extra.setdefault(name, []).append(row)
+
+
+class TaskProgress(object):
+    """Validation bookkeeping of the task being learned."""
+
+    def __init__(self, training, early_stopping, state=(-1., 0., 0)):
+        self.training, self.early_stopping = training, early_stopping
+        self.best_valid, self.best_test, self.improved_at = state
+
+    def add(self, epoch, valid, test):
+        """Notes the accuracies after `epoch` epochs of this task; returns whether this is the best epoch so far."""
+        if valid <= self.best_valid:
+            return False
+        if valid > self.training.improvement * self.best_valid:
+            self.improved_at = epoch
+        self.best_valid, self.best_test = valid, test
+        return True
+
+    def exhausted(self, epoch):
+        """Whether early stopping ends the task: no real improvement within the patience, which grows with the best."""
+        patience = max(self.early_stopping, self.training.patience_multiplier * self.improved_at)
+        return bool(self.early_stopping) and epoch - self.improved_at >= patience
+
+    def state(self):
+        """JSON-able, for a checkpoint."""
+        return self.best_valid, self.best_test, self.improved_at
+
+
+class Trial(object):
+    """One trial of an experiment.
+
+    Args:
+        experiment: Experiment.
+        number: 0-based; also the data group.
+        tasks: list of gen_data.Task.
+        folder: where its checkpoint is.
+        config: tf.ConfigProto.
+        minutes: between checkpoints inside a task; 0: every epoch.
+        say: function of one line for the log.
+        tell: function of keyword arguments for the progress display.
+        stopping: function that says whether to stop at the next epoch boundary.
+        graph_folder: where to write graphs for TensorBoard, or None.
+    """
+
+    def __init__(self, experiment, number, tasks, folder, config, minutes=5., say=lambda line: None,
+                 tell=lambda **what: None, stopping=lambda: False, graph_folder=None):
+        self.experiment, self.number, self.folder, self.config, self.minutes = experiment, number, folder, config, minutes
+        self.say, self.tell, self.stopping, self.graph_folder = say, tell, stopping, graph_folder
+        self.tasks = {task.index: task for task in tasks}
+        self.method = make_method(experiment.model_type, Setting(
+            experiment.net, experiment.class_counts, experiment.model.mechanism,
+            dict(experiment.options, pattern=experiment.pattern), experiment.keep))
+        self.history = History(len(experiment.class_counts))
+        self.store = {}                        # parameters as the last phase left them
+        self.position = self.phase = self.epoch = 0
+        self.global_epoch = 0                  # of the learning rate
+        self.trained = 0                       # epochs, alternatives that were not kept among them
+        self.restored = None                   # variables of an interrupted phase
+        self.progress, self.best_values = None, {}
+        self.scores, self.winner = [], {}      # of alternatives tried so far
+        self.before = {}                       # the store when the current task began
+        self.elapsed, self.began, self.last_checkpoint = 0., time.time(), time.time()
+        self.path = os.path.join(folder, 'checkpoint')
+
+    def _draw(self, name, task):
+        return random_state(self.experiment.seed, self.number, task, purpose=name)
+
+    # ---- the loop ----
+
+    def run(self):
+        """Trains on every task of the order, from the checkpoint if there is one.
+
+        Returns:
+            TrialRecord.
+        Raises:
+            Interrupted, TrialFailed.
+        """
+        self._restore()
+        order = self.experiment.task_order
+        while self.position < len(order):
+            self._learn_task(order[self.position])
+            self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
+            self._checkpoint({})
+        return self._record()
+
+    def _learn_task(self, task):
+        if len(self.history.changed) == self.position:
+            self.before = dict(self.store)
+            self.history.changed.append(max(len(self.history.rows), 1))
+            self.history.seconds.append(0.)
+        phases = self.method.phases(task, self.experiment.training.epochs)
+        while self.phase < len(phases):
+            self.progress = self.progress or TaskProgress(self.experiment.training, self.experiment.early_stopping)
+            last = self.phase + 1 == len(phases)
+            with self._graph(task) as graph:
+                self._learn_phase(graph, task, phases[self.phase])
+                self._end_phase(graph, task, last)
+            self.phase, self.epoch, self.best_values = self.phase + 1, 0, {}
+            if not last or self.method.alternatives:
+                self._checkpoint({})
+        if self.method.alternatives:
+            self._keep_winner(task)
+
+    def _end_phase(self, graph, task, last):
+        if self.experiment.early_stopping and self.best_values:
+            graph.set_values(self.best_values)
+        values = dict(self.store)
+        values.update(graph.values())
+        if not all(np.isfinite(value).all() for value in values.values()):
+            raise TrialFailed('a parameter is not finite after task %d' % task)
+        if self.method.alternatives:
+            self._judge(task, values, self._final_row(graph, False))
+        elif last:
+            self.store = self.method.end_task(task, self.before, values, graph.session)
+            changed = any(not np.array_equal(value, values[name]) for name, value in self.store.items())
+            graph.set_values(self.store)
+            self._task_learned(task, self._final_row(graph, changed))
+        else:
+            self.store = values
+
+    def _judge(self, task, values, final):
+        """Keeps an alternative's outcome if it is the best so far, and goes back to the task's start."""
+        start = self.history.changed[-1]
+        score = float(self.history.rows[-1][task, VALID])
+        if not self.scores or score > max(self.scores):
+            self.winner = {'values/' + name: value for name, value in values.items()}
+            self.winner.update(rows=np.array(self.history.rows[start:]), final=final,
+                               best_test=np.array(self.history.best_test[start:]),
+                               progress=np.array(self.progress.state()))
+        self.scores.append(score)
+        self.global_epoch -= len(self.history.rows) - start
+        del self.history.rows[start:], self.history.best_test[start:]
+        self.store, self.progress = dict(self.before), None
+
+    def _keep_winner(self, task):
+        winner = self.winner
+        self.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
+        self.history.rows.extend(winner['rows'])
+        self.history.best_test.extend(winner['best_test'])
+        self.global_epoch += len(winner['rows'])
+        self.progress = TaskProgress(self.experiment.training, self.experiment.early_stopping, tuple(winner['progress']))
+        self.method.choose(task, self.scores)
+        self.scores, self.winner = [], {}
+        self._task_learned(task, winner['final'])
+
+    def _graph(self, task):
+        distinct = list(OrderedDict.fromkeys(self.experiment.task_order[:self.position + 1]))
+        graph = TaskGraph(self.method, self.store, self.tasks[task], [self.tasks[index] for index in distinct],
+                          lambda name: self._draw(name, task), self.experiment.training.batch_size,
+                          self.experiment.evaluation_batch, self.config, self.phase)
+        if self.graph_folder and self.epoch == 0:
+            tf.summary.FileWriter(os.path.join(self.graph_folder, 'task%d' % self.position), graph.graph).close()
+        if self.restored is not None:
+            graph.restore_all(self.restored)
+            self.restored = None
+        else:
+            self.method.start_phase(graph.session, task, self.phase)
+        return graph
+
+    def _learn_phase(self, graph, task, epochs):
+        if not self.history.rows:
+            self._evaluate(graph, task)
+        while self.epoch < epochs and not self.progress.exhausted(self.epoch):
+            self.method.start_epoch(graph.session, task)
+            self._train_epoch(graph, task)
+            self.epoch, self.global_epoch = self.epoch + 1, self.global_epoch + 1
+            self.history.add_extra(self.method.end_epoch(graph.session, task))
+            self._evaluate(graph, task)
+            self.trained += 1
+            self.tell(position=self.position, task=task, epoch=self.epoch, epochs=epochs, done=self.trained,
+                      total=self.method.planned_epochs(self.experiment.task_order, self.experiment.training.epochs),
+                      valid=self.history.rows[-1][task, VALID], test=self.history.rows[-1][task, TEST])
+            if self.stopping():
+                self._checkpoint(graph.all_values())
+                raise Interrupted()
+            if time.time() - self.last_checkpoint >= 60 * self.minutes and self.epoch < epochs:
+                self._checkpoint(graph.all_values())
+
+    def _train_epoch(self, graph, task):
+        experiment, data = self.experiment, self.tasks[task]
+        place = dict(seed=experiment.seed, trial=self.number, task=task, epoch=self.global_epoch)
+        rate = experiment.training.lr / (1. + self.global_epoch * experiment.training.lr_decay)
+        batch = experiment.training.batch_size
+        steps = data.train.size // batch       # an incomplete last batch is dropped
+        orders = {'training': random_state(purpose='batches', **place).permutation(data.train.size)}
+        if self.method.validation_batches:
+            orders['validation'] = random_state(purpose='validation batches', **place).permutation(data.valid.size)
+        for step in range(steps):
+            rows = {name: np.take(order, np.arange(step * batch, (step + 1) * batch), mode='wrap')
+                    for name, order in orders.items()}
+            loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **place),
+                              fetch_loss=step == steps - 1)
+        if not np.isfinite(loss):
+            raise TrialFailed('the loss of task %d became %s in epoch %d' % (task, loss, self.epoch + 1))
+
+    def _evaluate(self, graph, task):
+        """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward."""
+        row = np.full((self.history.num_tasks, 3), np.nan)
+        for learned in graph.learned:
+            known = self.history.rows and not np.isnan(self.history.rows[-1][learned.index]).any()
+            if known and learned.index != task and not self.method.may_change(learned.index):
+                row[learned.index] = self.history.rows[-1][learned.index]
+            else:
+                row[learned.index] = graph.accuracy(learned)
+        self.history.rows.append(row)
+        if self.progress.add(self.epoch, row[task, VALID], row[task, TEST]) and self.experiment.early_stopping:
+            self.best_values = graph.values()
+        self.history.best_test.append(self.progress.best_test)
+
+    def _final_row(self, graph, changed):
+        """Accuracies with the parameters that are handed on, which a roll-back or early stopping may have changed."""
+        if not changed and not self.experiment.early_stopping:
+            return self.history.rows[-1]
+        row = np.full_like(self.history.rows[-1], np.nan)
+        for learned in graph.learned:
+            row[learned.index] = graph.accuracy(learned)
+        return row
+
+    def _task_learned(self, task, final):
+        """Adds the row of the accuracy matrix."""
+        self.history.matrix.append(np.array([final[index, TEST] for index in self.experiment.tasks]))
+        self.history.peak.setdefault(task, self.progress.best_test)
+        self.say('trial %d: learned task %d (position %d): test accuracy %.4f, at the best validation epoch %.4f'
+                 % (self.number, task, self.position, final[task, TEST], self.progress.best_test))
+
+    # ---- checkpoints ----
+
+    def _checkpoint(self, variables):
+        self._count_time()
+        meta = {'position': self.position, 'phase': self.phase, 'epoch': self.epoch,
+                'global_epoch': self.global_epoch, 'trained': self.trained, 'elapsed': self.elapsed, 'state': self.method.state,
+                'progress': self.progress.state() if self.progress else None, 'inside': bool(variables), 'scores': self.scores,
+                'fingerprint': self.experiment.fingerprint()}
+        checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
+                                          'best': self.best_values, 'method': self.method.arrays, 'winner': self.winner,
+                                          'history': self.history.arrays()})
+        self.last_checkpoint = time.time()
+
+    def _restore(self):
+        loaded = checkpoint.load(self.path, self.say)
+        if loaded is None:
+            return
+        meta, groups = loaded
+        assert meta['fingerprint'] == self.experiment.fingerprint()
+        self.position, self.phase, self.epoch = meta['position'], meta['phase'], meta['epoch']
+        self.global_epoch, self.trained, self.elapsed = meta['global_epoch'], meta['trained'], meta['elapsed']
+        self.method.state = meta['state']
+        self.store, self.before = groups.get('store', {}), groups.get('before', {})
+        self.best_values, self.method.arrays = groups.get('best', {}), groups.get('method', {})
+        self.scores, self.winner = meta['scores'], groups.get('winner', {})
+        self.history = History.from_arrays(self.history.num_tasks, groups['history'])
+        if meta['inside']:
+            self.restored = groups['variables']
+            self.progress = TaskProgress(self.experiment.training, self.experiment.early_stopping, meta['progress'])
+        self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
+
+    def _count_time(self):
+        now = time.time()
+        if self.history.seconds:
+            self.history.seconds[-1] += now - self.began
+        self.elapsed, self.began = self.elapsed + now - self.began, now
+
+    def _record(self):
+        history, tasks = self.history, self.experiment.tasks
+        extra = OrderedDict((name, np.array(rows)) for name, rows in history.extra.items())
+        extra.update(self.method.extra(self.experiment.task_order))
+        return TrialRecord(trial=self.number, accuracy=history.arrays()['rows'], best_test=np.array(history.best_test),
+                           task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
+                           peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
+                           training_time=self.elapsed, num_parameters=size_of(self.store), extra=extra)

@@ -1,0 +1,285 @@
+"""Repeated trials of one experiment: child processes, resume, statistics, the .mat file."""
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections import OrderedDict
+
+import psutil
+
+from classification import mat_file, results
+from classification.experiment import Experiment, info, tensorflow_version
+from classification.progress import Progress
+from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
+
+MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
+SCHEMA_VERSION = 1
+
+
+class Place(object):
+    """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
+
+    def __init__(self, result_dir, mat_name, experiment):
+        name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
+        if not name or name == 'params' or name.startswith('temp_') or name.startswith('.') or os.path.basename(name) != name:
+            raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
+                            'or "."; folders go to --result_dir' % mat_name)
+        self.result_dir = result_dir
+        self.mat = os.path.join(result_dir, name + '.mat')
+        self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
+        self.folder = os.path.join(result_dir, name)
+        self.run = os.path.join(self.folder, experiment.folder_name())
+        self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0')
+
+    def make(self):
+        """Creates the folders.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        try:
+            os.makedirs(self.run, exist_ok=True)
+            write_atomically(os.path.join(self.run, '.writable'), '')
+            os.remove(os.path.join(self.run, '.writable'))
+        except OSError as error:
+            raise UserError('--result_dir %s cannot be written: %s' % (self.result_dir, error.strerror or error))
+
+    def other_unfinished(self):
+        """Experiments of other settings that were begun under this name and not finished."""
+        found = []
+        for name in sorted(os.listdir(self.folder)):
+            path = os.path.join(self.folder, name, CONFIG)
+            if name != os.path.basename(self.run) and os.path.exists(path):
+                with open(path) as stream:
+                    config = json.load(stream)
+                if not config['finished']:
+                    found.append(Experiment.from_json(json.dumps(config['experiment'])))
+        return found
+
+
+def run_experiment(experiment, flags, argv, say):
+    """Trains the trials that are missing and writes the results.
+
+    Args:
+        experiment: Experiment.
+        flags: namespace of main.py's parser, for what is not part of the experiment.
+        argv: the command line, for the record.
+        say: function of one line for the user.
+    Returns:
+        exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
+    """
+    place = Place(flags.result_dir, flags.save_mat_name, experiment)
+    fingerprint = experiment.fingerprint()
+    stored = mat_file.find_entry(place.mat, fingerprint)
+    if stored is not None and not flags.restart:
+        trained = stored['train_valid_data_group'].size
+        if trained >= flags.num_runs:
+            say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
+                % (place.mat, counted(trained, 'trial')))
+            return 0
+    place.make()
+    lock = hold(place.run, 'this experiment')
+    try:
+        return _Run(experiment, flags, argv, say, place, stored).run()
+    finally:
+        lock.release()
+
+
+class _Run(object):
+    """One run of the command line on one experiment, the lock on its folder held."""
+
+    def __init__(self, experiment, flags, argv, say, place, stored):
+        self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
+        self.stored = stored
+        self.child = None
+        self.stopping = False
+
+    def run(self):
+        flags, place, say = self.flags, self.place, self.say
+        for other in place.other_unfinished():
+            say('note: %s also has an unfinished experiment with other settings: %s'
+                % (place.folder, self.experiment.differences(other)))
+        if flags.restart:
+            for name in os.listdir(place.run):
+                if name.startswith('trial'):
+                    shutil.rmtree(os.path.join(place.run, name))
+        self._write_config(finished=False)
+        missing = [number for number in range(flags.num_runs) if self._record_path(number) is None]
+        self._announce(missing)
+        log_line(place.run, 'start: %s' % self._command())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, self._stop)
+        failed = []
+        progress = Progress(len(missing), flags.quiet)
+        for number in missing:
+            status = self._train(number, progress)
+            if status == EXIT_INTERRUPTED or self.stopping:
+                progress.close()
+                sys.stderr.write('interrupted; the same command resumes it\n')
+                return EXIT_INTERRUPTED
+            if status != 0:
+                failed.append(number)
+            elif number != missing[-1]:
+                self._write_temporary()
+        progress.close()
+        return self._finish(failed)
+
+    # ---- one trial ----
+
+    def _train(self, number, progress):
+        folder = trial_folder(self.place.run, number)
+        os.makedirs(folder, exist_ok=True)
+        progress.start(number, self.flags.num_runs)
+        with open(os.path.join(self.place.run, 'stderr.txt'), 'ab') as errors:
+            self.child = subprocess.Popen([sys.executable, MAIN, '--run_trial', self.place.run, str(number)],
+                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                                          env=self._environment(), start_new_session=True)
+        said = False
+        for line in self.child.stdout:
+            what = json.loads(line.decode('utf-8'))
+            if 'error' in what or 'failed' in what:
+                said = True
+                progress.clear()
+                sys.stderr.write('error: trial %d: %s%s\n' % (
+                    number, what.get('error') or what['failed'],
+                    '' if 'error' in what else ' (the others go on; details in %s)'
+                                               % os.path.join(self.place.run, 'log.txt')))
+            elif 'note' in what:
+                progress.note(what['note'])
+            else:
+                progress.update(**what)
+        status = self.child.wait()
+        if status not in (0, EXIT_INTERRUPTED) and not said:
+            progress.clear()
+            sys.stderr.write('error: trial %d ended with %s; the same command resumes it from its last checkpoint '
+                             '(details in %s)\n' % (number, 'signal %d' % -status if status < 0 else 'status %d' % status,
+                                                    os.path.join(self.place.run, 'stderr.txt')))
+        return status
+
+    def _stop(self, number, frame):
+        self.stopping = True
+        if self.child is not None and self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+
+    def _environment(self):
+        """The child's environment; `--gpu N` is the N-th of the devices that this process may see."""
+        visible = '-1'
+        if self.flags.gpu >= 0:
+            inherited = os.environ.get('CUDA_VISIBLE_DEVICES')
+            devices = inherited.split(',') if inherited else None
+            if devices is not None and self.flags.gpu >= len(devices):
+                raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s)'
+                                % (self.flags.gpu, counted(len(devices), 'device'), inherited))
+            visible = devices[self.flags.gpu].strip() if devices else str(self.flags.gpu)
+        return dict(os.environ, CUDA_VISIBLE_DEVICES=visible, PYTHONUNBUFFERED='1')
+
+    # ---- files ----
+
+    def _record_path(self, number):
+        path = os.path.join(trial_folder(self.place.run, number), RECORD)
+        return path if os.path.exists(path) else None
+
+    def _records(self):
+        paths = [self._record_path(number) for number in range(self.flags.num_runs)]
+        return [results.load_record(path) for path in paths if path is not None]
+
+    def _command(self):
+        return ' '.join(['main.py'] + list(self.argv))
+
+    def _write_config(self, finished):
+        path = os.path.join(self.place.run, CONFIG)
+        run_id = uuid.uuid4().hex
+        if os.path.exists(path) and not (self.flags.restart and not finished):
+            with open(path) as stream:
+                run_id = json.load(stream)['run_id']
+        self.config = OrderedDict([
+            ('experiment', json.loads(self.experiment.to_json())),
+            ('fingerprint', self.experiment.fingerprint()),
+            ('run_id', run_id),
+            ('finished', finished),
+            ('command', self._command()),
+            ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
+                          'threads': self.flags.threads or _cores(),
+                          'checkpoint_minutes': self.flags.checkpoint_minutes,
+                          'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None}),
+            ('versions', _versions()),
+            ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
+                      'memory_bytes': psutil.virtual_memory().total}),
+            ('git_commit', _git_commit()),
+        ])
+        write_atomically(path, json.dumps(self.config, indent=1))
+
+    def _summary(self, records):
+        experiment = self.experiment
+        more = OrderedDict([
+            ('seed', experiment.seed), ('data_type', experiment.data_type),
+            ('data_percent', -1 if experiment.data_percent is None else experiment.data_percent),
+            ('command', self._command()), ('versions', self.config['versions']), ('schema_version', SCHEMA_VERSION),
+            ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id'])])
+        more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
+        return results.summary(info(experiment), records, experiment.task_order, more,
+                               leep=experiment.pattern is not None)
+
+    def _write_temporary(self):
+        mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+
+    def _finish(self, failed):
+        records = self._records()
+        if records:
+            summary = self._summary(records)
+            mat_file.append_entry(self.place.mat, summary, replace=not self.flags.restart)
+            print(results.table(summary, self.experiment.task_order))
+            if self.experiment.pattern is None:
+                print('layers that each task shares (S) or has of its own (T), input side first:')
+                for record in records:
+                    print('  trial %d: %s' % (record.trial, '  '.join(
+                        'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
+            print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
+        if failed:
+            sys.stderr.write('%s failed (%s); the same command tries them again\n'
+                             % (counted(len(failed), 'trial'), ', '.join(map(str, failed))))
+            return EXIT_FAILED
+        self._write_config(finished=True)
+        if os.path.exists(self.place.temporary) and not self.place.other_unfinished():
+            os.remove(self.place.temporary)
+        return 0
+
+    def _announce(self, missing):
+        experiment = self.experiment
+        self.say('%s on %s: %s, %d epochs each, %s%s' % (
+            experiment.model_type, experiment.data_type, counted(len(experiment.task_order), 'task'),
+            experiment.training.epochs, counted(self.flags.num_runs, 'trial'),
+            '' if len(missing) == self.flags.num_runs else ' (%d already trained)' % (self.flags.num_runs - len(missing))))
+        self.say('working files and log: %s' % self.place.run)
+
+
+def _chosen(record):
+    """The patterns that a search chose, by task in order of first appearance."""
+    return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
+
+
+def _cores():
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:      # not on this system
+        return os.cpu_count() or 1
+
+
+def _versions():
+    import numpy
+    import scipy
+    return OrderedDict([('python', platform.python_version()), ('tensorflow', tensorflow_version()),
+                        ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
+
+
+def _git_commit():
+    try:
+        return subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=os.path.dirname(MAIN),
+                                       stderr=subprocess.DEVNULL).decode('ascii').strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ''

@@ -1,0 +1,142 @@
+"""One trial as a child process: it reads the run folder, trains, and leaves its record in the trial folder.
+
+It speaks to its parent in lines of JSON on stdout, and stops when the parent does (its stdin closes).
+"""
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+
+from filelock import FileLock, Timeout
+
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, write_atomically
+
+CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
+LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
+GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
+
+
+def trial_folder(run_folder, number):
+    """Where a trial's checkpoint and record are."""
+    return os.path.join(run_folder, 'trial%d' % number)
+
+
+def hold(folder, what):
+    """A held lock on a folder, freed by the kernel when this process ends.
+
+    Raises:
+        UserError: another process holds it; names its pid and host.
+    """
+    lock, holder = FileLock(os.path.join(folder, '.lock')), os.path.join(folder, '.holder')
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        try:
+            with open(holder) as stream:
+                who = stream.read().strip()
+        except (IOError, OSError):
+            who = 'another process'
+        raise UserError('%s is already running: %s holds %s' % (what, who, folder))
+    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
+    return lock
+
+
+def log_line(run_folder, line):
+    """Appends a line with the time to the run's log."""
+    with open(os.path.join(run_folder, LOG), 'a') as stream:
+        stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
+
+
+class _Stop(object):
+    """Whether the trial should stop at the next epoch boundary: a signal came, or the parent is gone."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, self._signalled)
+        watcher = threading.Thread(target=self._watch)
+        watcher.daemon = True
+        watcher.start()
+
+    def _signalled(self, number, frame):
+        self.asked = True
+
+    def _watch(self):
+        while os.read(0, 1024):
+            pass
+        self.asked = True
+        time.sleep(GRACE_SECONDS)
+        os._exit(EXIT_INTERRUPTED)
+
+    def __call__(self):
+        return self.asked
+
+
+def _tell(**what):
+    try:
+        sys.stdout.write(json.dumps(what) + '\n')
+        sys.stdout.flush()
+    except (IOError, OSError):
+        pass       # the parent is gone; the watcher sees to the rest
+
+
+def run_trial_process(run_folder, number):
+    """Runs a trial of the experiment in `run_folder`; returns the exit status."""
+    stop = _Stop()
+    folder = trial_folder(run_folder, number)
+    try:
+        lock = hold(folder, 'trial %d of this experiment' % number)
+    except UserError as error:
+        _tell(error=str(error))
+        return EXIT_USER_ERROR
+    try:
+        _train(run_folder, folder, number, stop)
+        return 0
+    except UserError as error:
+        _tell(error=str(error))
+        return EXIT_USER_ERROR
+    except Exception as error:      # the parent says it in one line; the log keeps the rest
+        from classification.train import Interrupted
+        if isinstance(error, Interrupted):
+            return EXIT_INTERRUPTED
+        log_line(run_folder, 'trial %d failed\n%s' % (number, traceback.format_exc()))
+        _tell(failed='%s: %s' % (type(error).__name__, str(error).split('\n')[0]))
+        return EXIT_FAILED
+    finally:
+        lock.release()
+
+
+def _train(run_folder, folder, number, stop):
+    with open(os.path.join(run_folder, CONFIG)) as stream:
+        config = json.load(stream)
+    from utils import runtime
+    from classification import checkpoint
+    from classification.experiment import Experiment
+    from classification.gen_data import load_tasks
+    from classification.results import accuracy_matrix_csv, history_csv, save_record
+    from classification.train import Trial
+    experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
+
+    def say(line):
+        log_line(run_folder, line)
+
+    use_gpu = settings['gpu'] >= 0
+    if use_gpu and not runtime.usable_gpus():
+        use_gpu = False
+        _tell(note='--gpu %d: this TensorFlow sees no usable GPU; training on the CPU' % settings['gpu'])
+    tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
+                       number, experiment.normalize, len(experiment.class_counts),
+                       say=lambda line: _tell(note=line))
+    trial = Trial(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu),
+                  settings['checkpoint_minutes'], say, _tell, stop,
+                  settings['graph_folder'] if number == 0 else None)
+    record = trial.run()
+    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))
+    save_record(os.path.join(folder, RECORD), record)
+    checkpoint.remove(os.path.join(folder, 'checkpoint'))
+    say('trial %d: finished' % number)

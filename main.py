@@ -1,0 +1,133 @@
+"""Trains convolutional networks on a sequence of image-classification tasks and finds which layers to share.
+
+Options in, a .mat file out; knows no data set and no method by name.
+"""
+import argparse
+import os
+import sys
+
+TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per trial
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, 'error: %s (--help lists all flags)\n' % message)
+
+
+def _parser():
+    parser = _Parser(description=__doc__.split('\n')[0], allow_abbrev=False,
+                     formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
+    data, method, schedule, run, other = [parser.add_argument_group(title) for title in (
+        'data', 'method', 'schedule', 'run', 'accepted without effect')]
+
+    data.add_argument('--data_type', default='MNIST5', help='data set; --list shows all (default: %(default)s)')
+    data.add_argument('--data_percent', type=int, default=None,
+                      help='row of the table of data sizes (default: 100)')
+    data.add_argument('--num_tasks', type=int, default=None, help='the first N tasks only (default: all)')
+    data.add_argument('--normalize', choices=('split', 'train'), default='split',
+                      help='CIFAR: standardise each part with its own statistics, or all with the training part\'s '
+                           '(default: %(default)s)')
+    data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
+
+    method.add_argument('--model_type', default='STL', help='method; --list shows all (default: %(default)s)')
+    method.add_argument('--test_type', type=int, default=0,
+                        help='number of a transfer configuration; --list shows them (default: %(default)s)')
+    method.add_argument('--transfer_config', default=None,
+                        help='the same by name: all, none, topK, bottomK, alternating, or one letter per layer like '
+                             'TTSS, S: shared, T: task-specific, input side first (default: by --test_type)')
+    method.add_argument('--num_clayers', type=int, default=-1,
+                        help='number of convolution layers (default: the data set\'s, --list shows it)')
+    method.add_argument('--skip_connect_test_type', type=int, default=0,
+                        help='preset of skip connections; 0: none (default: %(default)s)')
+    method.add_argument('--cnn_padtype_valid', action='store_true',
+                        help='VALID instead of SAME padding in convolutions and pools')
+
+    method.add_argument('--em_cnt_prior', action='store_true',
+                        help='LASEM: prior from counts of the patterns that won a batch')
+    method.add_argument('--em_prior_init_cnt', type=float, default=1.,
+                        help='LASEM with --em_cnt_prior: count that each pattern starts with (default: %(default)g)')
+    method.add_argument('--reset_prior', action='store_true', help='LASEM: the prior starts anew at each epoch')
+    method.add_argument('--layer_groups', default=None,
+                        help='LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)')
+    method.add_argument('--em_fix_maxC', default='top1',
+                        help='LASEM_fixed: the favoured pattern, as in --transfer_config (default: %(default)s)')
+    method.add_argument('--em_maxP', type=float, default=0.9,
+                        help='LASEM_fixed: its probability; the others share the rest (default: %(default)g)')
+    method.add_argument('--darts_approx_order', type=int, choices=(1, 2), default=1,
+                        help='DARTS: order of the update of the selection (default: %(default)s)')
+    method.add_argument('--darts_selection_data', choices=('train', 'valid'), default='train',
+                        help='DARTS: part of the data that the selection learns from; published code: train, paper: '
+                             'valid (default: %(default)s)')
+
+    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other (needed)')
+    schedule.add_argument('--task_order_type', type=int, default=0,
+                          help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
+    schedule.add_argument('--epochs_per_task', type=int, default=None,
+                          help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
+    schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
+                          help='end a task when validation accuracy has not improved for max(N, 1.5 x epochs to the '
+                               'best), and keep the best epoch\'s parameters (default: off)')
+    schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
+    schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
+
+    run.add_argument('--gpu', type=int, default=-1,
+                     help='N-th of the visible GPUs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores)')
+    run.add_argument('--save_mat_name', default='delete_this.mat',
+                     help='result file below --result_dir (default: %(default)s)')
+    run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')
+    run.add_argument('--checkpoint_minutes', type=float, default=5,
+                     help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
+    run.add_argument('--restart', action='store_true',
+                     help='train again although this experiment is finished or begun')
+    run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
+    run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
+    run.add_argument('--list', action='store_true',
+                     help='print data types, model types and transfer configurations, and exit')
+    run.add_argument('--quiet', action='store_true', help='print errors and the final table only')
+
+    for name in ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes'):
+        other.add_argument('--' + name, type=int, default=None, help='a flag of the published code')
+    return parser
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == [TRIAL_COMMAND]:
+        from classification.trial_process import run_trial_process
+        return run_trial_process(argv[1], int(argv[2]))
+    flags = _parser().parse_args(argv)
+    from utils.utils import EXIT_USER_ERROR, UserError
+
+    def say(line):
+        if not flags.quiet:
+            print(line)
+            sys.stdout.flush()
+
+    try:
+        if flags.list:
+            from classification.describe import listing
+            print(listing())
+            return 0
+        for name in ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes'):
+            if getattr(flags, name) is not None:
+                say('--%s has no effect' % name)
+        from classification.experiment import resolve
+        experiment = resolve(flags, say)
+        if flags.dry_run:
+            from classification.describe import dry_run
+            print(dry_run(experiment, flags))
+            return 0
+        from classification.train_wrapper import run_experiment
+        return run_experiment(experiment, flags, argv, say)
+    except UserError as error:
+        sys.stderr.write('error: %s\n' % error)
+        return EXIT_USER_ERROR
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        os._exit(1)

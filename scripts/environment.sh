@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Finds a Python for a TensorFlow generation, and makes the virtual environment in which it runs this project.
+#
+#   scripts/environment.sh find RUNTIME    prints a Python that fits; status 1 and a line on stderr if there is none
+#   scripts/environment.sh make RUNTIME    makes the environment if there is none yet, and prints its Python
+#
+# RUNTIME is 1.14 or 2 (TensorFlow) or 3.6 (TensorFlow 1.14 on Python 3.6). $PYTHON is taken before any other Python
+# if it fits. Environments lie in $LASEM_CACHE (default: ~/.cache/lasem), one for each Python and requirements.txt.
+set -u
+requirements=$(cd "$(dirname "$0")/.." && pwd)/requirements.txt
+
+say() { echo "$*" >&2; }
+
+candidates() {   # every place where a Python of $versions may be, best first, one a line; not all of them exist
+    local version
+    [ -z "${PYTHON:-}" ] || type -aP "$PYTHON"
+    [ "$runtime" != 2 ] || type -aP python3
+    for version in $versions; do
+        type -aP "python$version"
+        printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python
+        uv python find "$version" 2>/dev/null
+        printf '%s\n' "${XDG_DATA_HOME:-$HOME/.local/share}/uv/python/cpython-$version".*/bin/python"$version"
+    done
+}
+
+# Run by each candidate, since a name proves nothing: pyenv's shims exist for Pythons that are switched off.
+# Prints the interpreter behind a shim or a virtual environment. TensorFlow 1.14 was built for 64-bit x86 Linux only.
+fits='
+import ensurepip, os, platform, sys, venv
+version = "%d.%d" % sys.version_info[:2]
+if version not in sys.argv[1:]:
+    sys.exit(1)
+if sys.version_info < (3, 8) and (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+    sys.exit(1)
+behind = os.path.join(sys.base_prefix, "bin", "python" + version)
+print(behind if os.access(behind, os.X_OK) else sys.executable)
+'
+
+find_python() {
+    local candidate
+    while read -r candidate; do
+        "$candidate" -c "$fits" $versions </dev/null 2>/dev/null && return
+    done < <(candidates)
+    say "TensorFlow $tensorflow: no working Python ${versions// /, } (with venv) found; install one, or set PYTHON to its path"
+    return 1
+}
+
+# The lock belongs to file descriptor 9, which this shell shares with its children: it holds until they have all ended,
+# however they end.
+lock='
+import fcntl, sys
+try:
+    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    print("Waiting for another process, which is making the same environment", file=sys.stderr)
+    fcntl.flock(9, fcntl.LOCK_EX)
+'
+
+ready() { [ -f "$environment/complete" ] && "$environment/bin/python" -c '' 2>/dev/null; }
+
+build() {
+    say "Making $environment with $python: installs requirements.txt, which takes minutes, once"
+    rm -rf "$environment" &&
+    "$python" -m venv "$environment" >&2 &&
+    # The pip of an old Python knows too few kinds of wheels.
+    "$environment/bin/python" -m pip install -qq 'pip==21.3.1; python_version < "3.7"' 'pip>=21.3.1; python_version >= "3.7"' >&2 &&
+    "$environment/bin/python" -m pip install -qq -r "$requirements" >&2 &&
+    touch "$environment/complete"       # last: without it the next call starts over
+}
+
+make_environment() {
+    local cache python environment
+    python=$(find_python) || return 1
+    cache=${LASEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lasem}
+    mkdir -p "$cache" && cache=$(cd "$cache" && pwd) || { say "Set LASEM_CACHE to a folder that can be written"; return 1; }
+    environment=$cache/$("$python" -c '
+import hashlib, platform, sys
+print("venv-%s-%s" % (platform.python_version(), hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12]))
+' "$requirements") || return 1
+    if ! ready; then
+        exec 9>"$environment.lock"
+        "$python" -c "$lock" || say "This file system knows no locks: make only one environment at a time"
+        ready || build || { say "$environment could not be made: the reason stands above"; return 1; }
+    fi
+    echo "$environment/bin/python"
+}
+
+runtime=${2:-} tensorflow=${2:-}
+case $runtime in
+    1.14) versions='3.7 3.6' ;;
+    2)    versions='3.13 3.12 3.11 3.10 3.9 3.8' ;;
+    3.6)  versions='3.6' tensorflow=1.14 ;;
+    *)    set -- ;;
+esac
+case ${1:-} in
+    find) find_python ;;
+    make) make_environment ;;
+    *)    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac

@@ -1,0 +1,54 @@
+"""TensorFlow as this project uses it: graph mode, resource variables, no chatter, on 1.14 and on 2 alike.
+
+The only place that knows that there are two generations. Import it before anything else imports TensorFlow.
+"""
+import contextlib
+import os
+import sys
+import warnings
+
+import numpy  # noqa: F401  before the warnings are caught, so that its own filters stay
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+
+@contextlib.contextmanager
+def _silent():
+    """Nothing on stderr, not even from C++, which writes before its log level is known."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+with _silent():        # an ImportError still reaches the caller
+    import tensorflow.compat.v1 as tf
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    tf.disable_v2_behavior()
+    tf.enable_resource_variables()
+
+
+def session_config(threads, use_gpu=False):
+    """A ConfigProto: `threads` cores, and GPU memory taken as it is needed.
+
+    Ops run one after the other (each on `threads` cores): a result never depends on which op came first.
+    """
+    config = tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1, allow_soft_placement=True)
+    if use_gpu:
+        config.gpu_options.allow_growth = True
+    else:
+        config.device_count['GPU'] = 0
+    return config
+
+
+def usable_gpus():
+    """Descriptions of the GPUs that this TensorFlow can compute on, [] for none."""
+    from tensorflow.python.client import device_lib
+    return [device.physical_device_desc for device in device_lib.list_local_devices() if device.device_type == 'GPU']

@@ -1,0 +1,84 @@
+"""Small helpers with no other home: random draws, errors for people, files that are never half written."""
+import difflib
+import hashlib
+import os
+import tempfile
+
+import numpy as np
+
+EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
+
+
+class UserError(ValueError):
+    """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status 2)."""
+
+
+def entry(table, name, option):
+    """Returns table[name], matched whole and without regard to case.
+
+    Raises:
+        UserError: names what could have been asked for, the nearest match first.
+    """
+    known = {key.lower(): key for key in table}
+    if name.lower() in known:
+        return table[known[name.lower()]]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    hint = ' (did you mean %s?)' % known[near[0]] if near else ''
+    raise UserError('--%s %s is not known%s; choose one of: %s' % (option, name, hint, ', '.join(sorted(table))))
+
+
+def counted(number, noun):
+    """'1 task', '2 tasks'."""
+    return '%d %s%s' % (number, noun, '' if number == 1 else 's')
+
+
+def _digest(seed, trial, task, epoch, step, purpose):
+    place = '%r|%r|%r|%r|%r|%s' % (seed, trial, task, epoch, step, purpose)
+    return hashlib.sha256(place.encode('utf-8')).digest()
+
+
+def random_state(seed, trial=None, task=None, epoch=None, step=None, purpose=''):
+    """A NumPy generator that is a pure function of its place in the run, so a resumed run repeats every draw.
+
+    `task` is the data-set index of a task; `purpose` is a word or a variable's name, so that no two draws coincide.
+    """
+    digest = _digest(seed, trial, task, epoch, step, purpose)
+    return np.random.RandomState(np.frombuffer(digest, dtype='>u4').astype(np.uint32))
+
+
+def stateless_seed(seed, trial=None, task=None, epoch=None, step=None, purpose=''):
+    """The same place as a pair of int32 for `tf.random.stateless_*`."""
+    digest = _digest(seed, trial, task, epoch, step, purpose)
+    return np.frombuffer(digest[:8], dtype='>i4').astype(np.int32)
+
+
+def sha256_of_file(path):
+    """Hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        for block in iter(lambda: stream.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_atomically(path, content):
+    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between."""
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path) + '.', dir=folder)
+    try:
+        with os.fdopen(handle, 'wb') as stream:
+            stream.write(content.encode('utf-8') if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,397 @@
+"""Every hyper-parameter of the data sets and the methods, as tables: one row, one fact to check against the paper.
+
+Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
+"""
+from collections import OrderedDict
+from typing import NamedTuple, Tuple
+
+from utils.utils import UserError, entry
+
+
+class Training(NamedTuple):
+    """How fast and how long one task is learned."""
+    lr: float              # at epoch 0; at epoch e of the whole run it is lr / (1 + lr_decay * e)
+    lr_decay: float
+    patience: int          # P of the published early stopping
+    epochs: int            # epochs a task is given
+    batch_size: int = 10
+    improvement: float = 1.002      # validation accuracy must pass this times the best to count as better
+    patience_multiplier: float = 1.5
+    num_runs: int = 5
+
+
+TRAINING = {      # by family of data sets
+    'mnist5':     Training(lr=1e-3, lr_decay=1 / 250., patience=500, epochs=100),
+    'mnist10':    Training(lr=1e-3, lr_decay=1 / 250., patience=500, epochs=50),
+    'fashion':    Training(lr=1e-3, lr_decay=1 / 250., patience=500, epochs=100),
+    'cifar10_5':  Training(lr=2.5e-4, lr_decay=1 / 1000., patience=2000, epochs=400, batch_size=20),
+    'cifar10_10': Training(lr=2.5e-4, lr_decay=1 / 1000., patience=2000, epochs=200, batch_size=20),
+    'cifar100':   Training(lr=1e-4, lr_decay=1 / 4000., patience=2000, epochs=2000),
+    'officehome': Training(lr=2e-5, lr_decay=1e-4, patience=1000, epochs=1000, batch_size=16),
+    'stl10':      Training(lr=1e-4, lr_decay=0., patience=500, epochs=500),
+    'digits5':    Training(lr=1e-3, lr_decay=1 / 250., patience=50, epochs=50),
+}
+KEEP_PROBABILITY = 0.5     # of dropout on the features before the head, in training only
+
+
+class Network(NamedTuple):
+    """The convolutional network of a data set, input side first; stride 1 everywhere."""
+    kernels: Tuple[int, ...]
+    channels: Tuple[int, ...]
+    pools: Tuple[int, ...]            # max-pool size and stride; 1: none
+    hidden: Tuple[int, ...]           # hidden fully connected layers of a task's head
+    df_knowledge: Tuple = ()          # DF-CNN, per layer (h, c): knowledge base [1, h, h, c]
+    df_tensor: Tuple = ()             # DF-CNN, per layer (t, s): deconvolution filter [t, t, s, c]
+
+
+def _cifar(depth):
+    knowledge = ((2, 16), (2, 24), (2, 32), (2, 36), (2, 64), (2, 72), (2, 72), (2, 72))
+    tensor = ((3, 24), (3, 48), (3, 64), (3, 72), (3, 128), (3, 144), (3, 144), (3, 144))
+    return Network(kernels=(3,) * depth, channels=(32, 32, 64, 64, 128, 128, 128, 128)[:depth],
+                   pools=(1, 2, 1, 2, 1, 2, 1, 2)[:depth], hidden=(64,),
+                   df_knowledge=knowledge[:depth], df_tensor=tensor[:depth])
+
+
+_MNIST5 = Network(kernels=(5, 5), channels=(32, 64), pools=(2, 2), hidden=(32,),
+                  df_knowledge=((3, 12), (3, 24)), df_tensor=((3, 24), (3, 48)))
+
+NETWORKS = OrderedDict([      # by (family, number of convolution layers); a family's first row is its default
+    (('mnist5', 2), _MNIST5),
+    (('mnist10', 2), _MNIST5._replace(df_knowledge=((3, 12), (3, 40)), df_tensor=((3, 24), (3, 64)))),
+    (('fashion', 4), _cifar(4)),
+    (('cifar10_5', 4), _cifar(4)),
+    (('cifar10_10', 4), _cifar(4)),
+    (('cifar100', 4), _cifar(4)),
+    (('cifar100', 6), _cifar(6)),
+    (('cifar100', 8), _cifar(8)),
+    (('cifar100', 17), Network(kernels=(7,) + (3,) * 16, channels=(64,) * 5 + (128,) * 4 + (256,) * 4 + (512,) * 4,
+                               pools=(2, 1, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1), hidden=(1000,))),
+    (('officehome', 4), Network(kernels=(11, 5, 3, 3), channels=(64, 256, 256, 256), pools=(3, 3, 2, 2),
+                                hidden=(256, 64), df_knowledge=((6, 24), (3, 64), (2, 64), (2, 64)),
+                                df_tensor=((3, 48), (3, 128), (3, 128), (3, 128)))),
+    (('officehome', 6), Network(kernels=(11, 5, 3, 3, 3, 3), channels=(64,) + (256,) * 5, pools=(3, 3, 1, 2, 1, 2),
+                                hidden=(256, 64), df_knowledge=((6, 24), (3, 64)) + ((2, 72),) * 4,
+                                df_tensor=((5, 48), (3, 128)) + ((3, 144),) * 4)),
+    (('officehome', 8), Network(kernels=(7, 7, 5, 5, 3, 3, 3, 3), channels=(32, 32, 64, 64, 128, 128, 256, 256),
+                                pools=(1, 3, 1, 3, 1, 2, 1, 2), hidden=(256, 64),
+                                df_knowledge=((4, 12), (4, 24), (3, 32), (3, 48), (2, 64), (2, 72), (2, 72), (2, 72)),
+                                df_tensor=((3, 24), (3, 48), (3, 64), (3, 96), (3, 128)) + ((3, 144),) * 3)),
+    (('stl10', 6), Network(kernels=(3,) * 6, channels=(32, 32, 64, 64, 128, 128), pools=(1, 3, 1, 3, 1, 3),
+                           hidden=(128, 16),
+                           df_knowledge=((2, 12), (2, 24), (2, 32), (2, 48), (2, 64), (2, 96)),
+                           df_tensor=((3, 24), (3, 48), (3, 64), (3, 96), (3, 128), (3, 192)))),
+    (('stl10', 9), Network(kernels=(3,) * 9, channels=(32,) * 3 + (64,) * 3 + (128,) * 3,
+                           pools=(1, 1, 3, 1, 1, 3, 1, 1, 3), hidden=(128, 16),
+                           df_knowledge=((2, 12), (2, 24), (2, 24), (2, 32), (2, 48), (2, 48), (2, 64), (2, 96), (2, 96)),
+                           df_tensor=((3, 24), (3, 48), (3, 48), (3, 64), (3, 96), (3, 96), (3, 128), (3, 192), (3, 192)))),
+    (('digits5', 4), Network(kernels=(3,) * 4, channels=(16, 16, 32, 32), pools=(1, 2, 1, 2), hidden=(32,),
+                             df_knowledge=((2, 8), (2, 8), (2, 12), (2, 12)),
+                             df_tensor=((3, 12), (3, 12), (3, 16), (3, 16)))),
+])
+# The published code gives the TF family a smaller head on this data set.
+HIDDEN_BY_MECHANISM = {('STL10_20t', 'tf'): (128,)}
+
+# --skip_connect_test_type: pairs (i, o); the pooled input of layer i is added to the activated output of layer o.
+SKIP_CONNECTIONS = {
+    ('cifar100', 4): {1: ((1, 1),), 2: ((3, 3),), 3: ((1, 1), (3, 3))},
+    ('officehome', 6): {1: ((5, 5),), 2: ((2, 2), (3, 3), (4, 4)), 3: ((4, 4), (5, 5)), 4: ((2, 2), (3, 3)),
+                        5: ((3, 3), (4, 4), (5, 5)), 6: ((2, 2),), 7: ((3, 3), (5, 5)), 8: ((2, 2), (4, 4)),
+                        9: ((2, 2), (3, 3), (4, 4), (5, 5))},
+    ('officehome', 8): {1: ((1, 1), (3, 3), (5, 5), (7, 7))},
+}
+ALWAYS_SKIPPED = {('cifar100', 17): ((1, 2), (3, 4), (7, 8), (11, 12), (15, 16))}
+
+# Row: --test_type // 5. By number of convolution layers.
+TRANSFER_CONFIGURATIONS = {
+    2: ('all', 'top1', 'bottom1'),
+    4: ('all', 'top1', 'top2', 'top3', 'bottom1', 'bottom2', 'bottom3', 'alternating', 'STST'),
+    6: ('all', 'top1', 'top2', 'top3', 'top4', 'top5', 'bottom1', 'bottom2', 'bottom3', 'bottom4', 'bottom5', 'alternating'),
+    8: ('all', 'top2', 'top4', 'top6', 'bottom2', 'bottom4', 'bottom6', 'alternating', 'STSTSTST'),
+    9: ('all', 'top3', 'top6', 'bottom3', 'bottom6', 'alternating'),
+    17: ('all', 'top4', 'top8', 'top12', 'bottom5', 'bottom9', 'bottom13', 'alternating'),
+}
+# Office-Home with 6 layers never shares the first two layers below --test_type 45.
+TRANSFER_CONFIGURATIONS_OF = {
+    ('officehome', 6): ('TTSSSS', 'TTTTTS', 'TTTTSS', 'TTTSSS', 'TTSTTT', 'TTSSTT', 'TTSSST', 'TTTSTS', 'TTSTST')
+                       + TRANSFER_CONFIGURATIONS[6][9:],
+}
+
+# Images per session call in evaluation, by image height.
+EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+
+
+class Model(NamedTuple):
+    """A method: who decides which layers are shared, and how a shared layer's kernel comes to be."""
+    selection: str            # key of the table of selections
+    mechanism: str            # key of the table of mechanisms
+    architecture: str         # its name in the .mat file
+    help: str
+    aliases: Tuple[str, ...] = ()
+    pattern: str = 'searched'      # which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name
+    one_head: bool = False         # the tasks share the output layer, so they must have equally many classes
+
+
+MECHANISM_NAMES = OrderedDict([      # key of the table of mechanisms -> (its part of a model's name, of an architecture)
+    ('hps', ('HPS', 'hps_cnn', 'hard-parameter sharing')),
+    ('tf', ('TF', 'tf_cnn', 'tensor factorization')),
+    ('dfcnn', ('DFCNN', 'dfcnn', 'deconvolutional factorization')),
+    ('apd', ('APD', 'apd_cnn', 'additive parameter decomposition')),
+])
+SEARCH_NAMES = OrderedDict([         # key of the table of selections -> what a search over shared layers is called
+    ('lasem', ('LASEM', 'lasem', 'LASEM: EM over all patterns', ())),
+    ('lasemg', ('LASEMG', 'lasemg', 'group-based LASEM', ('LASEM_GROUP',))),
+    ('lasem_fixed', ('LASEM_fixed', 'lasem_fixed', 'LASEM with given probabilities of the patterns', ())),
+    ('darts', ('DARTS', 'darts', 'DARTS: a mixture of both candidates per layer', ())),
+    ('bruteforce', ('BruteForce', 'bruteforce', 'every pattern trained, the best on validation data kept', ())),
+])
+
+
+def _models():
+    rows = OrderedDict([
+        ('STL', Model('hybrid', 'hps', 'stl_cnn', 'an independent network per task', pattern='none')),
+        ('SNN', Model('single_network', 'hps', 'singlenn_cnn', 'one network for all tasks, the output layer too',
+                      pattern='all', one_head=True)),
+        ('Hybrid_HPS', Model('hybrid', 'hps', 'hybrid_hps_cnn', 'hard-parameter sharing of the chosen layers',
+                             aliases=('HPS',), pattern='asked')),
+        ('Hybrid_TF', Model('hybrid', 'tf', 'hybrid_tf_cnn', 'tensor factorization of the chosen layers',
+                            aliases=('TF',), pattern='asked')),
+        ('Hybrid_DFCNN', Model('hybrid_dfcnn', 'dfcnn', 'hybrid_dfcnn', 'DF-CNN with the chosen layers',
+                               aliases=('DFCNN',), pattern='asked')),
+        ('APD', Model('hybrid', 'apd', 'additive_param_decompose_cnn', 'additive parameter decomposition of the chosen '
+                      'layers', aliases=('Additive_param_decompose',), pattern='asked')),
+    ])
+    for selection, (name, architecture, search_help, others) in SEARCH_NAMES.items():
+        for mechanism, (suffix, ending, mechanism_help) in MECHANISM_NAMES.items():
+            rows['%s_%s' % (name, suffix)] = Model(
+                selection, mechanism, '%s_%s' % (architecture, ending), '%s, on %s' % (search_help, mechanism_help),
+                aliases=tuple('%s_%s' % (other, suffix) for other in others))
+    return rows
+
+
+MODELS = _models()
+
+# Hyper-parameters of the mechanisms; row: --test_type % 5.
+TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
+DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
+APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
+MAX_PATTERNS = 512
+
+# Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
+LAYER_GROUPS = {
+    2: ((1, 1),),
+    4: ((1, 1, 1, 1),),
+    6: ((3, 3),),
+    8: ((2, 2, 2, 2),),
+    9: ((3, 3, 3),),
+    17: ((5, 4, 4, 4), (5, 4, 4, 2, 2), (5, 4, 2, 2, 2, 2), (5,) + (2,) * 6, (3,) + (2,) * 7),
+}
+
+
+def layer_groups(asked, test_type, depth):
+    """Sizes of the groups: `asked` ('2,1,1', from --layer_groups) or the table's.
+
+    Raises:
+        UserError: the sizes do not add up to the depth, or the table has no row.
+    """
+    if asked is None:
+        rows = LAYER_GROUPS[depth]
+        row = test_type // 5 if len(rows) > 1 else 0
+        if not 0 <= row < len(rows):
+            raise UserError('--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
+                            % (test_type, depth, 5 * len(rows) - 1))
+        return rows[row]
+    sizes = asked.split(',')
+    if not all(size.strip().isdigit() and int(size) > 0 for size in sizes) or sum(map(int, sizes)) != depth:
+        raise UserError('--layer_groups %s: sizes of groups are needed that add up to %d layers, like %s'
+                        % (asked, depth, ','.join(map(str, LAYER_GROUPS[depth][0]))))
+    return tuple(map(int, sizes))
+
+
+def method_options(flags, model_type, depth, network):
+    """The hyper-parameters of a method, from the tables and the flags.
+
+    Raises:
+        UserError: the flags ask for something that is not defined.
+    """
+    model = MODELS[model_type]
+    options = OrderedDict()
+    if model.mechanism == 'tf':
+        options['auxiliary_loss_weight'] = TF_AUXILIARY_WEIGHT[flags.test_type % 5]
+    elif model.mechanism == 'dfcnn':
+        if not network.df_knowledge:
+            raise UserError('%s is not defined for %d layers: its knowledge base has no sizes there' % (model_type, depth))
+        options['regularization_scale'] = DFCNN_REGULARIZATION[flags.test_type % 5]
+    elif model.mechanism == 'apd':
+        options.update(lambda1=APD_LAMBDA1, lambda2=APD_LAMBDA2)
+    patterns = 2 ** depth
+    if model.selection in ('lasem', 'lasemg'):
+        options.update(em_cnt_prior=flags.em_cnt_prior, em_prior_init_cnt=flags.em_prior_init_cnt,
+                       reset_prior=flags.reset_prior)
+        if not flags.em_prior_init_cnt >= 0:
+            raise UserError('--em_prior_init_cnt %g: a count of at least 0 is needed' % flags.em_prior_init_cnt)
+    if model.selection == 'lasemg':
+        options['groups'] = layer_groups(flags.layer_groups, flags.test_type, depth)
+        patterns = 2 ** len(options['groups'])
+    if model.selection == 'lasem_fixed':
+        if not 0 <= flags.em_maxP <= 1:
+            raise UserError('--em_maxP %g: a probability between 0 and 1 is needed' % flags.em_maxP)
+        options.update(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, em_maxP=flags.em_maxP,
+                       favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
+    if model.selection == 'darts':
+        options.update(darts_approx_order=flags.darts_approx_order, darts_selection_data=flags.darts_selection_data)
+    elif model.pattern == 'searched' and patterns > MAX_PATTERNS:
+        raise UserError('%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or --layer_groups '
+                        'with fewer groups' % (model_type, patterns, depth, MAX_PATTERNS))
+    return options
+
+
+def canonical_model(name):
+    """The name of a model as MODELS spells it, from any spelling or alias.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    names = {}
+    for model, row in MODELS.items():
+        for spelling in (model,) + row.aliases:
+            names[spelling] = model
+    return entry(names, name, 'model_type')
+
+
+def pattern_from_name(name, depth, option='transfer_config'):
+    """Which layers are shared, e.g. 'TTSS' (S: shared; leftmost: the layer next to the image).
+
+    Args:
+        name: 'all', 'none', 'topK', 'bottomK', 'alternating' (layers 1, 3, 5, ...), or one letter S or T per layer.
+        depth: number of convolution layers.
+    Raises:
+        UserError: the name means nothing at this depth.
+    """
+    word = name.lower()
+    if word in ('all', 'none'):
+        return ('S' if word == 'all' else 'T') * depth
+    if word in ('alternating', 'alt'):
+        return ('TS' * depth)[:depth]
+    for prefix in ('top', 'bottom'):
+        if word.startswith(prefix) and word[len(prefix):].isdigit() and 1 <= int(word[len(prefix):]) < depth:
+            shared = int(word[len(prefix):])
+            return 'T' * (depth - shared) + 'S' * shared if prefix == 'top' else 'S' * shared + 'T' * (depth - shared)
+    if len(word) == depth and set(word) <= set('st'):
+        return word.upper()
+    raise UserError('--%s %s is not known for %d layers; choose all, none, top1..top%d, bottom1..bottom%d, alternating, '
+                    'or %d letters S (shared) and T (task-specific)'
+                    % (option, name, depth, depth - 1, depth - 1, depth))
+
+
+def pattern_names(family, depth):
+    """The names in the order of `--test_type // 5`."""
+    return TRANSFER_CONFIGURATIONS_OF.get((family, depth), TRANSFER_CONFIGURATIONS[depth])
+
+
+def pattern_from_test_type(test_type, family, depth):
+    """The pattern that a `--test_type` number means.
+
+    Raises:
+        UserError: outside the table; names the valid range.
+    """
+    names = pattern_names(family, depth)
+    if not 0 <= test_type < 5 * len(names):
+        raise UserError('--test_type %d has no transfer configuration for %d layers; choose 0 to %d '
+                        '(--list shows what they mean) or use --transfer_config' % (test_type, depth, 5 * len(names) - 1))
+    return pattern_from_name(names[test_type // 5], depth)
+
+
+def network_of(family, data_type, depth, mechanism):
+    """The network row of a data set.
+
+    Args:
+        depth: number of convolution layers, or -1 for the family's default.
+    Returns:
+        (depth, Network).
+    Raises:
+        UserError: no such depth for this data set; names the valid ones.
+    """
+    depths = [row_depth for row_family, row_depth in NETWORKS if row_family == family]
+    depth = depths[0] if depth == -1 else depth
+    if depth not in depths:
+        raise UserError('--num_clayers %d is not defined for %s; choose one of: %s'
+                        % (depth, data_type, ', '.join(map(str, depths))))
+    network = NETWORKS[family, depth]
+    return depth, network._replace(hidden=HIDDEN_BY_MECHANISM.get((data_type, mechanism), network.hidden))
+
+
+def skip_connections(family, depth, preset):
+    """The pairs (i, o) of a `--skip_connect_test_type` preset, () for none.
+
+    Raises:
+        UserError: the preset is not defined for this network.
+    """
+    if (family, depth) in ALWAYS_SKIPPED:
+        return ALWAYS_SKIPPED[family, depth]
+    rows = SKIP_CONNECTIONS.get((family, depth), {})
+    if preset and preset not in rows:
+        raise UserError('--skip_connect_test_type %d is not defined for this network; choose one of: %s'
+                        % (preset, ', '.join(str(row) for row in [0] + sorted(rows))))
+    return rows.get(preset, ())
+
+
+class ConvSpec(NamedTuple):
+    """One convolution block: convolution, bias, ReLU, skip, max-pool."""
+    kernel: int
+    in_channels: int
+    out_channels: int
+    pool: int = 1
+    df_knowledge: Tuple[int, int] = (0, 0)
+    df_tensor: Tuple[int, int] = (0, 0)
+
+    @property
+    def shape(self):
+        """Of the kernel: [height, width, in, out]."""
+        return (self.kernel, self.kernel, self.in_channels, self.out_channels)
+
+
+class Net(NamedTuple):
+    """The network of one experiment, all sizes resolved."""
+    image_shape: Tuple[int, int, int]
+    layers: Tuple[ConvSpec, ...]
+    hidden: Tuple[int, ...]
+    padding: str                          # 'SAME' or 'VALID', of convolutions and pools
+    skips: Tuple[Tuple[int, int], ...]
+
+    @property
+    def output_sizes(self):
+        """(height, width) behind each layer."""
+        sizes, (height, width) = [], self.image_shape[:2]
+        for layer in self.layers:
+            for window, stride in ((layer.kernel, 1), (layer.pool, layer.pool)):
+                height, width = [-(-(size if self.padding == 'SAME' else size - window + 1) // stride)
+                                 for size in (height, width)]
+            sizes.append((height, width))
+        return sizes
+
+    @property
+    def num_features(self):
+        """Length of the flattened output of the last block."""
+        height, width = self.output_sizes[-1]
+        return height * width * self.layers[-1].out_channels
+
+
+def build_net(network, image_shape, padding='SAME', skips=()):
+    """A Net from a row of NETWORKS.
+
+    Raises:
+        UserError: a layer shrinks to nothing, or a skip connection joins maps of different sizes.
+    """
+    depth = len(network.kernels)
+    inputs = (image_shape[2],) + tuple(network.channels[:-1])
+    layers = tuple(ConvSpec(*row) for row in zip(
+        network.kernels, inputs, network.channels, network.pools,
+        network.df_knowledge or ((0, 0),) * depth, network.df_tensor or ((0, 0),) * depth))
+    net = Net(tuple(image_shape), layers, tuple(network.hidden), padding, tuple(tuple(pair) for pair in skips))
+    for layer, size in enumerate(net.output_sizes):
+        if min(size) < 1:
+            raise UserError('layer %d shrinks images of %dx%d to nothing with %s padding; leave --cnn_padtype_valid away'
+                            % (layer, image_shape[0], image_shape[1], padding))
+    if net.skips and padding != 'SAME':
+        raise UserError('skip connections need SAME padding; leave --cnn_padtype_valid away')
+    return net
