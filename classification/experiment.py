@@ -1,7 +1,7 @@
 """One experiment: everything that determines its numbers, resolved, immutable, with a fingerprint."""
 import glob
 import hashlib
-import importlib.util
+import importlib.machinery
 import json
 import os
 from collections import OrderedDict
@@ -13,6 +13,7 @@ from utils.utils import UserError, entry
 
 NUMERICS = 1       # raised whenever a change of this code changes any recorded number
 FINGERPRINT_DIGITS = 8
+LARGEST_NUMBER = 2 ** 63 - 1      # that a .mat file can hold
 
 
 class Experiment(NamedTuple):
@@ -66,15 +67,17 @@ class Experiment(NamedTuple):
                                            df_tensor=tuple(layer['df_tensor']))) for layer in net['layers'])
         net = env.Net(tuple(net['image_shape']), layers, tuple(net['hidden']), net['padding'],
                       tuple(tuple(pair) for pair in net['skips']))
-        return cls(**dict(fields, net=net, training=env.Training(**fields['training']),
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in fields['options'].items()}
+        return cls(**dict(fields, net=net, options=options, training=env.Training(**fields['training']),
                           task_order=tuple(fields['task_order']),
                           class_counts={int(task): count for task, count in fields['class_counts'].items()}))
 
     def differences(self, other):
-        """'seed 0 -> 1, ...': the settings in which `other` differs."""
-        mine, others = _plain(self), _plain(other)
-        return ', '.join('%s %s -> %s' % (key, _short(mine[key]), _short(others[key]))
-                         for key in mine if mine[key] != others[key])
+        """'seed 1 instead of 0, ...': the settings in which another experiment, as a dict of what JSON knows, differs."""
+        mine, others = dict(_flat(_plain(self))), dict(_flat(other))
+        texts = [(key, _short(others.get(key)), _short(mine.get(key)))
+                 for key in sorted(set(mine) | set(others)) if mine.get(key) != others.get(key)]
+        return ', '.join(key if came == here else '%s %s instead of %s' % (key, came, here) for key, came, here in texts)
 
 
 def _plain(value):
@@ -88,6 +91,16 @@ def _plain(value):
     return value
 
 
+def _flat(fields, prefix=''):
+    """('training.epochs', 50), ...: the pairs of nested dicts."""
+    for key, value in fields.items():
+        if isinstance(value, Mapping):
+            for pair in _flat(value, prefix + key + '.'):
+                yield pair
+        else:
+            yield prefix + key, value
+
+
 def _short(value):
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + '...'
@@ -99,7 +112,7 @@ def tensorflow_version():
     Raises:
         UserError: none is installed.
     """
-    spec = importlib.util.find_spec('tensorflow')
+    spec = importlib.machinery.PathFinder.find_spec('tensorflow')      # also where it is imported already
     if spec is None or not spec.submodule_search_locations:
         raise UserError('TensorFlow is not installed for this Python; run: python3 -m pip install -r requirements.txt')
     packages = os.path.dirname(list(spec.submodule_search_locations)[0])
@@ -144,6 +157,7 @@ def resolve(flags, say):
     if not flags.lifelong:
         raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
     _check_numbers(flags, dataset, data_type)
+    order = task_order(flags.num_tasks or dataset.num_tasks, flags.task_order_type)
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
     percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
@@ -154,11 +168,11 @@ def resolve(flags, say):
     training = env.TRAINING[dataset.family]
     if flags.epochs_per_task is not None:
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
-    _check_sizes(sizes, training, model_type, model)
+    _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
     return Experiment(
         data_type=data_type, data_percent=percent, normalize=flags.normalize,
         checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed),
-        task_order=task_order(len(sizes), flags.task_order_type),
+        task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major)
@@ -180,18 +194,18 @@ def _pattern(flags, model_type, family, depth):
 def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
-    for name, least in (('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1), ('seed', 0),
-                        ('checkpoint_minutes', 0)):
+    for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
+                        ('seed', 0), ('checkpoint_minutes', 0), ('gpu', -1)):
         value = getattr(flags, name)
-        if value is not None and not value >= least:
-            raise UserError('--%s %s: at least %d is needed' % (name, value, least))
+        if value is not None and not least <= value <= LARGEST_NUMBER:
+            raise UserError('--%s %s: a number from %d to %d is needed' % (name, value, least, LARGEST_NUMBER))
 
 
-def _check_sizes(sizes, training, model_type, model):
+def _check_sizes(sizes, training, model_type, model, advice):
     for index, classes, train, valid, test in sizes:
         if train < training.batch_size:
-            raise UserError('task %d has %d training images, fewer than one batch of %d; take a larger --data_percent'
-                            % (index, train, training.batch_size))
+            raise UserError('task %d has %d training images, fewer than one batch of %d%s'
+                            % (index, train, training.batch_size, advice))
         if min(valid, test) < 1:
             raise UserError('task %d has %d validation and %d test images; at least one of each is needed'
                             % (index, valid, test))

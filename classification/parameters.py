@@ -8,12 +8,21 @@ from utils.utils_env_cl import MODELS
 from utils.utils_nn import Parameters
 
 
+class _Sizes(Parameters):
+    """Parameters without values: a large network is counted without being drawn."""
+
+    def _get(self, name, shape, initial, trainable):
+        if name not in self.variables:
+            self.variables[name] = tf.placeholder(self.dtype, shape)
+        return self.variables[name]
+
+
 def count_of(model_type, net, class_counts, options, pattern):
     """Parameters kept after the last task if every task shares the layers of `pattern`; shared ones count once."""
     method = make_method(model_type, Setting(net, class_counts, MODELS[model_type].mechanism,
                                              dict(options, pattern=pattern)))
     with tf.Graph().as_default():
-        parameters = Parameters({}, (), lambda name: np.random.RandomState(0))
+        parameters = _Sizes({}, (), None)
         images = tf.placeholder(tf.float32, (None,) + net.image_shape)
         for task in class_counts:
             method.remember(task, pattern)

@@ -261,7 +261,8 @@ def keep(preset, designs, data_dir, seed, group, say):
     say('STL-10 design: ' + origin)
     leaked = leak(designs.groups[group]) if group < GROUPS else 0
     if leaked:
-        say('STL-10 design: %s validate one task and train another, as published files allow' % counted(leaked, 'image'))
+        say('STL-10 design: %s both train%s a task and validate%s another' % (
+            (counted(leaked, 'image'),) + (('s', 's') if leaked == 1 else ('', ''))))
 
 
 def leak(design):

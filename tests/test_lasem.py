@@ -1,13 +1,11 @@
 """LASEM: the tree equals explicit networks, and the bookkeeping is the paper's."""
-from collections import OrderedDict
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.model.cnn_baseline_model import FixedPattern
 from classification.model.cnn_lasem_model import Lasem, patterns_of
 from classification.model.mechanisms import MECHANISMS
+from tests.explicit import Explicit
 from tests.small import NETWORK, Rig, make_method, random_batch
 from utils import runtime
 from utils import utils_env_cl as env
@@ -24,51 +22,16 @@ def lasem(mechanism='hps', selection='lasem', keep=1., **options):
     return make_method(selection, mechanism, keep, **dict(OPTIONS[mechanism], **dict(EM, **options)))
 
 
-class Explicit(FixedPattern):
-    """LASEM the long way: one network per pattern, the E-step a session call of its own, weighted gradients."""
-
-    def __init__(self, setting, patterns):
-        super(Explicit, self).__init__(setting)
-        self.patterns = patterns
-
-    def build(self, parameters, task, batch, phase=0):
-        probabilities, gradients = [], []
-        self.q = tf.placeholder(parameters.dtype, [len(self.patterns)])
-        logits = OrderedDict()
-        for pattern in self.patterns:
-            activations = [self.activations(parameters, task, pattern)]
-            logits[pattern] = self.head(parameters, task, nn.convolutional_part(self.net, batch.images, [activations]))
-        total = [0.] * len(parameters.trained)
-        for index, pattern in enumerate(self.patterns):
-            truth = tf.one_hot(batch.labels, self.setting.class_counts[task], dtype=parameters.dtype)
-            probability = tf.reduce_sum(tf.nn.softmax(logits[pattern]) * truth, axis=1)
-            probabilities.append(tf.reduce_mean(probability))
-            loss = tf.reduce_mean(-tf.log(probability))
-            for layer, letter in enumerate(pattern):
-                mechanism = self.mechanism(parameters, layer)
-                extra, always = mechanism.extra_loss(task), mechanism.regulariser(task)
-                if letter == 'S' and extra is not None:
-                    loss += extra / pattern.count('S') if self.setting.mechanism == 'apd' else extra
-                if always is not None:
-                    loss += always
-            for place, gradient in enumerate(tf.gradients(loss, parameters.trained)):
-                if gradient is not None:
-                    total[place] += self.q[index] * gradient
-        self.likelihood, self.loss = tf.stack(probabilities), tf.constant(0.)
-        self.update = nn.rmsprop(batch.learning_rate, 'RMSProp').apply_gradients(zip(total, parameters.trained))
-
-
 def _explicit_steps(mechanism, patterns, store, batches):
     """(posteriors, parameters) of the explicit networks, prior = mean of the posteriors so far."""
-    setting = make_method('hybrid', mechanism, pattern='SSS', **OPTIONS[mechanism]).setting
-    method = Explicit(setting, patterns)
+    method = Explicit(lasem(mechanism).setting, patterns)
     posteriors, prior = [], np.full(len(patterns), 1. / len(patterns))
     with Rig(method, store, 1, [], dtype=tf.float64) as rig:
         for images, labels in batches:
             feed = {rig.images: images, rig.labels: labels, rig.rate: 1e-2}
             weight = prior * rig.session.run(method.likelihood, feed)
             posteriors.append(weight / weight.sum())
-            feed[method.q] = posteriors[-1]
+            feed.update({method.posterior: posteriors[-1], rig.seed: (0, 0)})
             rig.session.run(method.update, feed)
             prior = np.mean(posteriors, axis=0)
         return posteriors, rig.values()
@@ -118,7 +81,7 @@ def test_tree_equals_explicit_networks_with_skip_connections():
     for selection, groups in (('lasem', (1, 1, 1)), ('lasemg', (2, 1))):
         method = make_method(selection, 'hps', net=network, groups=groups, **EM)
         batches = [random_batch(3, shape=(8, 8, 5))]
-        explicit = Explicit(method.setting._replace(options=dict(pattern='SSS')), method.patterns)
+        explicit = Explicit(method.setting, method.patterns)
         with Rig(explicit, {}, 1, [], dtype=tf.float64) as rig:
             likelihood = rig.session.run(explicit.likelihood, {rig.images: batches[0][0], rig.labels: batches[0][1]})
         posterior = _tree_steps(method, {}, batches)[0][0]

@@ -22,7 +22,8 @@ def entry(table, name, option):
     known = {key.lower(): key for key in table}
     if name.lower() in known:
         return table[known[name.lower()]]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    near = [key for key in sorted(known) if name and key.startswith(name.lower())]
+    near = near or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     hint = ' (did you mean %s?)' % known[near[0]] if near else ''
     raise UserError('--%s %s is not known%s; choose one of: %s' % (option, name, hint, ', '.join(sorted(table))))
 

@@ -201,7 +201,7 @@ def layer_groups(asked, test_type, depth):
                             % (test_type, depth, 5 * len(rows) - 1))
         return rows[row]
     sizes = asked.split(',')
-    if not all(size.strip().isdigit() and int(size) > 0 for size in sizes) or sum(map(int, sizes)) != depth:
+    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes) or sum(map(int, sizes)) != depth:
         raise UserError('--layer_groups %s: sizes of groups are needed that add up to %d layers, like %s'
                         % (asked, depth, ','.join(map(str, LAYER_GROUPS[depth][0]))))
     return tuple(map(int, sizes))
@@ -227,7 +227,7 @@ def method_options(flags, model_type, depth, network):
     if model.selection in ('lasem', 'lasemg'):
         options.update(em_cnt_prior=flags.em_cnt_prior, em_prior_init_cnt=flags.em_prior_init_cnt,
                        reset_prior=flags.reset_prior)
-        if not flags.em_prior_init_cnt >= 0:
+        if not 0 <= flags.em_prior_init_cnt < float('inf'):
             raise UserError('--em_prior_init_cnt %g: a count of at least 0 is needed' % flags.em_prior_init_cnt)
     if model.selection == 'lasemg':
         options['groups'] = layer_groups(flags.layer_groups, flags.test_type, depth)
@@ -273,7 +273,7 @@ def pattern_from_name(name, depth, option='transfer_config'):
     if word in ('alternating', 'alt'):
         return ('TS' * depth)[:depth]
     for prefix in ('top', 'bottom'):
-        if word.startswith(prefix) and word[len(prefix):].isdigit() and 1 <= int(word[len(prefix):]) < depth:
+        if word.startswith(prefix) and word[len(prefix):].isdecimal() and 1 <= int(word[len(prefix):]) < depth:
             shared = int(word[len(prefix):])
             return 'T' * (depth - shared) + 'S' * shared if prefix == 'top' else 'S' * shared + 'T' * (depth - shared)
     if len(word) == depth and set(word) <= set('st'):

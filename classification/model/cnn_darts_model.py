@@ -7,6 +7,7 @@ from classification.model.search import PatternSearch
 from utils import utils_nn as nn
 
 SELECTION = 'darts'
+DIFFERENCE = 0.01       # length of the step of the finite difference, over all weights
 
 
 class Substitute(object):
@@ -93,8 +94,8 @@ class Darts(PatternSearch):
             weights, tf.gradients(self.mixed_loss(parameters, task, batch), weights))]
         loss_ahead = self.mixed_loss(at(ahead), task, batch.selection or batch)
         direct = tf.gradients(loss_ahead, self._selections)
-        direction = tf.gradients(loss_ahead, ahead)
-        size = 0.01 / tf.global_norm(direction)
+        direction = [tf.stop_gradient(d) for d in tf.gradients(loss_ahead, ahead)]
+        size = DIFFERENCE / tf.global_norm(direction)
         sides = [tf.gradients(self.mixed_loss(at([w + sign * size * d for w, d in zip(weights, direction)]), task, batch),
                               self._selections) for sign in (1., -1.)]
         return [g - rate * (plus - minus) / (2. * size) for g, plus, minus in zip(direct, *sides)]

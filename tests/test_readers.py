@@ -1,0 +1,508 @@
+"""Readers of the original formats: right pixels in the right place, one line for every file that is not as it should be."""
+import gzip
+import os
+import pickle
+import shutil
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from classification import data_cache, readers, readers_officehome
+from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from tests import data_files
+from utils.utils import UserError
+
+SMALL = {readers.MNIST: lambda folder, **more: data_files.mnist(folder, 12, 1, **more),
+         readers.FASHION: lambda folder, **more: data_files.fashion(folder, 12, 1, **more),
+         readers.CIFAR10: lambda folder, **more: data_files.cifar10(folder, 6, 1, **more),
+         readers.CIFAR100: lambda folder, **more: data_files.cifar100(folder, 2, 1, **more),
+         readers.STL10: lambda folder, **more: data_files.stl10(folder, 2, 1, **more)}
+IDS = [source.name for source in SMALL]
+
+
+def quiet(line):
+    """Nobody listens."""
+
+
+def images_and_labels(source, folder):
+    labels = source.labels(str(folder))
+    return source.images(str(folder), quiet), np.concatenate(list(labels.values())), labels
+
+
+def refused(source, folder):
+    """The one line about the source's files, wherever it comes from."""
+    with pytest.raises(UserError) as error:
+        images_and_labels(source, folder)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def edit(path, change):
+    """Replaces a file's content by change(content)."""
+    with open(str(path), 'rb') as stream:
+        content = stream.read()
+    with open(str(path), 'wb') as stream:
+        stream.write(change(content))
+
+
+# ---- what is read ----
+
+@pytest.mark.parametrize('source, layout', [
+    (readers.MNIST, 'MNIST_data'), (readers.MNIST, 'MNIST/raw'), (readers.MNIST, 'mnist'),
+    (readers.FASHION, 'FASHION_data'), (readers.FASHION, 'FashionMNIST/raw'), (readers.FASHION, 'fashion'),
+    (readers.CIFAR10, 'cifar-10-batches-py'), (readers.CIFAR10, 'CIFAR-10/cifar-10-batches-py'),
+    (readers.CIFAR100, 'cifar-100-python'), (readers.CIFAR100, 'CIFAR-100/cifar-100-python'),
+    (readers.STL10, 'stl10_binary'), (readers.STL10, 'STL-10/raw_data'), (readers.STL10, 'STL-10/stl10_binary')])
+def test_every_layout_gives_the_images_as_they_were_written(source, layout, tmp_path):
+    images, labels = SMALL[source](tmp_path, layout=layout)
+    read, classes, pools = images_and_labels(source, tmp_path)
+    np.testing.assert_array_equal(read, images)
+    np.testing.assert_array_equal(classes, labels)
+    assert read.dtype == np.uint8 and all(pool.dtype == np.int32 for pool in pools.values())
+    np.testing.assert_array_equal(source.decode(str(tmp_path), quiet), images)
+
+
+def test_pools_follow_each_other(tmp_path):
+    for source, write in SMALL.items():
+        write(tmp_path)
+    assert [(pool, len(labels)) for pool, labels in readers.MNIST.labels(str(tmp_path)).items()] == [
+        ('valid', 10), ('train', 110), ('test', 10)]
+    for source, train, test in ((readers.CIFAR10, 60, 10), (readers.CIFAR100, 200, 100), (readers.STL10, 20, 10)):
+        assert [(pool, len(labels)) for pool, labels in source.labels(str(tmp_path)).items()] == [
+            ('train', train), ('test', test)]
+
+
+def test_the_official_mnist_validates_on_5000_images(tmp_path, monkeypatch):
+    data_files.mnist(tmp_path)
+    monkeypatch.setattr(readers.MNIST, '_array', lambda path, dimensions: np.zeros(60000, np.uint8))
+    assert [len(pool) for pool in readers.MNIST.labels(str(tmp_path)).values()] == [5000, 55000, 60000]
+
+
+def test_idx_files_need_not_be_compressed(tmp_path):
+    images, labels = data_files.mnist(tmp_path, 12, 1, compressed=False)
+    read, classes, _ = images_and_labels(readers.MNIST, tmp_path)
+    np.testing.assert_array_equal(read, images)
+    np.testing.assert_array_equal(classes, labels)
+
+
+def test_fashion_is_found_where_debian_puts_it(tmp_path, monkeypatch):
+    images, _ = data_files.fashion(tmp_path, 12, 1, layout='system')
+    monkeypatch.setattr(readers, 'DEBIAN_FASHION', str(tmp_path / 'system'))
+    (tmp_path / 'Data').mkdir()
+    np.testing.assert_array_equal(images_and_labels(readers.FASHION, tmp_path / 'Data')[0], images)
+    mine, _ = data_files.fashion(tmp_path / 'Data', 12, 1, seed=1)
+    np.testing.assert_array_equal(images_and_labels(readers.FASHION, tmp_path / 'Data')[0], mine)
+
+
+def test_cifar_planes_are_red_green_blue_in_rows(tmp_path):
+    row = np.zeros((1, 3072), np.uint8)
+    row[0, 1024 + 32 * 5 + 7] = 200       # green, fifth row, seventh column
+    folder = tmp_path / 'cifar-100-python'
+    for name in ('train', 'test'):
+        data_files.write_python2_pickle(str(folder / name), {b'data': row, b'fine_labels': [99]})
+    image = readers.CIFAR100.decode(str(tmp_path), quiet)[0]
+    assert image[5, 7].tolist() == [0, 200, 0] and image.sum() == 200
+
+
+def test_stl10_planes_are_red_green_blue_in_columns(tmp_path):
+    folder = tmp_path / 'stl10_binary'
+    folder.mkdir()
+    for name in ('train', 'test'):
+        planes = bytearray(27648)
+        planes[2 * 9216 + 96 * 7 + 5] = 200       # blue, seventh column, fifth row
+        (folder / (name + '_X.bin')).write_bytes(bytes(planes))
+        (folder / (name + '_y.bin')).write_bytes(b'\x0a')
+    image = readers.STL10.decode(str(tmp_path), quiet)[0]
+    assert image[5, 7].tolist() == [0, 0, 200] and image.sum() == 200
+    assert readers.STL10.labels(str(tmp_path))['test'].tolist() == [9]
+
+
+def test_cifar_may_be_pickled_by_python_3(tmp_path):
+    images, _ = data_files.cifar100(tmp_path, 2, 1)
+    for protocol in (2, 4):
+        for name in ('train', 'test'):
+            path = tmp_path / 'cifar-100-python' / name
+            edit(path, lambda content: pickle.dumps(pickle.loads(content, encoding='bytes'), protocol))
+        np.testing.assert_array_equal(readers.CIFAR100.decode(str(tmp_path), quiet), images)
+
+
+def test_the_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+    digits = load_digits()
+    images = readers.DIGITS.images(None, quiet)
+    assert images.shape == (1797, 8, 8, 1) and images.dtype == np.uint8 and images.max() == 16
+    np.testing.assert_array_equal(images[..., 0], digits.images)
+    np.testing.assert_array_equal(readers.DIGITS.labels(None)['all'], digits.target)
+
+
+# ---- what is refused ----
+
+@pytest.mark.parametrize('source', SMALL, ids=IDS)
+def test_each_missing_file_is_named_and_where_to_get_it(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, 'DEBIAN_FASHION', str(tmp_path / 'none'))
+    SMALL[source](tmp_path)
+    for path in source.files(str(tmp_path)).values():
+        os.rename(path, path + '.away')
+        line = refused(source, tmp_path)
+        assert line.startswith('%s: %s is missing; get %s from %s and put its files into ' % (
+            source.title, path.replace('.gz', ''), source.archive, source.home)) and 'Data/README.md' in line
+        os.rename(path + '.away', path)
+    source.images(str(tmp_path), quiet)
+
+
+@pytest.mark.parametrize('name', readers.IdxFiles.NAMES)
+@pytest.mark.parametrize('change, expected', [
+    (lambda content: content[:len(content) // 2], 'cannot be read, or is damaged'),
+    (lambda content: b'nothing like it', 'cannot be read, or is damaged'),
+    (lambda content: b'', 'is no IDX file: it begins with nothing'),
+    (lambda content: gzip.compress(b'\0\0\x0d' + gzip.decompress(content)[3:]), 'is no IDX file: it begins with 00000d0'),
+    (lambda content: gzip.compress(gzip.decompress(content)[:6]), 'is no IDX file'),
+    (lambda content: gzip.compress(gzip.decompress(content)[:-1]), 'bytes, expected '),
+    (lambda content: gzip.compress(gzip.decompress(content) + b'x'), 'bytes, expected ')])
+def test_a_damaged_idx_file_is_named(name, change, expected, tmp_path):
+    data_files.mnist(tmp_path, 12, 1)
+    path = tmp_path / 'MNIST_data' / (name + '.gz')
+    edit(path, change)
+    line = refused(readers.MNIST, tmp_path)
+    assert line.startswith('%s: ' % path) and expected in line
+    assert 'get the four files *-ubyte.gz anew from http' in line and 'Data/README.md' in line
+
+
+def test_idx_files_that_do_not_fit_each_other_are_named(tmp_path):
+    data_files.mnist(tmp_path, 12, 1)
+    path = tmp_path / 'MNIST_data' / 't10k-images-idx3-ubyte.gz'
+    path.write_bytes(gzip.compress(data_files.idx(np.zeros((9, 28, 28)))))
+    assert refused(readers.MNIST, tmp_path).startswith('%s: holds images of shape (9, 28, 28), expected (10, 28, 28)' % path)
+    path.write_bytes(gzip.compress(data_files.idx(np.zeros((10, 28, 27)))))
+    assert 'shape (10, 28, 27), expected (10, 28, 28)' in refused(readers.MNIST, tmp_path)
+
+
+def test_a_label_that_is_no_class_is_named(tmp_path):
+    data_files.mnist(tmp_path, 12, 1, compressed=False)
+    path = tmp_path / 'MNIST_data' / 'train-labels-idx1-ubyte'
+    edit(path, lambda content: content[:11] + b'\x0a' + content[12:])
+    assert refused(readers.MNIST, tmp_path).startswith('%s: image 3 has the label 10, expected 0 to 9;' % path)
+    data_files.stl10(tmp_path, 2, 1)
+    path = tmp_path / 'stl10_binary' / 'test_y.bin'
+    edit(path, lambda content: content[:4] + b'\0' + content[5:])
+    assert refused(readers.STL10, tmp_path).startswith('%s: image 4 has the label 0, expected 1 to 10;' % path)
+    data_files.write_python2_pickle(str(tmp_path / 'cifar-100-python' / 'train'), {
+        b'data': np.zeros((1, 3072), np.uint8), b'fine_labels': [100]})
+    data_files.cifar100(tmp_path / 'other', 2, 1)
+    shutil.copy(str(tmp_path / 'other' / 'cifar-100-python' / 'test'), str(tmp_path / 'cifar-100-python'))
+    assert 'image 0 has the label 100, expected 0 to 99' in refused(readers.CIFAR100, tmp_path)
+
+
+@pytest.mark.parametrize('name, size', [('train_X.bin', 20 * 27648 - 1), ('test_X.bin', 10 * 27648 + 1),
+                                        ('train_y.bin', 19), ('test_y.bin', 11)])
+def test_stl10_files_that_do_not_fit_each_other_are_named(name, size, tmp_path):
+    data_files.stl10(tmp_path, 2, 1)
+    edit(tmp_path / 'stl10_binary' / name, lambda content: (content + b'\x01')[:size])
+    line = refused(readers.STL10, tmp_path)
+    for word in (name, name[:-5] + 'X.bin: has ', ' bytes, expected ', 'stl10_binary.tar.gz anew from http'):
+        assert word in line
+
+
+class Trap(object):
+    """Runs a command when it is unpickled without care."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize('protocol', [0, 2, pickle.HIGHEST_PROTOCOL])
+def test_a_pickle_that_runs_a_program_is_refused(protocol, tmp_path):
+    data_files.cifar10(tmp_path, 6, 1)
+    path = tmp_path / 'cifar-10-batches-py' / 'data_batch_3'
+    trap = pickle.dumps({b'data': Trap(tmp_path / 'sprung'), b'labels': [1]}, protocol)
+    path.write_bytes(trap)
+    line = refused(readers.CIFAR10, tmp_path)
+    assert line.startswith('%s: is no CIFAR-10 file, expected a pickle with data and labels' % path)
+    assert 'mkdir, which no data file needs' in line and 'get cifar-10-python.tar.gz anew from http' in line
+    assert not (tmp_path / 'sprung').exists()
+    pickle.loads(trap)
+    assert (tmp_path / 'sprung').exists()
+
+
+@pytest.mark.parametrize('change, expected', [
+    (lambda content: content[:len(content) // 2], 'is no CIFAR-100 file, expected a pickle with data and fine_labels ('),
+    (lambda content: b'', 'EOFError'),
+    (lambda content: b'hello world', 'is no CIFAR-100 file'),
+    (lambda content: pickle.dumps([1, 2], 2), 'is no CIFAR-100 file'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'labels': [1, 2]}, 2), 'fine_labels'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072)), 'fine_labels': [1, 2]}, 2), 'rows of 3072 bytes'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3071), np.uint8), 'fine_labels': [1, 2]}, 2), 'are (2, 3071) for 2'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'fine_labels': [1]}, 2), 'are (2, 3072) for 1'),
+    (lambda content: pickle.dumps({'data': [1], 'fine_labels': [1]}, 2), 'are list for 1 labels'),
+    (lambda content: pickle.dumps({'data': np.zeros((1, 3072), np.uint8), 'fine_labels': ['x']}, 2), 'ValueError')])
+def test_a_damaged_cifar_file_is_named(change, expected, tmp_path):
+    data_files.cifar100(tmp_path, 2, 1)
+    path = tmp_path / 'cifar-100-python' / 'test'
+    edit(path, change)
+    line = refused(readers.CIFAR100, tmp_path)
+    assert line.startswith('%s: ' % path) and expected in line
+    assert 'get cifar-100-python.tar.gz anew from https://www.cs.toronto.edu/~kriz/cifar.html (Data/README.md' in line
+
+
+# ---- Office-Home ----
+
+@pytest.fixture(scope='module')
+def officehome(tmp_path_factory):
+    """Products only, one photograph each."""
+    folder = tmp_path_factory.mktemp('officehome')
+    data_files.officehome(folder, per_class=1, domains=('Product',))
+    return folder
+
+
+def photograph(folder, image, name='00001.jpg', flags=()):
+    """Writes one image (blue first) as the only alarm clock; returns its path."""
+    import cv2
+    place = os.path.join(str(folder), 'OfficeHomeDataset_10072016', 'Product', 'Alarm_Clock')
+    shutil.rmtree(place, ignore_errors=True)
+    os.makedirs(place)
+    with open(os.path.join(place, name), 'wb') as stream:
+        stream.write(cv2.imencode(os.path.splitext(name)[1], image, list(flags))[1].tobytes())
+    return os.path.join(place, name)
+
+
+def test_photographs_are_decoded_with_red_first(officehome, tmp_path):
+    path = photograph(tmp_path, np.full((40, 20, 3), (10, 100, 200), np.uint8), '1.png')
+    image = OFFICEHOME._decode_one(path)
+    assert image.dtype == np.uint8 and image.shape == (128, 128, 3)
+    assert np.unique(image.reshape(-1, 3), axis=0).tolist() == [[200, 100, 10]]
+
+
+def test_grey_photographs_get_three_channels_and_alpha_is_dropped(tmp_path):
+    grey = OFFICEHOME._decode_one(photograph(tmp_path, np.full((30, 30), 77, np.uint8), 'grey.jpg'))
+    assert np.abs(grey.astype(int) - 77).max() <= 1 and grey.shape == (128, 128, 3)
+    alpha = np.full((30, 30, 4), (1, 2, 3, 0), np.uint8)
+    assert np.unique(OFFICEHOME._decode_one(photograph(tmp_path, alpha, 'a.png')).reshape(-1, 3), axis=0).tolist() == [
+        [3, 2, 1]]
+
+
+def test_photographs_are_resized_without_aliasing_and_with_straight_lines(tmp_path):
+    checks = np.indices((1024, 1024)).sum(axis=0) % 2 * 255
+    image = OFFICEHOME._decode_one(photograph(tmp_path, checks.astype(np.uint8), 'checks.png'))
+    assert np.abs(image.astype(int) - 127.5).max() < 8
+    ramp = np.tile(np.arange(256), (64, 1)).astype(np.uint8)
+    image = OFFICEHOME._decode_one(photograph(tmp_path, ramp, 'ramp.png')).astype(float)
+    np.testing.assert_allclose(image[:, 2:-2, 0], np.tile(np.arange(2, 126) * 2 + .5, (128, 1)), atol=1)
+
+
+def test_the_orientation_mark_of_a_camera_is_ignored(tmp_path):
+    half = np.zeros((64, 64, 3), np.uint8)
+    half[:32] = 255
+    path = photograph(tmp_path, half)
+    upside_down = b'\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0'
+    edit(path, lambda content: content[:2] + upside_down + content[2:])
+    image = OFFICEHOME._decode_one(path)
+    assert image[:50].min() > 200 and image[78:].max() < 50
+
+
+@pytest.mark.parametrize('archive', ['OfficeHomeDataset_10072016', 'OfficeHomeDataset'])
+@pytest.mark.parametrize('spelling', ['Real World', 'RealWorld', 'Real_World'])
+def test_spellings_of_the_folders(archive, spelling, officehome, tmp_path):
+    for domain in ('Product', spelling):
+        shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016' / 'Product'), str(tmp_path / archive / domain))
+    files = OFFICEHOME.files(str(tmp_path))
+    assert len(files) == 130 and list(files)[-1] == 'RealWorld/Webcam/00001.jpg'
+    assert OFFICEHOME.labels(str(tmp_path))['all'].tolist() == list(range(130))
+    assert [OFFICEHOME.name_of(number) for number in (0, 64, 65)] == ['Alarm_Clock', 'Webcam', 'Alarm_Clock']
+
+
+def test_any_image_file_counts_in_sorted_order_and_nothing_else(officehome, tmp_path):
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
+    place = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'Bed'
+    for name in ('b.PNG', 'a.jpeg', 'Thumbs.db', '.hidden.jpg', 'readme.txt'):
+        (place / name).write_bytes(b'')
+    names = [os.path.basename(path) for path in OFFICEHOME_PRODUCT.files(str(tmp_path)).values() if 'Bed' in path]
+    assert names == ['00001.jpg', 'a.jpeg', 'b.PNG']
+    assert OFFICEHOME_PRODUCT.labels(str(tmp_path))['all'].tolist().count(3) == 3
+
+
+def test_a_whole_domain_is_decoded_in_the_order_of_its_files(officehome):
+    images, labels, _ = images_and_labels(OFFICEHOME_PRODUCT, officehome)
+    assert images.shape == (65, 128, 128, 3) and labels.tolist() == list(range(65))
+    paths = list(OFFICEHOME_PRODUCT.files(str(officehome)).values())
+    for row in (0, 30, 64):
+        np.testing.assert_array_equal(images[row], OFFICEHOME_PRODUCT._decode_one(paths[row]))
+    assert len({image.tobytes() for image in images}) == 65
+
+
+@pytest.mark.parametrize('change', [
+    lambda content: b'', lambda content: b'no image at all', lambda content: content[:len(content) // 2],
+    lambda content: content[:-2]], ids=['empty', 'text', 'half', 'no end'])
+def test_a_photograph_that_cannot_be_read_is_named(change, officehome, tmp_path):
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
+    path = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'Sink' / '00001.jpg'
+    edit(path, change)
+    line = refused(OFFICEHOME_PRODUCT, tmp_path)
+    assert line.startswith('%s: is damaged or no image (' % path) and 'OfficeHomeDataset_10072016.zip anew from ' in line
+
+
+def test_missing_domains_classes_and_images_are_named(officehome, tmp_path):
+    line = refused(OFFICEHOME, tmp_path)
+    assert '%s is missing' % (tmp_path / 'OfficeHomeDataset_10072016' / 'Product') in line
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
+    assert '%s is missing' % (tmp_path / 'OfficeHomeDataset_10072016' / 'Real World') in refused(OFFICEHOME, tmp_path)
+    place = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'TV'
+    (place / '00001.jpg').unlink()
+    assert refused(OFFICEHOME_PRODUCT, tmp_path).startswith('%s: no image in it (.jpg, ' % place)
+    place.rmdir()
+    assert '%s is missing; get OfficeHomeDataset_10072016.zip from ' % place in refused(OFFICEHOME_PRODUCT, tmp_path)
+
+
+@pytest.mark.parametrize('package, cure', [('cv2', 'opencv-python-headless   or: apt-get install libgl1'),
+                                           ('skimage.transform', 'pip install scikit-image')])
+def test_a_package_that_cannot_be_imported_is_said_with_its_cure(package, cure, officehome, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cure in refused(OFFICEHOME_PRODUCT, officehome)
+
+
+def test_scikit_learn_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+    monkeypatch.setattr(readers.DIGITS, 'digits', None)
+    with pytest.raises(UserError, match='pip install scikit-learn'):
+        readers.DIGITS.labels(None)
+
+
+# ---- caches ----
+
+def cache_file(folder):
+    found = [name for name in os.listdir(os.path.join(str(folder), 'cache')) if name.endswith('.npy')]
+    assert len(found) == 1
+    return os.path.join(str(folder), 'cache', found[0])
+
+
+def never(*arguments):
+    raise AssertionError('it is in the cache')
+
+
+@pytest.mark.parametrize('source', SMALL, ids=IDS)
+def test_images_are_decoded_once(source, tmp_path, monkeypatch):
+    images, _ = SMALL[source](tmp_path)
+    assert isinstance(source.images(str(tmp_path), quiet), np.memmap)
+    monkeypatch.setattr(source, 'decode', never)
+    monkeypatch.setattr(data_cache, 'sha256_of_file', never)
+    data_cache._known.clear()
+    np.testing.assert_array_equal(source.images(str(tmp_path), quiet), images)
+    assert os.path.basename(cache_file(tmp_path)).startswith(source.name + '-')
+    assert len(os.path.basename(cache_file(tmp_path))) == len(source.name + '-.npy') + 16
+
+
+@pytest.mark.parametrize('damage', [
+    lambda content: content[:-5], lambda content: content[:100], lambda content: b'',
+    lambda content: b'\x80' + content[1:], lambda content: content[:5000] + bytes(bytearray([content[5000] ^ 1])) + content[5001:],
+    lambda content: content[:-1] + bytes(bytearray([content[-1] ^ 1])), lambda content: content.replace(b'|u1', b'|i1')],
+    ids=['short', 'stump', 'empty', 'no header', 'bit', 'sum', 'type'])
+def test_a_damaged_cache_is_made_anew(damage, tmp_path):
+    images, _ = data_files.mnist(tmp_path, 12, 1)
+    readers.MNIST.images(str(tmp_path), quiet)
+    path = cache_file(tmp_path)
+    with open(path, 'rb') as stream:
+        whole = stream.read()
+    edit(path, damage)
+    np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), quiet), images)
+    with open(path, 'rb') as stream:
+        assert stream.read() == whole
+
+
+def test_other_raw_files_have_another_cache(tmp_path):
+    data_files.mnist(tmp_path, 12, 1)
+    readers.MNIST.images(str(tmp_path), quiet)
+    images, _ = data_files.mnist(tmp_path, 12, 1, seed=5)
+    np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), quiet), images)
+
+
+def test_another_version_of_the_resizing_package_has_another_cache(officehome, monkeypatch):
+    import skimage
+    before = OFFICEHOME_PRODUCT.recipe()
+    monkeypatch.setattr(skimage, '__version__', '99.1')
+    assert OFFICEHOME_PRODUCT.recipe() != before
+
+
+def test_a_folder_that_cannot_be_written_works_without_cache(tmp_path):
+    images, _ = data_files.mnist(tmp_path, 12, 1)
+    (tmp_path / 'cache').write_bytes(b'')       # a file where the folder should be: not even root can write below it
+    lines = []
+    for _ in range(2):
+        np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
+    assert len(lines) == 2
+    assert lines[0].startswith('%s cannot be written (' % (tmp_path / 'cache')) and 'decoded anew each time' in lines[0]
+
+
+def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
+    images, _ = data_files.mnist(tmp_path, 12, 1)
+
+    def full(*arguments, **more):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(data_cache.np, 'save', full)
+    lines = []
+    np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
+    assert lines == ['%s cannot be written (No space left on device): the images are decoded anew each time'
+                     % (tmp_path / 'cache')]
+    assert not [name for name in os.listdir(str(tmp_path / 'cache')) if name.endswith(('.npy', '.tmp'))]
+
+
+def test_two_at_once_decode_once(tmp_path):
+    images, began, decoded = np.full((3, 2, 2, 1), 7, np.uint8), threading.Event(), []
+
+    def decode():
+        decoded.append(1)
+        began.set()
+        threading.Event().wait(.3)
+        return images
+
+    def work():
+        results.append(data_cache.cached(str(tmp_path), 'x', 'key', images.shape, decode, quiet))
+    results = []
+    first, second = threading.Thread(target=work), threading.Thread(target=work)
+    first.start()
+    began.wait()
+    second.start()
+    first.join()
+    second.join()
+    assert len(decoded) == 1 and len(results) == 2
+    np.testing.assert_array_equal(results[1], images)
+
+
+def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
+    data_files.mnist(tmp_path, 12, 1)
+    first = readers.MNIST.checksum(str(tmp_path))
+    data_cache._known.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(data_cache, 'sha256_of_file', never)
+        assert readers.MNIST.checksum(str(tmp_path)) == first
+    path = tmp_path / 'MNIST_data' / 't10k-labels-idx1-ubyte.gz'
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b'?')
+    os.utime(str(path), (1, 1))
+    assert readers.MNIST.checksum(str(tmp_path)) != first
+    path.write_bytes(content)
+    assert readers.MNIST.checksum(str(tmp_path)) == first
+
+
+@pytest.mark.parametrize('content', [b'', b'[1]', b'{"MNIST_data/train-images-idx3-ubyte.gz": [1, 2]}', b'\xff'])
+def test_a_damaged_memory_of_checksums_does_not_matter(content, tmp_path):
+    data_files.mnist(tmp_path, 12, 1)
+    first = readers.MNIST.checksum(str(tmp_path))
+    path = tmp_path / 'cache' / 'checksums-mnist.json'
+    assert path.exists()
+    path.write_bytes(content)
+    assert readers.MNIST.checksum(str(tmp_path)) == first
+
+
+def test_the_checksum_does_not_depend_on_the_folder(tmp_path):
+    data_files.stl10(tmp_path / 'a', 2, 1)
+    data_files.stl10(tmp_path / 'b', 2, 1, layout='STL-10/raw_data')
+    assert readers.STL10.checksum(str(tmp_path / 'a')) == readers.STL10.checksum(str(tmp_path / 'b'))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match='absent cannot be read: No such file'):
+        data_cache.checksum(str(tmp_path), 'x', {'role': str(tmp_path / 'absent')})

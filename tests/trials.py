@@ -1,0 +1,73 @@
+"""Trials small enough for a test: images made from random numbers, two layers, a handful of steps per epoch."""
+import collections
+
+import numpy as np
+
+from classification.experiment import Experiment
+from classification.gen_data import Part, Task
+from classification.train import Interrupted, Trial
+from utils import runtime
+from utils import utils_env_cl as env
+
+NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(5,),
+                      df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
+NET = env.build_net(NETWORK, (6, 6, 1))
+BATCH = 4
+SIZES = collections.OrderedDict([('train', 23), ('valid', 13), ('test', 17)])      # no multiples of the batch
+
+_EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
+_OF_SELECTION = {'lasem': _EM, 'lasemg': dict(_EM, groups=(1, 1)),
+                 'lasem_fixed': dict(_EM, em_maxP=0.7, favoured='TS'),
+                 'darts': dict(darts_approx_order=1, darts_selection_data='train')}
+_OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
+                 'apd': dict(lambda1=0.1, lambda2=100.)}
+
+
+def make_task(index):
+    """A task of two classes: noise, and one of four corners that is brighter for one class than for the other."""
+    state, parts = np.random.RandomState(100 + index), {}
+    for part, size in SIZES.items():
+        labels = state.permutation(np.arange(size, dtype=np.int32) % 2)
+        pixels = state.randint(0, 120, (2 * size, 6, 6, 1)).astype(np.uint8)
+        rows = state.permutation(2 * size)[:size]
+        row, column = 3 * (index % 2), 3 * (index // 2 % 2)
+        pixels[rows, row:row + 3, column:column + 3] += (60 * labels[:, None, None, None]).astype(np.uint8)
+        parts[part] = Part(labels, np.full(1, 1 / 64., np.float32), np.full(1, -1., np.float32), pixels, rows, None)
+    return Task(index, 2, classes=('dark', 'bright'), **parts)
+
+
+def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=2e-2, **options):
+    """An experiment on the tasks of `make_task`."""
+    model = env.MODELS[model_type]
+    if model.pattern != 'searched':
+        pattern = pattern or env.pattern_from_name('top1' if model.pattern == 'asked' else model.pattern, 2)
+    options = dict(_OF_SELECTION.get(model.selection, {}), **dict(_OF_MECHANISM.get(model.mechanism, {}), **options))
+    return Experiment(
+        data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
+        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=NET, pattern=pattern,
+        options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
+        early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=5, tensorflow=1)
+
+
+def make_trial(experiment, folder, say=lambda line: None, **more):
+    """A trial of `experiment`; it checkpoints after every epoch."""
+    return Trial(experiment, 0, [make_task(task) for task in sorted(set(experiment.task_order))], str(folder),
+                 runtime.session_config(1), 0., say, **more)
+
+
+def train(experiment, folder):
+    """(trial, record) of a trial that nothing disturbs."""
+    trial = make_trial(experiment, folder)
+    return trial, trial.run()
+
+
+def train_with_stops(experiment, folder, between=lambda: None, most=60):
+    """(trial, record, log) of a trial that is stopped after every epoch and taken up by a new object each time."""
+    log = []
+    for _ in range(most):
+        trial = make_trial(experiment, folder, log.append, stopping=lambda: True)
+        try:
+            return trial, trial.run(), log
+        except Interrupted:
+            between()
+    raise AssertionError('the trial does not get to its end')
