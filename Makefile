@@ -2,12 +2,14 @@
 ENVIRONMENT = scripts/environment.sh
 TESTS = tests
 STRICT =
+MODELS =
 
 help:
-	@echo 'make demo              trains HPS on five small tasks (no download, no GPU); the result: Result/demo.mat'
+	@echo 'make demo              trains LASEM on five small tasks (no download, no GPU); the result: Result/demo.mat'
 	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
+	@echo 'make bench             times training steps on both; MODELS=LASEM_HPS,HPS measures only these'
 	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
 	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
 
@@ -15,8 +17,8 @@ demo:
 	@runtime=1.14; $(ENVIRONMENT) find 1.14 >/dev/null 2>&1 || runtime=2; \
 	python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
 	echo "Demo on TensorFlow $$runtime, $$("$$python" --version)"; \
-	"$$python" main.py --gpu -1 --data_type DIGITS5 --model_type HPS --transfer_config top2 --lifelong \
-	    --num_runs 2 --epochs_per_task 10 --save_mat_name demo.mat
+	"$$python" main.py --gpu -1 --data_type DIGITS5 --model_type LASEM_HPS --lifelong \
+	    --num_runs 2 --epochs_per_task 25 --save_mat_name demo.mat
 
 # Both suites run whatever becomes of the first; the last line says how each ended.
 test:
@@ -37,4 +39,12 @@ test:
 	echo "== $${results#; }"; \
 	[ -n "$$ran" ] && exit $$status
 
-.PHONY: help demo test
+bench:
+	@for runtime in 1.14 2; do \
+	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
+	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
+	        "$$python" scripts/bench.py --models '$(MODELS)' && "$$python" scripts/bench.py --memory || exit 1; \
+	    fi; \
+	done
+
+.PHONY: help demo test bench

@@ -114,12 +114,13 @@ def main(argv=None):
             if getattr(flags, name) is not None:
                 say('--%s has no effect' % name)
         from classification.experiment import resolve
+        from classification.train_wrapper import result_name, run_experiment
+        result_name(flags.save_mat_name)
         experiment = resolve(flags, say)
         if flags.dry_run:
             from classification.describe import dry_run
             print(dry_run(experiment, flags))
             return 0
-        from classification.train_wrapper import run_experiment
         return run_experiment(experiment, flags, argv, say)
     except UserError as error:
         sys.stderr.write('error: %s\n' % error)
@@ -128,6 +129,11 @@ def main(argv=None):
 
 if __name__ == '__main__':
     try:
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        finally:
+            sys.stdout.flush()      # here, where a closed pipe can be caught
     except BrokenPipeError:
         os._exit(1)
+    except KeyboardInterrupt:
+        os._exit(130)

@@ -6,13 +6,12 @@ import os
 
 import numpy as np
 
-from utils.utils import write_atomically
-
 _MAGIC = b'lasem-checkpoint-1\n'
+_BEFORE, _UNFINISHED, _DAMAGED = '.previous', '.new', '.damaged'      # what else stands beside a checkpoint
 
 
 def save(path, meta, groups):
-    """Writes a checkpoint atomically and keeps the one before it as PATH.previous.
+    """Writes a checkpoint, whole or not at all, and keeps the one before it as PATH.previous.
 
     Args:
         meta: JSON-able.
@@ -24,28 +23,37 @@ def save(path, meta, groups):
     np.savez(buffer, **{'meta': np.frombuffer(json.dumps(meta).encode('utf-8'), dtype=np.uint8)},
              **{'a%d' % index: arrays[name] for index, name in enumerate(sorted(arrays))},
              **{'names': np.frombuffer(json.dumps(sorted(arrays)).encode('utf-8'), dtype=np.uint8)})
-    payload = buffer.getvalue()
+    payload = buffer.getbuffer()
+    with open(path + _UNFINISHED, 'wb') as stream:      # always the same name: a killed save leaves one file at most
+        stream.write(_MAGIC + _digest(payload) + b'\n')
+        stream.write(payload)
+        stream.flush()
+        os.fsync(stream.fileno())
     if os.path.exists(path):
-        os.replace(path, path + '.previous')
-    write_atomically(path, _MAGIC + hashlib.sha256(payload).hexdigest().encode('ascii') + b'\n' + payload)
+        os.replace(path, path + _BEFORE)
+    os.replace(path + _UNFINISHED, path)
+
+
+def _digest(payload):
+    return hashlib.sha256(payload).hexdigest().encode('ascii')
 
 
 def load(path, say):
     """The newest good checkpoint at PATH: (meta, groups), or None if there is none.
 
-    A damaged one is passed over with one line (`say`), for the one before it.
+    A damaged one is put aside with one line (`say`), so that the next save does not keep it in place of a good one.
     """
-    for candidate in (path, path + '.previous'):
-        if not os.path.exists(candidate):
-            continue
+    found = [candidate for candidate in (path, path + _BEFORE) if os.path.exists(candidate)]
+    for candidate in found:
         with open(candidate, 'rb') as stream:
             content = stream.read()
-        payload = content[len(_MAGIC) + 65:]
-        if content[:len(_MAGIC)] != _MAGIC or \
-                content[len(_MAGIC):len(_MAGIC) + 64] != hashlib.sha256(payload).hexdigest().encode('ascii'):
-            say('checkpoint %s is damaged; the one before it is used' % candidate)
-            continue
-        return _unpack(payload)
+        header = len(_MAGIC) + 65
+        payload = memoryview(content)[header:]
+        if content[:header] == _MAGIC + _digest(payload) + b'\n':
+            return _unpack(payload)
+        os.replace(candidate, path + _DAMAGED)
+        say('checkpoint %s is damaged; %s' % (candidate, 'the trial starts anew' if candidate == found[-1] else
+                                              'the one before it is used'))
     return None
 
 
@@ -61,7 +69,7 @@ def _unpack(payload):
 
 
 def remove(path):
-    """Deletes a checkpoint that is no longer needed."""
-    for candidate in (path, path + '.previous'):
+    """Deletes a checkpoint that is no longer needed, and what stands beside it."""
+    for candidate in (path, path + _BEFORE, path + _UNFINISHED, path + _DAMAGED):
         if os.path.exists(candidate):
             os.remove(candidate)

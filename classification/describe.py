@@ -11,7 +11,7 @@ def _rows(rows, indent='  '):
 
 def listing():
     """Data types, model types, and the transfer configurations of every depth."""
-    lines = ['Data types (--data_type):']
+    lines = ['Data types (--data_type; layers: --num_clayers, the first by default):']
     lines += _rows([(name, counted(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
         str(depth) for family, depth in env.NETWORKS if family == dataset.family), dataset.help)
         for name, dataset in gen_data.DATASETS.items()])
@@ -21,6 +21,9 @@ def listing():
     lines += ['', 'Model types (--model_type):']
     lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
                     for name, model in env.MODELS.items()])
+    lines += ['  on %s, models ending in %s have hidden layers of %s instead of %s, as published' % (
+        data_type, env.MECHANISM_NAMES[mechanism][0], _sizes(hidden), _sizes(_default_network(data_type).hidden))
+        for (data_type, mechanism), hidden in env.HIDDEN_BY_MECHANISM.items()]
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
@@ -30,7 +33,18 @@ def listing():
         lines += _rows([('%d-%d' % (5 * row, 5 * row + 4), name, env.pattern_from_name(name, depth))
                         for row, name in enumerate(env.pattern_names(family, depth))], indent='    ')
     lines.append('  every depth: all, none, top1.., bottom1.., alternating')
+    lines += ['', 'Groups of layers of LASEMG (--test_type, or as sizes with --layer_groups):']
+    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', _sizes(groups))
+                    for depth, rows in env.LAYER_GROUPS.items() for row, groups in enumerate(rows)])
     return '\n'.join(lines)
+
+
+def _default_network(data_type):
+    return env.network_of(gen_data.DATASETS[data_type].family, data_type, -1, None)[1]
+
+
+def _sizes(numbers):
+    return ','.join(map(str, numbers))
 
 
 def dry_run(experiment, flags):
@@ -53,8 +67,8 @@ def dry_run(experiment, flags):
         ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
         ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
     lines.append('parameters: %s' % _parameters(experiment))
-    lines.append('%d epochs per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
-        training.epochs, training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
+    lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
+        counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
         experiment.seed))
     for name in sorted(experiment.options):
         lines.append('%s: %s' % (name, experiment.options[name]))

@@ -198,7 +198,7 @@ def _check_numbers(flags, dataset, data_type):
                         ('seed', 0), ('checkpoint_minutes', 0), ('gpu', -1)):
         value = getattr(flags, name)
         if value is not None and not least <= value <= LARGEST_NUMBER:
-            raise UserError('--%s %s: a number from %d to %d is needed' % (name, value, least, LARGEST_NUMBER))
+            raise UserError('--%s %s: at least %d and at most 2^63 - 1 is needed' % (name, value, least))
 
 
 def _check_sizes(sizes, training, model_type, model, advice):

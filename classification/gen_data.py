@@ -143,7 +143,8 @@ def two_classes(dataset, index, request):
     for task, (negative, positive) in enumerate(dataset.tasks):
         parts = {}
         for part, size in zip(PARTS, dataset.sizes[request.percent]):
-            against = [number for number in range(10) if number != positive] if negative == task_lists.REST else [negative]
+            against = [negative] if negative != task_lists.REST else [
+                number for number in range(len(available)) if number != positive]
             of_label = [np.concatenate([available[number][part] for number in against]), available[positive][part]]
             of_label = [request.shuffled(rows, 'images of label %d' % label, part, task)
                         for label, rows in enumerate(of_label)]

@@ -166,7 +166,8 @@ class CifarPickles(Source):
     """CIFAR-10 and CIFAR-100: python pickles of rows of 3072 bytes, red plane first."""
 
     def __init__(self, name, title, archive, folders, pools, key, classes):
-        super(CifarPickles, self).__init__(name, title, (32, 32, 3), archive, 'https://www.cs.toronto.edu/~kriz/cifar.html')
+        super(CifarPickles, self).__init__(name, title, (32, 32, 3), archive,
+                                           'https://www.cs.toronto.edu/~kriz/cifar.html')
         self.folders, self.pools, self.key, self.classes = folders, pools, key, classes
 
     def files(self, data_dir):
@@ -252,8 +253,8 @@ class SklearnDigits(Source):
         return self.decode(data_dir, say)
 
     def checksum(self, data_dir):
-        digits = self._digits()
-        return hashlib.sha256(digits.images.astype(np.uint8).tobytes() + digits.target.astype(np.uint8).tobytes()).hexdigest()
+        content = [array.astype(np.uint8).tobytes() for array in (self._digits().images, self._digits().target)]
+        return hashlib.sha256(b''.join(content)).hexdigest()
 
     def _digits(self):
         if self.digits is None:
@@ -275,7 +276,8 @@ FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresear
                    lambda data_dir: _below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
 CIFAR10 = CifarPickles(
     'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', ('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
-    OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]), 'labels', 10)
+    OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]),
+    'labels', 10)
 CIFAR100 = CifarPickles(
     'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', ('cifar-100-python', 'CIFAR-100/cifar-100-python'),
     OrderedDict([('train', ['train']), ('test', ['test'])]), 'fine_labels', 100)

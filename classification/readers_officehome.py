@@ -78,8 +78,8 @@ class OfficeHomeFolders(Source):
         try:
             import cv2
         except ImportError as error:
-            raise UserError('Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display run: '
-                            'python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error)
+            raise UserError('Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display '
+                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error)
         try:
             import skimage.transform
         except ImportError as error:

@@ -75,11 +75,15 @@ def draw(preset, seed, group, counts, kinds):
         order = random_state(seed, group, step=number, purpose='pools of ' + preset.base).permutation(count)
         first = _ceil(count * preset.valid, 100)
         pools.append({'valid': order[:first], 'train': order[first:]})
-    return [task._replace(**{part: tuple(
-        (number, int(image)) for number in task.classes
-        for image in random_state(seed, group, index, step=number, purpose='%s of %s' % (part, preset.base)).permutation(
-            pools[number][part])[:_sizes(preset, counts[number])[part]])
-        for part in ('train', 'valid')}) for index, task in enumerate(kinds)]
+
+    def chosen(index, task, part):
+        for number in task.classes:
+            state = random_state(seed, group, index, step=number, purpose='%s of %s' % (part, preset.base))
+            for image in state.permutation(pools[number][part])[:_sizes(preset, counts[number])[part]]:
+                yield number, int(image)
+
+    return [task._replace(train=tuple(chosen(index, task, 'train')), valid=tuple(chosen(index, task, 'valid')))
+            for index, task in enumerate(kinds)]
 
 
 def _sizes(preset, count):
@@ -165,7 +169,8 @@ def _task(rows, index, preset, counts):
     rows.take('Task', 'Task,%d' % index, valid=lambda numbers: numbers == (index,))
     classes = rows.take(
         'Classes', 'Classes and %d different numbers from 0 to %d' % (preset.classes, CLASSES - 1),
-        valid=lambda numbers: len(set(numbers)) == len(numbers) == preset.classes and set(numbers) <= set(range(CLASSES)))
+        valid=lambda numbers: len(set(numbers)) == len(numbers) == preset.classes
+        and set(numbers) <= set(range(CLASSES)))
     noise = swap = None
     if rows.head() == 'Noise':
         noise = rows.take('Noise', 'Noise, a mean and a standard deviation', float, lambda numbers: len(numbers) == 2
@@ -216,8 +221,8 @@ def load(preset, data_dir, seed, counts):
     for group in sorted(read):
         for index, task in enumerate(read[group]):
             if task.kind() != kinds[index]:
-                raise UserError('%s: task %d of %s and of %s differ in classes, noise or channels; they must be one design'
-                                % (folder(data_dir), index, file_name(preset, seed, first),
+                raise UserError('%s: task %d of %s and of %s differ in classes, noise or channels; the groups must '
+                                'have one design' % (folder(data_dir), index, file_name(preset, seed, first),
                                    file_name(preset, seed, group)))
     drawn = [DesignedTask(*kind) for kind in kinds] if read else draw_kinds(preset, seed)
     groups = [read[group] if group in read else draw(preset, seed, group, counts, drawn) for group in range(GROUPS)]
@@ -257,7 +262,8 @@ def keep(preset, designs, data_dir, seed, group, say):
                 if not os.path.exists(path):
                     write_atomically(path, to_text(design))
         except OSError as error:
-            origin = 'drawn from seed %d, not kept: %s cannot be written (%s)' % (seed, folder(data_dir), error.strerror)
+            origin = 'drawn from seed %d, not kept: %s cannot be written (%s)' % (
+                seed, folder(data_dir), error.strerror)
     say('STL-10 design: ' + origin)
     leaked = leak(designs.groups[group]) if group < GROUPS else 0
     if leaked:

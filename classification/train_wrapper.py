@@ -1,7 +1,10 @@
 """Repeated trials of one experiment: child processes, resume, statistics, the .mat file."""
+import contextlib
+import itertools
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +15,7 @@ from collections import OrderedDict
 import psutil
 
 from classification import mat_file, results
-from classification.experiment import Experiment, info, tensorflow_version
+from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
@@ -21,14 +24,24 @@ MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
 SCHEMA_VERSION = 1
 
 
+def result_name(mat_name):
+    """NAME of --save_mat_name, without its ending.
+
+    Raises:
+        UserError: it cannot be the name of a result.
+    """
+    name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
+    if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
+        raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
+                        'or "."; folders go to --result_dir' % mat_name)
+    return name
+
+
 class Place(object):
     """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
 
     def __init__(self, result_dir, mat_name, experiment):
-        name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
-        if not name or name == 'params' or name.startswith('temp_') or name.startswith('.') or os.path.basename(name) != name:
-            raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
-                            'or "."; folders go to --result_dir' % mat_name)
+        name = result_name(mat_name)
         self.result_dir = result_dir
         self.mat = os.path.join(result_dir, name + '.mat')
         self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
@@ -50,16 +63,51 @@ class Place(object):
             raise UserError('--result_dir %s cannot be written: %s' % (self.result_dir, error.strerror or error))
 
     def other_unfinished(self):
-        """Experiments of other settings that were begun under this name and not finished."""
-        found = []
-        for name in sorted(os.listdir(self.folder)):
-            path = os.path.join(self.folder, name, CONFIG)
-            if name != os.path.basename(self.run) and os.path.exists(path):
-                with open(path) as stream:
-                    config = json.load(stream)
-                if not config['finished']:
-                    found.append(Experiment.from_json(json.dumps(config['experiment'])))
-        return found
+        """Experiments of other settings, as dicts, that were begun under this name and not finished."""
+        configs = [_config_in(os.path.join(self.folder, name)) for name in sorted(os.listdir(self.folder))
+                   if name != os.path.basename(self.run)]
+        return [config['experiment'] for config in configs if _unfinished(config)]
+
+
+def _config_in(folder):
+    """What a run folder's config.json says; {} where there is none that can be read."""
+    try:
+        with open(os.path.join(folder, CONFIG)) as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return {}
+
+
+def _unfinished(config):
+    return not config.get('finished', True)
+
+
+def visible_devices(gpu, inherited):
+    """CUDA_VISIBLE_DEVICES of a trial: `--gpu N` is the N-th of the devices that this process may see, -1 none.
+
+    Args:
+        inherited: this process's own CUDA_VISIBLE_DEVICES, None if it has none.
+    Raises:
+        UserError: some are visible, but fewer than that.
+    """
+    if gpu < 0 or inherited is None:
+        return str(gpu)
+    devices = list(itertools.takewhile(lambda device: device not in ('', '-1'), map(str.strip, inherited.split(','))))
+    if devices and gpu >= len(devices):
+        raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s); 0 is the first'
+                        % (gpu, counted(len(devices), 'device'), inherited))
+    return devices[gpu] if devices else '-1'
+
+
+@contextlib.contextmanager
+def _signals_to(handler):
+    """Signals that ask to stop go to `handler`; afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def run_experiment(experiment, flags, argv, say):
@@ -74,18 +122,19 @@ def run_experiment(experiment, flags, argv, say):
         exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    fingerprint = experiment.fingerprint()
-    stored = mat_file.find_entry(place.mat, fingerprint)
-    if stored is not None and not flags.restart:
-        trained = stored['train_valid_data_group'].size
-        if trained >= flags.num_runs:
-            say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
-                % (place.mat, counted(trained, 'trial')))
-            return 0
+    devices = visible_devices(flags.gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
+    begun = {} if flags.restart else _config_in(place.run)
+    stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
+    if stored is not None and not flags.restart and not (_unfinished(begun) and begun.get('restarted')):
+        trained = stored['train_valid_data_group'].ravel().astype(int).tolist()
+    if set(range(flags.num_runs)) <= set(trained) and not _unfinished(begun):
+        say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
+            % (place.mat, counted(len(trained), 'trial')))
+        return 0
     place.make()
     lock = hold(place.run, 'this experiment')
     try:
-        return _Run(experiment, flags, argv, say, place, stored).run()
+        return _Run(experiment, flags, argv, say, place, devices, trained).run()
     finally:
         lock.release()
 
@@ -93,11 +142,14 @@ def run_experiment(experiment, flags, argv, say):
 class _Run(object):
     """One run of the command line on one experiment, the lock on its folder held."""
 
-    def __init__(self, experiment, flags, argv, say, place, stored):
+    def __init__(self, experiment, flags, argv, say, place, devices, trained):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
-        self.stored = stored
+        self.devices = devices                                                # CUDA_VISIBLE_DEVICES of a trial
+        self.numbers = sorted(set(trained).union(range(flags.num_runs)))      # of the trials that the entry will hold
+        self.again = 'the same command%s' % (' without --restart' if flags.restart else '')
         self.child = None
         self.stopping = False
+        self.notes = set()          # what the trials said; each of them says it
 
     def run(self):
         flags, place, say = self.flags, self.place, self.say
@@ -109,36 +161,44 @@ class _Run(object):
                 if name.startswith('trial'):
                     shutil.rmtree(os.path.join(place.run, name))
         self._write_config(finished=False)
-        missing = [number for number in range(flags.num_runs) if self._record_path(number) is None]
+        missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         log_line(place.run, 'start: %s' % self._command())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, self._stop)
+        with _signals_to(self._stop), contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
+            failed = self._train_all(missing, progress)
+        if self.stopping:
+            sys.stderr.write('interrupted; %s resumes it\n' % self.again)
+            return EXIT_INTERRUPTED
+        return self._finish(failed)
+
+    def _train_all(self, missing, progress):
+        """Trains one trial after the other; returns the numbers of those that failed."""
         failed = []
-        progress = Progress(len(missing), flags.quiet)
         for number in missing:
+            if self.stopping:
+                break
             status = self._train(number, progress)
-            if status == EXIT_INTERRUPTED or self.stopping:
-                progress.close()
-                sys.stderr.write('interrupted; the same command resumes it\n')
-                return EXIT_INTERRUPTED
-            if status != 0:
+            if status == EXIT_INTERRUPTED:
+                self.stopping = True
+            elif status != 0:
                 failed.append(number)
             elif number != missing[-1]:
                 self._write_temporary()
-        progress.close()
-        return self._finish(failed)
+        return failed
 
     # ---- one trial ----
 
     def _train(self, number, progress):
         folder = trial_folder(self.place.run, number)
         os.makedirs(folder, exist_ok=True)
-        progress.start(number, self.flags.num_runs)
+        progress.start(number, len(self.numbers))
         with open(os.path.join(self.place.run, 'stderr.txt'), 'ab') as errors:
             self.child = subprocess.Popen([sys.executable, MAIN, '--run_trial', self.place.run, str(number)],
                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                          env=self._environment(), start_new_session=True)
+                                          env=dict(os.environ, CUDA_VISIBLE_DEVICES=self.devices, PYTHONUNBUFFERED='1'),
+                                          start_new_session=True)
+        if self.stopping:           # asked for before there was a child to tell
+            self.child.send_signal(signal.SIGTERM)
         said = False
         for line in self.child.stdout:
             what = json.loads(line.decode('utf-8'))
@@ -150,33 +210,23 @@ class _Run(object):
                     '' if 'error' in what else ' (the others go on; details in %s)'
                                                % os.path.join(self.place.run, 'log.txt')))
             elif 'note' in what:
-                progress.note(what['note'])
+                if what['note'] not in self.notes:
+                    progress.note(what['note'])
+                self.notes.add(what['note'])
             else:
                 progress.update(**what)
         status = self.child.wait()
-        if status not in (0, EXIT_INTERRUPTED) and not said:
+        if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
             progress.clear()
-            sys.stderr.write('error: trial %d ended with %s; the same command resumes it from its last checkpoint '
-                             '(details in %s)\n' % (number, 'signal %d' % -status if status < 0 else 'status %d' % status,
-                                                    os.path.join(self.place.run, 'stderr.txt')))
+            sys.stderr.write('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)\n' % (
+                number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
+                os.path.join(self.place.run, 'stderr.txt')))
         return status
 
     def _stop(self, number, frame):
         self.stopping = True
         if self.child is not None and self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
-
-    def _environment(self):
-        """The child's environment; `--gpu N` is the N-th of the devices that this process may see."""
-        visible = '-1'
-        if self.flags.gpu >= 0:
-            inherited = os.environ.get('CUDA_VISIBLE_DEVICES')
-            devices = inherited.split(',') if inherited else None
-            if devices is not None and self.flags.gpu >= len(devices):
-                raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s)'
-                                % (self.flags.gpu, counted(len(devices), 'device'), inherited))
-            visible = devices[self.flags.gpu].strip() if devices else str(self.flags.gpu)
-        return dict(os.environ, CUDA_VISIBLE_DEVICES=visible, PYTHONUNBUFFERED='1')
 
     # ---- files ----
 
@@ -185,22 +235,19 @@ class _Run(object):
         return path if os.path.exists(path) else None
 
     def _records(self):
-        paths = [self._record_path(number) for number in range(self.flags.num_runs)]
+        paths = [self._record_path(number) for number in self.numbers]
         return [results.load_record(path) for path in paths if path is not None]
 
     def _command(self):
-        return ' '.join(['main.py'] + list(self.argv))
+        return ' '.join(map(shlex.quote, ['main.py'] + list(self.argv)))
 
     def _write_config(self, finished):
-        path = os.path.join(self.place.run, CONFIG)
-        run_id = uuid.uuid4().hex
-        if os.path.exists(path) and not (self.flags.restart and not finished):
-            with open(path) as stream:
-                run_id = json.load(stream)['run_id']
+        begun = {} if self.flags.restart and not finished else _config_in(self.place.run)
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
             ('fingerprint', self.experiment.fingerprint()),
-            ('run_id', run_id),
+            ('run_id', begun.get('run_id') or uuid.uuid4().hex),
+            ('restarted', begun.get('restarted', self.flags.restart)),
             ('finished', finished),
             ('command', self._command()),
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
@@ -212,7 +259,7 @@ class _Run(object):
                       'memory_bytes': psutil.virtual_memory().total}),
             ('git_commit', _git_commit()),
         ])
-        write_atomically(path, json.dumps(self.config, indent=1))
+        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
 
     def _summary(self, records):
         experiment = self.experiment
@@ -232,7 +279,7 @@ class _Run(object):
         records = self._records()
         if records:
             summary = self._summary(records)
-            mat_file.append_entry(self.place.mat, summary, replace=not self.flags.restart)
+            mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
             print(results.table(summary, self.experiment.task_order))
             if self.experiment.pattern is None:
                 print('layers that each task shares (S) or has of its own (T), input side first:')
@@ -241,8 +288,8 @@ class _Run(object):
                         'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
             print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
         if failed:
-            sys.stderr.write('%s failed (%s); the same command tries them again\n'
-                             % (counted(len(failed), 'trial'), ', '.join(map(str, failed))))
+            sys.stderr.write('%s failed (%s); %s tries them again\n'
+                             % (counted(len(failed), 'trial'), ', '.join(map(str, failed)), self.again))
             return EXIT_FAILED
         self._write_config(finished=True)
         if os.path.exists(self.place.temporary) and not self.place.other_unfinished():
@@ -251,10 +298,10 @@ class _Run(object):
 
     def _announce(self, missing):
         experiment = self.experiment
-        self.say('%s on %s: %s, %d epochs each, %s%s' % (
+        self.say('%s on %s: %s, %s each, %s%s' % (
             experiment.model_type, experiment.data_type, counted(len(experiment.task_order), 'task'),
-            experiment.training.epochs, counted(self.flags.num_runs, 'trial'),
-            '' if len(missing) == self.flags.num_runs else ' (%d already trained)' % (self.flags.num_runs - len(missing))))
+            counted(experiment.training.epochs, 'epoch'), counted(len(self.numbers), 'trial'),
+            '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
 
 

@@ -111,14 +111,14 @@ def fashion(folder, per_class_train=60, per_class_test=12, seed=0, layout='FASHI
 
 def officehome(folder, per_class=10, seed=0, layout='OfficeHomeDataset_10072016', domains=('Product', 'Real World'),
                size=16):
-    """Office-Home: all 65 classes of each domain, small JPEGs of different sizes."""
+    """Office-Home: all 65 classes of each domain, small JPEGs; `per_class` is one number, or one for each class."""
     import cv2
     for place, domain in enumerate(domains):
         labels = np.repeat(np.arange(len(OFFICEHOME_CLASSES)), per_class)
         images = pictures(labels, size, size + 4, 3, seed + place, style=2)
-        for number, (label, image) in enumerate(zip(labels, images)):
-            path = os.path.join(str(folder), layout, domain, OFFICEHOME_CLASSES[label],
-                                '%05d.jpg' % (number % per_class + 1))
+        numbers = np.arange(len(labels)) - np.searchsorted(labels, labels)      # within the class
+        for number, label, image in zip(numbers, labels, images):
+            path = os.path.join(str(folder), layout, domain, OFFICEHOME_CLASSES[label], '%05d.jpg' % (number + 1))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, 'wb') as stream:
                 stream.write(cv2.imencode('.jpg', image[..., ::-1])[1].tobytes())

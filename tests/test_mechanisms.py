@@ -122,7 +122,7 @@ def test_additive_masks_and_their_losses():
     np.testing.assert_allclose(moved - loss_at_start, 7. * 0.5 * (0.125 + 0.125), rtol=1e-9)
 
 
-@pytest.mark.parametrize('name', ['tf', 'dfcnn'])
+@pytest.mark.parametrize('name', ['tf', 'dfcnn', 'apd'])
 def test_earlier_tasks_drift_with_the_shared_base_and_keep_their_own(name):
     method = make_method('hybrid', name, pattern='STS', **OPTIONS[name])
     with Rig(method, {}, 0, [0]) as rig:

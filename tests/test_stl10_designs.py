@@ -66,6 +66,8 @@ def test_groups_have_the_same_tasks_and_other_images_and_leak_nothing(preset):
     assert [task.kind() for task in first] == [task.kind() for task in second]
     assert all(set(task.train) != set(other.train) for task, other in zip(first, second))
     assert leak(first) == leak(second) == 0
+    validating = {image for task in first for image in task.valid}
+    assert validating & {image for task in second for image in task.train}
     assert [task.kind() for task in group(preset, 1, 0)] != [task.kind() for task in first]
 
 
@@ -87,13 +89,14 @@ def test_what_is_written_is_read_back(preset):
     (1, 'Task,1', 'Task,0'), (1, 'Tusk,0', 'Task,0'), (1, '', 'Task,0'),
     (2, 'Classes,7', 'Classes and 2 different numbers from 0 to 9'), (2, 'Classes,7,7', '2 different'),
     (2, 'Classes,7,10', '0 to 9'), (2, 'Classes,7,x', '0 to 9'),
-    (3, 'Noise,0.1', 'Noise, a mean and a standard deviation'), (3, 'Noise,0.1,-1', 'Noise'), (3, 'Noise,nan,0', 'Noise'),
-    (3, 'Noise,0.1,0.1,0.1', 'Noise'),
+    (3, 'Noise,0.1', 'Noise, a mean and a standard deviation'), (3, 'Noise,0.1,-1', 'Noise'),
+    (3, 'Noise,nan,0', 'Noise'), (3, 'Noise,0.1,0.1,0.1', 'Noise'),
     (4, 'ChannelSwap,0,1', 'ChannelSwap and 0, 1, 2 in some order'), (4, 'ChannelSwap,0,1,1', 'ChannelSwap'),
     (5, 'TrainIndices,1', 'TrainIndices'), (5, 'Indices', 'TrainIndices'),
     (6, '7,4', '7: 0 to 3, 2: 0 to 3'), (6, '7,-1', '7: 0 to 3'), (6, '3,1', 'a class of this task'),
     (6, '7', 'a class of this task'), (6, '7,x', 'a class of this task'), (6, '', 'a class of this task'),
-    (8, 'Validation', 'ValidationIndices'), (9, '7,3', 'that it does not have yet'), (14, '2,3', 'a class of this task'),
+    (8, 'Validation', 'ValidationIndices'), (9, '7,3', 'that it does not have yet'),
+    (14, '2,3', 'a class of this task'),
     (11, 'Task,2', 'Task,1')])
 def test_a_malformed_row_is_named(row, new, expected):
     lines = TEXT.splitlines()

@@ -9,11 +9,11 @@ from classification.train import Interrupted, Trial
 from utils import runtime
 from utils import utils_env_cl as env
 
-NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(5,),
+NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(),
                       df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
-NET = env.build_net(NETWORK, (6, 6, 1))
+NET = env.build_net(NETWORK, (4, 4, 1))
 BATCH = 4
-SIZES = collections.OrderedDict([('train', 23), ('valid', 13), ('test', 17)])      # no multiples of the batch
+SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
 _OF_SELECTION = {'lasem': _EM, 'lasemg': dict(_EM, groups=(1, 1)),
@@ -28,15 +28,15 @@ def make_task(index):
     state, parts = np.random.RandomState(100 + index), {}
     for part, size in SIZES.items():
         labels = state.permutation(np.arange(size, dtype=np.int32) % 2)
-        pixels = state.randint(0, 120, (2 * size, 6, 6, 1)).astype(np.uint8)
+        pixels = state.randint(0, 100, (2 * size, 4, 4, 1)).astype(np.uint8)
         rows = state.permutation(2 * size)[:size]
-        row, column = 3 * (index % 2), 3 * (index // 2 % 2)
-        pixels[rows, row:row + 3, column:column + 3] += (60 * labels[:, None, None, None]).astype(np.uint8)
-        parts[part] = Part(labels, np.full(1, 1 / 64., np.float32), np.full(1, -1., np.float32), pixels, rows, None)
+        row, column = 2 * (index % 2), 2 * (index // 2 % 2)
+        pixels[rows, row:row + 2, column:column + 2] += (90 * labels[:, None, None, None]).astype(np.uint8)
+        parts[part] = Part(labels, np.full(1, 1 / 16., np.float32), np.full(1, -4., np.float32), pixels, rows, None)
     return Task(index, 2, classes=('dark', 'bright'), **parts)
 
 
-def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=2e-2, **options):
+def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, **options):
     """An experiment on the tasks of `make_task`."""
     model = env.MODELS[model_type]
     if model.pattern != 'searched':

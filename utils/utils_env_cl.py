@@ -228,7 +228,7 @@ def method_options(flags, model_type, depth, network):
         options.update(em_cnt_prior=flags.em_cnt_prior, em_prior_init_cnt=flags.em_prior_init_cnt,
                        reset_prior=flags.reset_prior)
         if not 0 <= flags.em_prior_init_cnt < float('inf'):
-            raise UserError('--em_prior_init_cnt %g: a count of at least 0 is needed' % flags.em_prior_init_cnt)
+            raise UserError('--em_prior_init_cnt %g: a finite count of at least 0 is needed' % flags.em_prior_init_cnt)
     if model.selection == 'lasemg':
         options['groups'] = layer_groups(flags.layer_groups, flags.test_type, depth)
         patterns = 2 ** len(options['groups'])

@@ -1,0 +1,84 @@
+"""Does LASEM share where sharing helps? Two tasks from scikit-learn's digits, the second related to the first or not.
+
+    python scripts/sharing_study.py [--seeds 10] [--epochs 50] [--model LASEM_HPS]
+
+The first task: five digits, all its images. The second task has few images: the same five digits (related), or the
+same images with their 64 pixels shuffled by one fixed permutation, so that no local feature of the first task is of use
+(unrelated). Printed: the share of layers that the second task's pattern shares, which is 0.5 by chance, the posterior
+probability of sharing per layer, and the test accuracy, as means and sample standard deviations over seeds.
+"""
+import argparse
+import os
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import numpy as np  # noqa: E402
+
+from utils import runtime  # noqa: E402
+from classification.experiment import Experiment  # noqa: E402
+from classification.gen_data import Part, Task  # noqa: E402
+from classification.model.cnn_lasem_model import patterns_of  # noqa: E402
+from classification.train import Trial  # noqa: E402
+from utils import utils_env_cl as env  # noqa: E402
+from utils.utils import random_state  # noqa: E402
+
+DIGITS, FEW = 5, 10      # digits of a task; training images per class of the second task
+
+
+def digits(pixels, labels, seed, task, per_class):
+    """A task of the digits 0 to 4; `per_class` training images of each, None for 60 %."""
+    rows = {'train': [], 'valid': [], 'test': []}
+    for number in range(DIGITS):
+        order = random_state(seed, task=task, step=number, purpose='images').permutation(np.flatnonzero(labels == number))
+        bounds = np.cumsum([0, int(0.6 * len(order)), int(0.1 * len(order)), int(0.3 * len(order))])
+        for place, part in enumerate(('train', 'valid', 'test')):
+            rows[part].append(order[bounds[place]:bounds[place + 1]][:per_class if part == 'train' else None])
+    scale = np.full(1, 1 / 16., np.float32)
+    return Task(task, DIGITS, classes=(), **{part: Part(
+        labels[np.concatenate(some)].astype(np.int32), scale, 0 * scale, pixels, np.concatenate(some), None)
+        for part, some in rows.items()})
+
+
+def run(model_type, seed, epochs, related, images, labels):
+    """(share of shared layers, posterior probability of sharing per layer, test accuracy) of the second task."""
+    shuffled = images.reshape(len(images), -1)[:, random_state(seed, purpose='pixels').permutation(64)].reshape(images.shape)
+    tasks = [digits(images, labels, seed, 0, None), digits(images if related else shuffled, labels, seed, 1, FEW)]
+    model, network = env.MODELS[model_type], env.NETWORKS['digits5', 4]
+    options = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, lambda1=env.APD_LAMBDA1,
+                   lambda2=env.APD_LAMBDA2, auxiliary_loss_weight=env.TF_AUXILIARY_WEIGHT[0],
+                   regularization_scale=env.DFCNN_REGULARIZATION[0])
+    experiment = Experiment('digits', None, 'split', {}, (0, 1), {0: DIGITS, 1: DIGITS}, model_type,
+                            env.build_net(network, (8, 8, 1)), None, options,
+                            env.TRAINING['digits5']._replace(epochs=epochs), 0, 0.5, 500, seed, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        record = Trial(experiment, 0, tasks, folder, runtime.session_config(1), minutes=1e9).run()
+    prior, patterns = record.extra['history_net_prior'][-1], patterns_of((1,) * len(experiment.net.layers))
+    shares = np.array([[letter == 'S' for letter in pattern] for pattern in patterns])
+    return np.mean(record.extra['conv_sharing'][1]), prior.dot(shares), record.accuracy_matrix[1, 1]
+
+
+def main():
+    """Command line."""
+    from sklearn.datasets import load_digits
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--seeds', type=int, default=10)
+    parser.add_argument('--epochs', type=int, default=50)
+    parser.add_argument('--model', default='LASEM_HPS')
+    flags = parser.parse_args()
+    bunch = load_digits()
+    images, labels = bunch.images.astype(np.uint8)[..., None], bunch.target
+    print('%s, %d seeds, %d epochs per task, %d training images per class in the second task'
+          % (flags.model, flags.seeds, flags.epochs, FEW))
+    for related in (True, False):
+        found = [run(flags.model, seed, flags.epochs, related, images, labels) for seed in range(flags.seeds)]
+        shared, posterior, accuracy = [np.array(values) for values in zip(*found)]
+        print('%-9s  shared layers %.2f (%.2f)  P(shared) per layer %s  test accuracy %.3f (%.3f)' % (
+            'related' if related else 'unrelated', shared.mean(), shared.std(ddof=1),
+            ' '.join('%.3f' % p for p in posterior.mean(axis=0)), accuracy.mean(), accuracy.std(ddof=1)))
+        sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    main()

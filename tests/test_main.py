@@ -1,0 +1,712 @@
+"""The command line as a user sees it: options in, lines on the screen and files out."""
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import main
+from classification import train_wrapper
+from classification.experiment import Experiment, resolve, task_order, tensorflow_version
+from classification.gen_data import DATASETS
+from classification.mat_file import append_entry, entries
+from classification.parameters import count_of
+from classification.train_wrapper import visible_devices
+from tests import data_files
+from utils import utils_env_cl as env
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError
+
+DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--test_type', '10', '--lifelong']
+SHORT = DIGITS + ['--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1', '--save_mat_name', 'digits.mat']
+
+
+def run(options):
+    """Exit status of the command line."""
+    try:
+        return main.main(options)
+    except SystemExit as end:
+        return end.code
+
+
+def run_and_listen(options):
+    """(exit status, what it said on stdout, on stderr)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = run(options)
+    return status, out.getvalue(), err.getvalue()
+
+
+def experiment_of(*options):
+    """The Experiment that these options mean; the last one of a name wins."""
+    return resolve(main._parser().parse_args(DIGITS + list(options)), lambda line: None)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# ---- answers at once ----
+
+@pytest.mark.parametrize('options, status, says', [
+    (['--help'], 0, '--checkpoint_minutes'), (['--list'], 0, 'LASEMG_DFCNN'), (['--nonsense'], 2, '--nonsense'),
+    (['--seed', 'x'], 2, "'x'"), (['--lifelon'], 2, '--lifelon'), (['--lifelong', '--model_type', 'HSP'], 2, 'HPS'),
+])
+def test_answers_within_a_second_without_tensorflow(options, status, says):
+    seconds = []
+    while not seconds or min(seconds) >= 1 and len(seconds) < 3:      # other processes may be busy
+        began = time.time()
+        child = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = [text.decode('utf-8') for text in child.communicate()]
+        seconds.append(time.time() - began)
+    assert child.returncode == status and min(seconds) < 1
+    assert says in (err if status else out) and (not out if status else not err)
+    assert err.count('\n') == (1 if status else 0) and 'Traceback' not in err
+    imports_nothing_of_tensorflow(options)
+
+
+def imports_nothing_of_tensorflow(options, status=None):
+    child = subprocess.Popen([sys.executable, '-X', 'importtime', main.__file__] + options,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = [text.decode('utf-8') for text in child.communicate()]
+    imported = re.findall(r'import time:.*\| +(\S+)$', err, re.MULTILINE)
+    assert 'argparse' in imported and not [name for name in imported if name.startswith('tensorflow')]
+    return child.returncode, out
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    child = subprocess.Popen([sys.executable, main.__file__, '--list'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child.stdout.close()
+    assert child.stderr.read() == b''
+    child.wait()
+
+
+def test_help_tells_every_option_and_its_default(capsys):
+    assert run(['--help']) == 0
+    shown = capsys.readouterr().out
+    for group in main._parser()._action_groups:
+        for action in group._group_actions:
+            assert re.search(r'^ +(-h, )?%s\b' % action.option_strings[-1], shown, re.MULTILINE) and action.help
+            if action.nargs == 0 or group.title == 'accepted without effect':
+                continue
+            assert 'default' in action.help, action.dest
+            if action.default is not None:
+                text = action.default if isinstance(action.default, str) else '%g' % action.default
+                by_table = 'default: the data set' in action.help      # the number -1 only means that
+                assert by_table or '(default: %s)' % text in ' '.join(shown.split()), action.dest
+
+
+def test_published_options_keep_their_defaults():
+    flags = vars(main._parser().parse_args([]))
+    published = dict(gpu=-1, data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
+                     task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False, skip_connect_test_type=0,
+                     num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9, em_cnt_prior=False,
+                     em_prior_init_cnt=1, darts_approx_order=1)
+    new = dict(seed=0, num_runs=5, data_dir='Data', result_dir='Result', checkpoint_minutes=5, normalize='split')
+    assert {name: flags[name] for name in list(published) + list(new)} == dict(published, **new)
+
+
+# ---- the tables, against the paper's numbers ----
+
+PATTERNS = {       # row: --test_type // 5
+    2: 'SS TS ST',
+    4: 'SSSS TTTS TTSS TSSS STTT SSTT SSST TSTS STST',
+    6: 'SSSSSS TTTTTS TTTTSS TTTSSS TTSSSS TSSSSS STTTTT SSTTTT SSSTTT SSSSTT SSSSST TSTSTS',
+    8: 'SSSSSSSS TTTTTTSS TTTTSSSS TTSSSSSS SSTTTTTT SSSSTTTT SSSSSSTT TSTSTSTS STSTSTST',
+    9: 'SSSSSSSSS TTTTTTSSS TTTSSSSSS SSSTTTTTT SSSSSSTTT TSTSTSTST',
+    17: 'SSSSSSSSSSSSSSSSS TTTTTTTTTTTTTSSSS TTTTTTTTTSSSSSSSS TTTTTSSSSSSSSSSSS SSSSSTTTTTTTTTTTT '
+        'SSSSSSSSSTTTTTTTT SSSSSSSSSSSSSTTTT TSTSTSTSTSTSTSTST',
+}
+OFFICEHOME_SIX = 'TTSSSS TTTTTS TTTTSS TTTSSS TTSTTT TTSSTT TTSSST TTTSTS TTSTST SSSSTT SSSSST TSTSTS'
+TABLES = [(None, depth, patterns.split()) for depth, patterns in sorted(PATTERNS.items())] + [
+    ('officehome', 6, OFFICEHOME_SIX.split())]
+
+
+@pytest.mark.parametrize('family, depth, patterns', TABLES, ids=lambda value: None if isinstance(value, list) else str(value))
+def test_transfer_configuration_of_every_number(family, depth, patterns):
+    for test_type in range(5 * len(patterns)):
+        assert env.pattern_from_test_type(test_type, family, depth) == patterns[test_type // 5]
+    for test_type in (-1, 5 * len(patterns)):
+        with pytest.raises(UserError, match='0 to %d' % (5 * len(patterns) - 1)):
+            env.pattern_from_test_type(test_type, family, depth)
+
+
+@pytest.mark.parametrize('name, pattern', [
+    ('all', 'SSSSSS'), ('none', 'TTTTTT'), ('top2', 'TTTTSS'), ('bottom3', 'SSSTTT'), ('ALTERNATING', 'TSTSTS'),
+    ('alt', 'TSTSTS'), ('ttsstt', 'TTSSTT')])
+def test_transfer_configuration_by_name(name, pattern):
+    assert env.pattern_from_name(name, 6) == pattern
+
+
+@pytest.mark.parametrize('name', ['top0', 'top6', 'bottom6', 'top', 'top-1', 'top\u00b2', 'TTS', 'TTTTTTT', 'TTTTTX', ''])
+def test_transfer_configuration_that_means_nothing(name):
+    with pytest.raises(UserError, match='top1..top5'):
+        env.pattern_from_name(name, 6)
+
+
+TRAINING = {       # data type: learning rate, its decay, patience, batch, epochs per task
+    'MNIST5': (1e-3, 1 / 250., 500, 10, 100), 'MNIST10': (1e-3, 1 / 250., 500, 10, 50),
+    'CIFAR10_5': (2.5e-4, 1 / 1000., 2000, 20, 400), 'CIFAR10_10': (2.5e-4, 1 / 1000., 2000, 20, 200),
+    'CIFAR100_10': (1e-4, 1 / 4000., 2000, 10, 2000), 'CIFAR100_20': (1e-4, 1 / 4000., 2000, 10, 2000),
+    'CIFAR100_40': (1e-4, 1 / 4000., 2000, 10, 2000), 'OfficeHome': (2e-5, 1e-4, 1000, 16, 1000),
+    'OfficeHome_Incremental': (2e-5, 1e-4, 1000, 16, 1000), 'STL10_15t': (1e-4, 0, 500, 10, 500),
+    'STL10_20t': (1e-4, 0, 500, 10, 500), 'FASHION5': (1e-3, 1 / 250., 500, 10, 100),
+    'FASHION10': (1e-3, 1 / 250., 500, 10, 100), 'DIGITS5': (1e-3, 1 / 250., 50, 10, 50),
+}
+
+
+@pytest.mark.parametrize('data_type', sorted(DATASETS))
+def test_training_of_every_data_set(data_type):
+    row = env.TRAINING[DATASETS[data_type].family]
+    assert (row.lr, row.lr_decay, row.patience, row.batch_size, row.epochs) == TRAINING[data_type]
+    assert (row.improvement, row.patience_multiplier, row.num_runs) == (1.002, 1.5, 5) and env.KEEP_PROBABILITY == 0.5
+
+
+@pytest.mark.parametrize('data_type, depth, classes, features, convolutions, whole', [
+    ('MNIST5', 2, 2, 3136, 52096, 152546), ('MNIST10', 2, 2, 3136, 52096, 152546),
+    ('CIFAR10_5', 4, 2, 4096, 65568, 327906), ('CIFAR10_10', 4, 2, 4096, 65568, 327906),
+    ('CIFAR100_10', 4, 10, 4096, 65568, 328426), ('CIFAR100_20', 6, 10, 2048, 287008, 418794),
+    ('CIFAR100_40', 8, 10, 512, 582176, 615658), ('CIFAR100_10', 17, 10, 2048, 10998784, 13057794),
+    ('OfficeHome', 4, 13, 4096, 1613312, 2679437), ('OfficeHome', 6, 13, 4096, 2793472, 3859597),
+    ('OfficeHome_Incremental', 8, 13, 4096, 1315360, 2381485),
+    ('STL10_20t', 6, 3, 2048, 287008, 551395), ('STL10_15t', 6, 5, 2048, 287008, 551429),
+    ('STL10_20t', 9, 3, 2048, 480768, 745155), ('STL10_15t', 9, 5, 2048, 480768, 745189),
+    ('FASHION5', 4, 2, 3136, 64992, 265890), ('DIGITS5', 4, 2, 128, 16368, 20562),
+])
+def test_size_of_one_network(data_type, depth, classes, features, convolutions, whole):
+    dataset = DATASETS[data_type]
+    net = env.build_net(env.network_of(dataset.family, data_type, depth, 'hps')[1], dataset.image_shape)
+    assert net.num_features == features
+    assert sum(int(np.prod(layer.shape)) + layer.out_channels for layer in net.layers) == convolutions
+    assert count_of('STL', net, {0: classes}, {}, 'T' * depth) == whole
+
+
+def test_default_depths():
+    by_default = {data_type: env.network_of(dataset.family, data_type, -1, 'hps')[0] for data_type, dataset in DATASETS.items()}
+    assert {data_type: depth for data_type, depth in by_default.items() if depth != 4} == {
+        'MNIST5': 2, 'MNIST10': 2, 'STL10_15t': 6, 'STL10_20t': 6}
+
+
+@pytest.mark.parametrize('family, depth', list(env.NETWORKS))
+def test_deconvolution_gives_a_kernel_of_the_right_size(family, depth):
+    row = env.NETWORKS[family, depth]
+    assert {len(row.channels), len(row.pools), len(row.kernels)} == {depth}
+    if depth == 17:
+        assert not row.df_knowledge and not row.df_tensor
+    else:
+        assert len(row.df_tensor) == depth
+        assert [2 * (size - 1) + 1 for size, _ in row.df_knowledge] == list(row.kernels)
+
+
+def test_models_are_the_product_of_searches_and_mechanisms():
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'} | {
+        '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
+        for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
+    assert set(env.MODELS) == names
+    for spelling, name in [('hps', 'Hybrid_HPS'), ('TF', 'Hybrid_TF'), ('DFCNN', 'Hybrid_DFCNN'), ('lasem_group_hps', 'LASEMG_HPS'),
+                           ('additive_param_decompose', 'APD'), ('LASEM_FIXED_dfcnn', 'LASEM_fixed_DFCNN')]:
+        assert env.canonical_model(spelling) == name
+
+
+def test_tensor_factorization_has_a_smaller_head_on_stl10_20t_only():
+    heads = {(data_type, mechanism): env.network_of('stl10', data_type, 6, mechanism)[1].hidden
+             for data_type in ('STL10_15t', 'STL10_20t') for mechanism in env.MECHANISM_NAMES}
+    assert {key for key, hidden in heads.items() if hidden == (128,)} == {('STL10_20t', 'tf')}
+    assert set(heads.values()) == {(128,), (128, 16)}
+
+
+def test_list_shows_everything(capsys):
+    assert run(['--list']) == 0
+    shown = capsys.readouterr().out
+    for name in list(DATASETS) + list(env.MODELS):
+        assert re.search(r'^  %s ' % name, shown, re.MULTILINE), name
+    for family, depth, patterns in TABLES:
+        title = '%s with %d layers' % (family, depth) if family else '%d layers' % depth
+        table = shown.split('\n  %s:\n' % title)[1]
+        rows = [line.split() for line in table.split('\n')[:len(patterns) + 1]]
+        assert [(row[0], row[2]) for row in rows[:-1]] == [
+            ('%d-%d' % (5 * place, 5 * place + 4), pattern) for place, pattern in enumerate(patterns)]
+        assert not re.match(r'\d+-\d+$', rows[-1][0])      # the table ends here
+    assert 'on STL10_20t, models ending in TF have hidden layers of 128 instead of 128,16' in shown
+    assert '(also: LASEM_GROUP_HPS)' in shown and '5,4,4,2,2' in shown
+
+
+# ---- mistakes ----
+
+MISTAKES = [
+    (['--data_type', 'CIFAR100'], 'CIFAR100 is not known (did you mean CIFAR100_10?); choose one of: CIFAR100_10, CIFAR100_20'),
+    (['--data_type', 'DIGITS6'], 'did you mean DIGITS5?'),
+    (['--model_type', 'LASEM_HP'], 'LASEM_HP is not known (did you mean LASEM_HPS?); choose one of: '),
+    (['--model_type', 'DFCNN_tc2'], 'Hybrid_DFCNN'),
+    (['--data_type', 'CIFAR100_10', '--data_percent', '5'], '--data_percent 5: CIFAR100_10 has no such row; choose one of 2, 4, 6'),
+    (['--data_type', 'MNIST5', '--data_percent', '4'], 'choose one of 1, 3, 5, 7, 9, 10, 30, 50, 70, 90, 100'),
+    (['--test_type', '45'], '--test_type 45 has no transfer configuration for 4 layers; choose 0 to 44'),
+    (['--test_type', '-1'], 'choose 0 to 44'),
+    (['--model_type', 'LASEM_HPS', '--test_type', '-1'], '--test_type -1'),
+    (['--num_clayers', '5'], '--num_clayers 5 is not defined for DIGITS5; choose one of: 4'),
+    (['--data_type', 'OfficeHome', '--num_clayers', '17'], 'OfficeHome; choose one of: 4, 6, 8'),
+    (['--transfer_config', 'most'], '--transfer_config most is not known for 4 layers; choose all, none, top1..top3'),
+    (['--transfer_config', 'TTSSS'], '4 letters'),
+    (['--model_type', 'LASEM_HPS', '--transfer_config', 'all'], 'LASEM_HPS, which searches for it'),
+    (['--model_type', 'STL', '--transfer_config', 'all'], 'STL, which shares no layers'),
+    (['--skip_connect_test_type', '4'], '--skip_connect_test_type 4 is not defined for this network; choose one of: 0'),
+    (['--data_type', 'CIFAR100_10', '--skip_connect_test_type', '4'], 'choose one of: 0, 1, 2, 3'),
+    (['--cnn_padtype_valid'], 'layer 2 shrinks images of 8x8 to nothing'),
+    (['--data_type', 'CIFAR100_10'], 'CIFAR-100: Data/cifar-100-python/train is missing; get cifar-100-python.tar.gz from https'),
+    (['--data_type', 'STL10_20t', '--data_dir', 'elsewhere'], 'elsewhere/stl10_binary/train_X.bin is missing'),
+    (['--task_order_type', '3'], '--task_order_type 3 is not known; choose 0'),
+    (['--num_tasks', '6'], '--num_tasks 6: DIGITS5 has 1 to 5 tasks'), (['--num_tasks', '0'], 'has 1 to 5 tasks'),
+    (['--epochs_per_task', '0'], '--epochs_per_task 0: at least 1'), (['--epochs_per_task', '2.5'], 'invalid int value'),
+    (['--num_runs', '0'], '--num_runs 0: at least 1'), (['--early_stopping', '0'], '--early_stopping 0: at least 1'),
+    (['--seed', '-1'], '--seed -1: at least 0'), (['--seed', str(2 ** 63)], 'at most 2^63 - 1'),
+    (['--checkpoint_minutes', 'nan'], '--checkpoint_minutes nan'), (['--checkpoint_minutes', '-1'], 'at least 0'),
+    (['--threads', '0'], '--threads 0: at least 1'), (['--gpu', '-2'], '--gpu -2: at least -1'),
+    (['--save_mat_name', 'folder/x.mat'], '--save_mat_name folder/x.mat: a plain file name'),
+    (['--save_mat_name', 'params'], 'not "params"'), (['--save_mat_name', 'params.mat'], 'not "params"'),
+    (['--save_mat_name', 'temp_x.mat'], 'not starting with "temp_"'), (['--save_mat_name', ''], 'a plain file name'),
+    (['--save_mat_name', '.mat'], 'a plain file name'), (['--save_mat_name', '..'], 'a plain file name'),
+    (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'LASEM_HPS'],
+     'LASEM_HPS would search 131072 patterns of 17 layers; at most 512 are possible: use LASEMG'),
+    (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'BruteForce_TF'], 'at most 512'),
+    (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'LASEMG_HPS', '--test_type', '25'], 'choose 0 to 24'),
+    (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'DFCNN'], 'Hybrid_DFCNN is not defined for 17 layers'),
+    (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'DARTS_DFCNN'], 'not defined for 17 layers'),
+    (['--model_type', 'LASEMG_HPS', '--layer_groups', '2,1'], '--layer_groups 2,1: sizes of groups are needed that add up to 4'),
+    (['--model_type', 'LASEMG_HPS', '--layer_groups', '4,0'], '4,0: sizes'),
+    (['--model_type', 'LASEMG_HPS', '--layer_groups', '\u00b2,2'], 'sizes of groups'),
+    (['--model_type', 'LASEM_fixed_TF', '--em_maxP', '2'], '--em_maxP 2: a probability between 0 and 1'),
+    (['--model_type', 'LASEM_fixed_TF', '--em_maxP', 'nan'], '--em_maxP nan'),
+    (['--model_type', 'LASEM_fixed_TF', '--em_fix_maxC', 'top4'], '--em_fix_maxC top4 is not known for 4 layers'),
+    (['--model_type', 'LASEM_TF', '--em_cnt_prior', '--em_prior_init_cnt', 'inf'], '--em_prior_init_cnt inf'),
+    (['--model_type', 'LASEM_TF', '--em_prior_init_cnt', '-1'], '--em_prior_init_cnt -1'),
+    (['--model_type', 'DARTS_HPS', '--darts_approx_order', '3'], '--darts_approx_order'),
+]
+
+
+@pytest.mark.parametrize('options, says', MISTAKES, ids=[' '.join(options).encode('unicode_escape').decode() for options, _ in MISTAKES])
+def test_a_mistake_gets_one_line(options, says, folder):
+    is_refused(DIGITS + options, says)
+    assert os.listdir(str(folder)) == []
+
+
+def is_refused(options, says):
+    status, out, err = run_and_listen(options)
+    assert (status, out) == (2, '') and err.startswith('error: ') and err.count('\n') == 1 and says in err, err
+
+
+def test_lifelong_must_be_said(folder):
+    is_refused([option for option in DIGITS if option != '--lifelong'], 'add --lifelong')
+    assert os.listdir(str(folder)) == []
+
+
+def test_one_output_layer_needs_equal_numbers_of_classes(folder, tmp_path_factory):
+    data = tmp_path_factory.mktemp('data')
+    data_files.officehome(data, domains=('Product',))
+    is_refused(['--data_type', 'OfficeHome_Incremental', '--model_type', 'SNN', '--lifelong', '--data_dir', str(data)],
+               'SNN has one output layer for all tasks, but their numbers of classes differ: 3, 4, 5, 6, 7, 8')
+    assert os.listdir(str(folder)) == [] and os.listdir(str(data)) == ['OfficeHomeDataset_10072016']
+
+
+def test_too_few_images_for_a_batch(folder, tmp_path_factory):
+    data = tmp_path_factory.mktemp('data')
+    per_class = np.full(65, 4)
+    per_class[13] = 10
+    data_files.officehome(data, domains=('Product',), per_class=per_class)
+    is_refused(['--data_type', 'OfficeHome_Incremental', '--model_type', 'STL', '--lifelong', '--data_dir', str(data)],
+               'task 0 has 10 training images, fewer than one batch of 16\n')
+
+
+@pytest.mark.parametrize('content, says', [
+    (b'nothing of MATLAB', 'is not a MATLAB file'), (b'', 'is not a MATLAB file'), (None, 'is damaged')])
+def test_a_broken_result_file_is_refused_and_kept(content, says, folder):
+    path = folder / 'digits.mat'
+    if content is None:
+        append_entry(str(path), {'fingerprint': 'x' * 64, 'values': np.arange(1000.)})
+        content = path.read_bytes()[:3000]
+    path.write_bytes(content)
+    files = os.listdir(str(folder))
+    is_refused(SHORT + ['--result_dir', '.'], 'digits.mat ' + says)
+    assert os.listdir(str(folder)) == files and path.read_bytes() == content
+
+
+def test_a_result_folder_that_is_a_file(folder):
+    (folder / 'Result').write_text(u'a file')
+    is_refused(SHORT, '--result_dir Result cannot be written')
+    assert os.listdir(str(folder)) == ['Result'] and (folder / 'Result').read_text() == 'a file'
+
+
+def test_options_without_effect_say_so(capsys, folder):
+    assert run(DIGITS + ['--dry_run', '--highway_connect_test_type', '1', '--phase1_max_epoch', '3', '--num_classes', '2',
+                         '--data_percent', '4']) == 0
+    assert capsys.readouterr().out.split('\n')[:4] == [
+        '--highway_connect_test_type has no effect', '--phase1_max_epoch has no effect', '--num_classes has no effect',
+        '--data_percent is ignored: DIGITS5 has no size table']
+
+
+@pytest.mark.parametrize('gpu, inherited, expected', [
+    (-1, None, '-1'), (-1, '0,1', '-1'), (0, None, '0'), (3, None, '3'), (0, '2,5', '2'), (1, '2, 5', '5'), (1, 'GPU-a,GPU-b', 'GPU-b'),
+    (0, '', '-1'), (2, '-1', '-1'), (0, '4,-1,5', '4')])
+def test_gpu_counts_the_visible_devices(gpu, inherited, expected):
+    assert visible_devices(gpu, inherited) == expected
+
+
+def test_gpu_that_is_not_visible(folder, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,4')
+    is_refused(SHORT + ['--gpu', '2'], '--gpu 2: only 2 devices visible (CUDA_VISIBLE_DEVICES=3,4); 0 is the first')
+    assert os.listdir(str(folder)) == []
+
+
+# ---- --dry_run ----
+
+def test_dry_run(capsys, folder):
+    assert run(DIGITS + ['--dry_run']) == 0
+    fingerprint = experiment_of().fingerprint()[:8]
+    assert capsys.readouterr().out == """\
+Hybrid_HPS on DIGITS5, fingerprint %s
+  task  classes  training  validation  test
+  0     2        218       35          107
+  1     2        218       35          107
+  2     2        219       36          108
+  3     2        218       35          107
+  4     2        213       35          106
+order of tasks: 0 1 2 3 4
+  layer  kernel  channels  pool  output  shared
+  0      3x3     1 -> 16   1     8x8     no
+  1      3x3     16 -> 16  2     4x4     no
+  2      3x3     16 -> 32  1     4x4     yes
+  3      3x3     32 -> 32  2     2x2     yes
+head: 128 -> 32 -> classes; padding SAME; skip connections: none
+parameters: 47,258
+50 epochs per task, batch 10, learning rate 0.001 / (1 + 0.004 * epoch), 5 trials, seed 0
+""" % fingerprint
+    assert os.listdir(str(folder)) == []
+
+
+def test_dry_run_of_the_first_sample(capsys, folder):
+    data_files.cifar100('Data')
+    assert run(('--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 '
+                '--lifelong --save_mat_name cifar100_hpsTop2.mat --dry_run').split()) == 0
+    lines = capsys.readouterr().out.split('\n')
+    assert lines[0].startswith('Hybrid_HPS on CIFAR100_10 at 4 %, fingerprint ')
+    assert [line.split() for line in lines[2:12]] == [[str(task), '10', '170', '30', '40'] for task in range(10)]
+    assert [line.split()[-1] for line in lines[14:18]] == ['no', 'no', 'yes', 'yes']
+    assert lines[19:21] == [
+        'parameters: 2,785,444', '2000 epochs per task, batch 10, learning rate 0.0001 / (1 + 0.00025 * epoch), 5 trials, seed 0']
+    assert os.listdir(str(folder)) == ['Data']
+
+
+def test_dry_run_of_a_search(capsys, folder):
+    assert run(DIGITS + ['--model_type', 'LASEMG_HPS', '--test_type', '0', '--layer_groups', '2,2', '--num_tasks', '2', '--dry_run']) == 0
+    lines = capsys.readouterr().out.rstrip().split('\n')
+    assert 'parameters: 24,756 if every layer is shared, 41,124 if none is' in lines
+    assert [line.split()[-1] for line in lines if 'x3  ' in line] == 4 * ['searched']
+    assert lines[-4:] == ['em_cnt_prior: False', 'em_prior_init_cnt: 1.0', 'groups: (2, 2)', 'reset_prior: False']
+
+
+# ---- identity ----
+
+@pytest.mark.parametrize('options', [
+    '--seed 1', '--epochs_per_task 49', '--num_tasks 4', '--task_order_type 1', '--transfer_config top3', '--model_type TF',
+    '--model_type STL --test_type 0', '--early_stopping 5', '--normalize train'])
+def test_what_changes_the_numbers_changes_the_fingerprint(options):
+    assert experiment_of(*options.split()).fingerprint() != experiment_of().fingerprint()
+
+
+@pytest.mark.parametrize('options', [
+    '--num_runs 3', '--threads 2', '--gpu 0', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
+    '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5', '--test_type 14',
+    '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--data_type digits5', '--phase1_max_epoch 7',
+    '--num_clayers 4', '--em_maxP 0.5', '--darts_approx_order 2'])
+def test_what_changes_no_number_does_not_change_the_fingerprint(options):
+    assert experiment_of(*options.split()) == experiment_of()
+
+
+def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
+    data_files.mnist(tmp_path / 'a', per_class_train=24)
+    data_files.mnist(tmp_path / 'b', per_class_train=24, seed=1)
+    shutil.copytree(str(tmp_path / 'a'), str(tmp_path / 'c'))
+    options = ['--data_type', 'MNIST5', '--test_type', '0']
+    a, b, c, more = [experiment_of('--data_dir', str(tmp_path / place), '--data_percent', percent, *options).fingerprint()
+                     for place, percent in (('a', '1'), ('b', '1'), ('c', '1'), ('a', '3'))]
+    assert a == c and len({a, b, more}) == 3
+
+
+@pytest.mark.parametrize('model_type', sorted(env.MODELS))
+def test_an_experiment_survives_json(model_type):
+    experiment = experiment_of('--model_type', model_type, '--test_type', '2', '--task_order_type', '1')
+    again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
+    assert again == experiment and again.fingerprint() == experiment.fingerprint()
+    assert json.loads(experiment.to_json())['training']['lr'] == 1e-3
+
+
+def test_differences_name_the_settings():
+    other = json.loads(experiment_of('--seed', '1', '--epochs_per_task', '3', '--transfer_config', 'all').to_json())
+    assert experiment_of().differences(other) == (
+        'pattern "SSSS" instead of "TTSS", seed 1 instead of 0, training.epochs 3 instead of 50, training.patience 3 instead of 50')
+
+
+@pytest.mark.parametrize('tasks, kind, order', [
+    (5, 0, [0, 1, 2, 3, 4]), (5, 1, [0, 1, 0, 1, 2, 3, 4]), (3, 2, [0, 1, 2, 0, 1, 2]), (1, 1, [0]),
+    (10, 1, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), (10, 2, 2 * list(range(10)))])
+def test_order_of_tasks(tasks, kind, order):
+    assert list(task_order(tasks, kind)) == order
+
+
+# ---- whole runs ----
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A result folder with one experiment of one trial, and what training it said."""
+    place, here = tmp_path_factory.mktemp('trained'), os.getcwd()
+    handler = signal.getsignal(signal.SIGINT)
+    os.chdir(str(place))
+    try:
+        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph'])
+    finally:
+        os.chdir(here)
+    assert signal.getsignal(signal.SIGINT) is handler
+    return SimpleNamespace(folder=place, status=status, out=out, err=err, entry=entries(str(place / 'Result' / 'digits.mat'))[0])
+
+
+@pytest.fixture
+def copy(trained, tmp_path, monkeypatch):
+    """A copy of it as current folder: Path."""
+    shutil.copytree(str(trained.folder / 'Result'), str(tmp_path / 'Result'))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """A trial that is trained fails the test."""
+    monkeypatch.setattr(train_wrapper._Run, '_train', lambda run, number, progress: pytest.fail('trial %d is trained' % number))
+
+
+def stored():
+    return entries(os.path.join('Result', 'digits.mat'))
+
+
+def same_numbers(one, other):
+    """Whether two trials' structs agree in everything but time."""
+    assert one.keys() == other.keys()
+    return all(np.array_equal(one[name], other[name]) for name in one if name != 'training_time')
+
+
+def test_what_a_run_says(trained):
+    assert (trained.status, trained.err) == (0, '')
+    lines = trained.out.rstrip().split('\n')
+    assert lines[0] == 'Hybrid_HPS on DIGITS5: 2 tasks, 2 epochs each, 1 trial'
+    assert lines[1].startswith('working files and log: ' + os.path.join('Result', 'digits', 'Hybrid_HPS-'))
+    assert [line for line in lines if 'GPU' in line] == ['--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
+    assert lines[-1] == 'Hybrid_HPS over 1 trial in ' + os.path.join('Result', 'digits.mat')
+    assert sum(line.startswith('trial 1 of 1, task ') for line in lines) >= 2
+    assert [line.split()[0] for line in lines[-7:-4]] == ['0', '1', 'mean']      # of the table
+
+
+def test_result_file(trained):
+    entry, info = trained.entry, trained.entry['model_specific_info']
+    assert info['architecture'] == 'hybrid_hps_cnn' and info['padding_type'] == 'SAME' and info['hidden_activation'] == 'relu'
+    for name, expected in [('learning_rate', 1e-3), ('early_stopping_para', [2, 1.5]), ('image_dimension', [8, 8, 1]),
+                           ('batch_size', 10), ('hidden_layer', 32), ('channel_sizes', [16, 16, 32, 32]), ('kernel_sizes', [3] * 8),
+                           ('pooling_size', [1, 1, 2, 2, 1, 1, 2, 2]), ('conv_sharing', [0, 0, 1, 1]),
+                           ('number_of_trainable_parameters', 27236)]:
+        np.testing.assert_array_equal(info[name].ravel(), expected, err_msg=name)
+    run_struct, = entry['result_of_each_run']
+    test = run_struct['history_test_error']
+    assert test.shape == run_struct['history_train_error'].shape == run_struct['history_validation_error'].shape == (5, 3)
+    assert not test[:3, 1].any() and test[3:, 1].all() and 0.3 < test[0, 0] < 0.7
+    assert run_struct['num_epoch'] == 4 and run_struct['task_changed_epoch'].tolist() == [[1, 3]]
+    assert run_struct['LEEP_score_trainset'].shape == (2, 2)
+    np.testing.assert_array_equal(entry['best_test_error_each_task'], run_struct['history_best_test_error'][:, [2, 4]])
+    np.testing.assert_array_equal(entry['test_error_at_last_epoch'], test[-1:, :2])
+    np.testing.assert_array_equal(np.reshape(entry['accuracy_matrix'], (2, 2)), [[test[2, 0], np.nan], test[4, :2]])
+    assert entry['task_order'].tolist() == [[0, 1]] and entry['train_valid_data_group'].tolist() == [[0]]
+    experiment = experiment_of('--num_tasks', '2', '--epochs_per_task', '2')
+    assert (entry['fingerprint'], entry['data_type'], entry['chosen_config']) == (experiment.fingerprint(), 'DIGITS5', 'TTSS')
+    assert entry['seed'] == 0 and entry['schema_version'] == 1 and len(entry['run_id']) == 32
+    assert entry['versions']['tensorflow'] == tensorflow_version() and entry['command'].startswith('main.py --data_type DIGITS5 ')
+
+
+def test_run_folder(trained):
+    experiment = experiment_of('--num_tasks', '2', '--epochs_per_task', '2')
+    result = trained.folder / 'Result'
+    assert not [name for name in os.listdir(str(result)) if name.startswith('temp_')]
+    place = result / 'digits' / ('Hybrid_HPS-' + experiment.fingerprint()[:8])
+    config = json.loads((place / 'config.json').read_text())
+    assert Experiment.from_json(json.dumps(config['experiment'])) == experiment
+    assert config['finished'] and config['fingerprint'] == experiment.fingerprint() and config['run_id'] == trained.entry['run_id']
+    assert config['settings']['threads'] == 1 and config['host']['cores'] and config['versions']['tensorflow']
+    log = (place / 'log.txt').read_text()
+    for line in ('start: main.py --data_type DIGITS5 ', 'trial 0: learned task 0 (position 0): test accuracy ',
+                 'trial 0: learned task 1 (position 1)', 'trial 0: finished'):
+        assert re.search(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d %s' % re.escape(line), log, re.MULTILINE), line
+    matrix = [line.split(',') for line in (place / 'trial0' / 'accuracy_matrix.csv').read_text().split()]
+    assert matrix[0] == ['after_position', 'task_of_position_0', 'task_of_position_1']
+    np.testing.assert_array_equal(np.array(matrix[1:], float)[:, 1:], np.reshape(trained.entry['accuracy_matrix'], (2, 2)))
+    history = (place / 'trial0' / 'history.csv').read_text().split()
+    assert history[0] == 'task_trained,epoch,task_evaluated,split,accuracy' and len(history) == 1 + 3 * (3 * 1 + 2 * 2)
+    value = trained.entry['result_of_each_run'][0]['history_validation_error'][4, 0]
+    assert '1,4,0,valid,%r' % float(value) in history
+    assert not (place / 'trial0' / 'checkpoint').exists()
+    for task in ('task0', 'task1'):
+        events, = os.listdir(str(result / 'graphs' / 'hybrid_hps_cnn' / 'run0' / task))
+        assert events.startswith('events.out.tfevents')
+
+
+def test_finished_experiment_is_said_to_be_finished(copy, no_training):
+    content = (copy / 'Result' / 'digits.mat').read_bytes()
+    said = '%s already holds this experiment with 1 trial; nothing to train (--restart trains it again)\n' % (
+        os.path.join('Result', 'digits.mat'))
+    assert run_and_listen(SHORT + ['--num_runs', '1']) == (0, said, '')
+    shutil.rmtree(str(copy / 'Result' / 'digits'))
+    assert imports_nothing_of_tensorflow(SHORT + ['--num_runs', '1']) == (0, said)
+    assert (copy / 'Result' / 'digits.mat').read_bytes() == content and not (copy / 'Result' / 'digits').exists()
+
+
+def test_more_trials_and_a_second_experiment(trained, copy):
+    """One trial is there; another experiment is appended; then the first is given a second trial."""
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1', '--quiet'])[::2] == (0, '')
+    first, other = stored()
+    assert first['run_id'] == trained.entry['run_id'] != other['run_id']
+    assert not same_numbers(first['result_of_each_run'][0], other['result_of_each_run'][0])
+
+    status, out, err = run_and_listen(SHORT + ['--num_runs', '2', '--quiet'])
+    assert (status, err) == (0, '') and out.startswith('mean (std) over 2 trials')
+    assert 'epoch' not in out and out.endswith('Hybrid_HPS over 2 trials in %s\n' % os.path.join('Result', 'digits.mat'))
+    longer, unchanged = stored()
+    assert unchanged['run_id'] == other['run_id'] and longer['run_id'] == trained.entry['run_id']
+    old, new = longer['result_of_each_run']
+    assert old['training_time'] == trained.entry['training_time'] and same_numbers(old, trained.entry['result_of_each_run'][0])
+    assert not same_numbers(old, new)
+    assert longer['train_valid_data_group'].tolist() == [[0, 1]] and longer['accuracy_matrix'].shape == (2, 2, 2)
+    times = longer['training_time'].ravel()
+    assert times.shape == (2,) and np.isclose(longer['training_time_stddev'], abs(times[0] - times[1]) / 2 ** 0.5)
+
+
+def test_restart_trains_again_and_appends(trained, copy):
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--restart', '--quiet'])[::2] == (0, '')
+    first, again = stored()
+    assert first['run_id'] == trained.entry['run_id'] != again['run_id'] and first['fingerprint'] == again['fingerprint']
+    assert same_numbers(again['result_of_each_run'][0], trained.entry['result_of_each_run'][0])
+    assert again['training_time'] != first['training_time']
+
+
+def test_a_deleted_result_file_is_rebuilt(trained, copy, no_training):
+    os.remove(os.path.join('Result', 'digits.mat'))
+    status, out, err = run_and_listen(SHORT + ['--num_runs', '1'])
+    assert (status, err) == (0, '') and '(1 already trained)' in out
+    entry, = stored()
+    np.testing.assert_equal({name: value for name, value in entry.items() if name != 'command'},
+                            {name: value for name, value in trained.entry.items() if name != 'command'})
+
+
+# ---- whole runs with trials that only pretend ----
+
+@pytest.fixture
+def pretended(trained, monkeypatch):
+    """Trials that take their record from `trained` instead of training; `statuses` says which end otherwise."""
+    record, = trained.folder.glob('Result/digits/*/trial0/record.npz')
+    statuses, trials = {}, []
+
+    def train(run, number, progress):
+        trials.append(number)
+        if statuses.get(number, 0) == 0:
+            with np.load(str(record)) as content:
+                arrays = dict(content, trial=np.array(number))
+            place = os.path.join(run.place.run, 'trial%d' % number)
+            os.makedirs(place)
+            np.savez(os.path.join(place, 'record.npz'), **arrays)
+        return statuses.get(number, 0)
+    monkeypatch.setattr(train_wrapper._Run, '_train', train)
+    return SimpleNamespace(statuses=statuses, trials=trials)
+
+
+def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
+    pretended.statuses[1] = EXIT_FAILED
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
+    assert status == EXIT_FAILED and err == '1 trial failed (1); the same command tries them again\n'
+    assert stored()[0]['train_valid_data_group'].tolist() == [[0, 2]]
+    pretended.statuses.clear()
+    del pretended.trials[:]
+    assert run_and_listen(SHORT + ['--num_runs', '2'])[0] == 0 and pretended.trials == [1]
+    entry, = stored()      # the third trial is not lost though only two were asked for now
+    assert entry['train_valid_data_group'].tolist() == [[0, 1, 2]]
+
+
+def test_an_interrupted_run_goes_on(folder, pretended):
+    pretended.statuses[1] = EXIT_INTERRUPTED
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
+    assert status == EXIT_INTERRUPTED and err == 'interrupted; the same command resumes it\n'
+    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == ['digits', 'temp_digits.mat']
+    pretended.statuses.clear()
+    del pretended.trials[:]
+    assert run_and_listen(SHORT + ['--num_runs', '3'])[0] == 0 and pretended.trials == [1, 2]
+    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == ['digits', 'digits.mat']
+
+
+def test_an_interrupted_restart_goes_on_and_appends(copy, pretended, trained):
+    pretended.statuses[0] = EXIT_INTERRUPTED
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '1', '--restart'])
+    assert status == EXIT_INTERRUPTED and err == 'interrupted; the same command without --restart resumes it\n'
+    assert len(stored()) == 1
+    pretended.statuses.clear()
+    assert run_and_listen(SHORT + ['--num_runs', '1'])[0] == 0 and pretended.trials == [0, 0]
+    first, again = stored()
+    assert first['run_id'] == trained.entry['run_id'] != again['run_id']
+    assert 'nothing to train' in run_and_listen(SHORT + ['--num_runs', '1'])[1] and len(stored()) == 2
+
+
+def test_other_experiments_under_the_same_name_are_mentioned(folder, pretended):
+    pretended.statuses[0] = EXIT_INTERRUPTED
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1'])[0] == EXIT_INTERRUPTED
+    pretended.statuses.clear()
+    damaged = folder / 'Result' / 'digits' / 'damaged'
+    damaged.mkdir()
+    (damaged / 'config.json').write_text(u'{')
+    status, out, _ = run_and_listen(SHORT + ['--num_runs', '1'])
+    assert status == 0 and out.split('\n')[0] == (
+        'note: %s also has an unfinished experiment with other settings: seed 1 instead of 0' % os.path.join('Result', 'digits'))
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1'])[0] == 0
+    assert [entry['seed'].item() for entry in stored()] == [0, 1]
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Replaces main.py in the children by a script: function of its text."""
+    def replace(text):
+        path = tmp_path / 'child.py'
+        path.write_text(u'import json, os, signal, sys, time\ntell = lambda **what: (print(json.dumps(what)), sys.stdout.flush())\n' + text)
+        monkeypatch.setattr(train_wrapper, 'MAIN', str(path))
+    return replace
+
+
+def test_what_every_trial_says_is_said_once(folder, child):
+    child(u"tell(note='devices ' + os.environ['CUDA_VISIBLE_DEVICES'])\ntell(failed='no reason')\nsys.exit(1)\n")
+    status, out, err = run_and_listen(SHORT + ['--num_runs', '2'])
+    assert status == EXIT_FAILED and out.count('devices -1\n') == 1 and 'Result/digits.mat' not in out
+    assert ['error: trial %d: no reason (the others go on;' % number in err for number in (0, 1)] == [True, True]
+    assert err.endswith('2 trials failed (0, 1); the same command tries them again\n') and err.count('\n') == 3
+    assert not os.path.exists(os.path.join('Result', 'digits.mat'))
+
+
+def test_a_killed_trial_gets_one_line(folder, child):
+    child(u'os.kill(os.getpid(), signal.SIGKILL)\n')
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '1'])
+    assert status == EXIT_FAILED and err.startswith('error: trial 0 ended with signal 9; the same command resumes it')
+
+
+def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
+    child(u"signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n")
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '2'])
+    assert (status, err) == (EXIT_INTERRUPTED, 'interrupted; the same command resumes it\n')

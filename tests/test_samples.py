@@ -1,0 +1,124 @@
+"""The README's sample commands, word for word, cut short: one trial, two tasks, one epoch, few images.
+
+Each is a process of its own, as for a user. Two run side by side, the longest first: Office-Home's network takes
+5 GFLOP an image, and an image of a task is evaluated three times or more.
+"""
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import main
+from classification.mat_file import entries
+from classification.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
+from tests import data_files
+
+SAMPLES = [      # the longest first
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong --save_mat_name officehome_darts_hps.mat',
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type Hybrid_TF --test_type 30 --lifelong '
+    '--save_mat_name officehome_tfBot3.mat',
+    '--gpu 0 --data_type STL10_20t --num_clayers 6 --model_type Hybrid_DFCNN --test_type 55 --lifelong '
+    '--save_mat_name stl10_dfcnnAlter.mat',
+    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type LASEM_HPS --lifelong '
+    '--save_mat_name cifar100_lasem_hps.mat',
+    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 --lifelong '
+    '--save_mat_name cifar100_hpsTop2.mat',
+]
+FIELDS = ['training_time', 'num_epoch', 'history_train_error', 'history_validation_error', 'history_test_error',
+          'history_best_test_error', 'task_changed_epoch']
+LEEP = ['LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset']
+
+
+def write_data(folder):
+    """As few images as a run of two tasks can do with: a batch for training, one for validation, one per class to test."""
+    cifar = np.full(100, 3)                            # per class: 2 train, none validates
+    cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
+    data_files.cifar100(folder, cifar, 1)
+    product = np.full(65, 1)
+    for classes in OFFICEHOME_TASKS[:2]:
+        product[list(classes)] = 4                     # 2 train, none validates, 1 tests
+        product[classes[0]] = 10                       # 6, 1, 3
+    data_files.officehome(folder, product, domains=('Product',))
+    data_files.officehome(folder, 1, domains=('Real World',))
+    data_files.stl10(folder, per_class_train=20, per_class_test=1)         # a task takes a quarter of them
+
+
+@pytest.fixture(scope='module')
+def outcome(tmp_path_factory):
+    """Function of a sample: (exit status, stdout, stderr, entry of its result file). All are started at once."""
+    place = tmp_path_factory.mktemp('samples')
+    write_data(str(place / 'Data'))
+
+    def run(sample):
+        options = sample.split() + ['--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '1', '--threads', '1',
+                                    '--data_dir', str(place / 'Data'), '--result_dir', str(place / 'Result')]
+        child = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = [text.decode('utf-8') for text in child.communicate()]
+        path = place / 'Result' / sample.split()[-1]
+        return child.returncode, out, err, entries(str(path)) if path.exists() else []
+
+    with ThreadPoolExecutor(2) as workers:
+        futures = {sample: workers.submit(run, sample) for sample in SAMPLES}
+        yield lambda name: next(futures[sample].result() for sample in SAMPLES if name in sample)
+
+
+@pytest.mark.parametrize('name, architecture, of_the_method, info', [
+    ('cifar100_hpsTop2', 'hybrid_hps_cnn', LEEP,
+     dict(conv_sharing=[0, 0, 1, 1], channel_sizes=[32, 32, 64, 64], batch_size=10, learning_rate=1e-4, hidden_layer=64,
+          number_of_trainable_parameters=601428)),
+    ('cifar100_lasem_hps', 'lasem_hps_cnn', ['history_net_prior', 'history_net_prior_in_epoch', 'conv_sharing'],
+     dict(channel_sizes=[32, 32, 64, 64], image_dimension=[32, 32, 3])),
+    ('stl10_dfcnnAlter', 'hybrid_dfcnn', LEEP,
+     dict(conv_sharing=[0, 1, 0, 1, 0, 1], regularization_scale=[0, 1e-7, 0, 1e-7], hidden_layer=[128, 16],
+          cnn_KB_sizes=[2, 12, 2, 24, 2, 32, 2, 48, 2, 64, 2, 96],
+          cnn_TS_sizes=[3, 24, 3, 48, 3, 64, 3, 96, 3, 128, 3, 192], cnn_deconv_stride_sizes=[2] * 12)),
+    ('officehome_tfBot3', 'hybrid_tf_cnn', LEEP,
+     dict(conv_sharing=[1, 1, 1, 0], auxiliary_loss_weight=0.1, channel_sizes=[64, 256, 256, 256], batch_size=16,
+          kernel_sizes=[11, 11, 5, 5, 3, 3, 3, 3], hidden_layer=[256, 64], learning_rate=2e-5)),
+    ('officehome_darts_hps', 'darts_hps_cnn', ['history_DARTS_arch_select', 'conv_sharing'],
+     dict(darts_approx_order=1, image_dimension=[128, 128, 3], pooling_size=[3, 3, 3, 3, 2, 2, 2, 2])),
+])
+def test_sample(name, architecture, of_the_method, info, outcome):
+    status, out, err, stored = outcome(name)
+    assert (status, err) == (0, ''), err
+    assert out.count('sees no usable GPU; training on the CPU\n') == 1 and '%s.mat' % name in out
+    entry, = stored
+    result, = entry['result_of_each_run']
+    of_info = entry['model_specific_info']
+    assert of_info['architecture'] == architecture
+    assert ('conv_sharing' in of_info) == ('conv_sharing' not in of_the_method)
+    for field, expected in info.items():
+        np.testing.assert_array_equal(of_info[field].ravel(), expected, err_msg=field)
+
+    assert sorted(result) == sorted(FIELDS + of_the_method)
+    for part in ('train', 'validation', 'test'):
+        history = result['history_%s_error' % part]
+        assert history.shape == (3, 3) and (history >= 0).all() and (history <= 1).all()
+        assert not history[:2, 1].any()                # the second task is not learned yet
+        np.testing.assert_allclose(history[:, 2], [history[0, 0], history[1, 0], history[2, :2].mean()])
+    assert result['history_test_error'][:, 0].any()
+    assert result['history_best_test_error'].shape == (1, 3)
+    assert result['num_epoch'] == 2 and result['task_changed_epoch'].tolist() == [[1, 2]]
+    assert entry['accuracy_matrix'].shape == (1, 2, 2) and entry['task_order'].tolist() == [[0, 1]]
+
+    layers = len(of_info['channel_sizes'].ravel())
+    if name == 'cifar100_lasem_hps':
+        for field in of_the_method[:2]:
+            assert result[field].shape == (2, 2 ** layers) and result[field].dtype == np.float32
+            np.testing.assert_allclose(result[field].sum(axis=1), 1, rtol=1e-5)
+        chosen = result['history_net_prior'].argmax(axis=1)
+        expected = [[not number >> layer & 1 for layer in range(layers)] for number in chosen]      # bit 1: its own
+        assert result['conv_sharing'].dtype == bool and result['conv_sharing'].tolist() == expected
+    elif name == 'officehome_darts_hps':
+        selection = result['history_DARTS_arch_select']
+        assert selection.shape == (2, 2 * layers) and selection.dtype == np.float32 and selection.any(axis=1).all()
+        assert result['conv_sharing'].dtype == np.int64
+        np.testing.assert_array_equal(result['conv_sharing'], selection[:, 1::2] > selection[:, ::2])
+    if 'conv_sharing' in result:
+        letters = [''.join('TS'[int(shared)] for shared in row) for row in result['conv_sharing']]
+        assert '  trial 0: task 0 %s  task 1 %s\n' % tuple(letters) in out
+        assert list(entry['chosen_config'][0]) == letters
+    else:
+        assert entry['chosen_config'] == ''.join('TS'[int(shared)] for shared in of_info['conv_sharing'].ravel())
