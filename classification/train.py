@@ -33,6 +33,7 @@ class History(object):
         best_test: per row, test accuracy of the running task at its best validation epoch so far.
         changed: row of each position's first training epoch.
         matrix: per position learned, test accuracies on the distinct tasks by first appearance.
+        final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
         extra: dict name -> rows of the method's own histories.
     """
@@ -40,13 +41,14 @@ class History(object):
     def __init__(self, num_tasks):
         self.num_tasks = num_tasks
         self.rows, self.best_test, self.changed, self.matrix, self.seconds = [], [], [], [], []
+        self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.extra = {}, OrderedDict()
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
         arrays = {'rows': np.reshape(self.rows, (-1, self.num_tasks, 3)), 'best_test': np.array(self.best_test),
                   'changed': np.array(self.changed, int), 'seconds': np.array(self.seconds),
-                  'matrix': np.array(self.matrix), 'peak_tasks': np.array(sorted(self.peak), int),
+                  'matrix': np.array(self.matrix), 'final': self.final, 'peak_tasks': np.array(sorted(self.peak), int),
                   'peak': np.array([self.peak[task] for task in sorted(self.peak)])}
         arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
         return arrays
@@ -58,6 +60,7 @@ class History(object):
         history.rows, history.best_test = list(arrays['rows']), list(arrays['best_test'])
         history.changed = [int(row) for row in arrays['changed']]
         history.matrix, history.seconds = list(arrays['matrix']), list(arrays['seconds'])
+        history.final = arrays['final']
         history.peak = {int(task): float(value) for task, value in zip(arrays['peak_tasks'], arrays['peak'])}
         for name in sorted(arrays):
             if name.startswith('extra/'):
@@ -173,7 +176,7 @@ class Trial(object):
 
     def _end_phase(self, graph, task, last):
         if self.experiment.early_stopping and self.best_values:
-            graph.set_values(self.best_values)
+            graph.restore_all(self.best_values)
         values = dict(self.store)
         values.update(graph.values())
         if not all(np.isfinite(value).all() for value in values.values()):
@@ -267,14 +270,13 @@ class Trial(object):
         """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward."""
         row = np.full((self.history.num_tasks, 3), np.nan)
         for learned in graph.learned:
-            known = self.history.rows and not np.isnan(self.history.rows[-1][learned.index]).any()
-            if known and learned.index != task and not self.method.may_change(learned.index):
-                row[learned.index] = self.history.rows[-1][learned.index]
+            if learned.index != task and not self.method.may_change(learned.index):
+                row[learned.index] = self.history.final[learned.index]
             else:
                 row[learned.index] = graph.accuracy(learned)
         self.history.rows.append(row)
         if self.progress.add(self.epoch, row[task, VALID], row[task, TEST]) and self.experiment.early_stopping:
-            self.best_values = graph.values()
+            self.best_values = graph.all_values()      # a prior belongs to the parameters that it was found with
         self.history.best_test.append(self.progress.best_test)
 
     def _final_row(self, graph, changed):
@@ -288,6 +290,7 @@ class Trial(object):
 
     def _task_learned(self, task, final):
         """Adds the row of the accuracy matrix."""
+        self.history.final = final
         self.history.matrix.append(np.array([final[index, TEST] for index in self.experiment.tasks]))
         self.history.peak.setdefault(task, self.progress.best_test)
         self.say('trial %d: learned task %d (position %d): test accuracy %.4f, at the best validation epoch %.4f'
@@ -321,6 +324,7 @@ class Trial(object):
         self.history = History.from_arrays(self.history.num_tasks, groups['history'])
         if meta['inside']:
             self.restored = groups['variables']
+        if meta['progress'] is not None:
             self.progress = TaskProgress(self.experiment.training, self.experiment.early_stopping, meta['progress'])
         self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
 

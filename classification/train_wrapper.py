@@ -201,7 +201,7 @@ class _Run(object):
             self.child.send_signal(signal.SIGTERM)
         said = False
         for line in self.child.stdout:
-            what = json.loads(line.decode('utf-8'))
+            what = _said(line)
             if 'error' in what or 'failed' in what:
                 said = True
                 progress.clear()
@@ -213,7 +213,7 @@ class _Run(object):
                 if what['note'] not in self.notes:
                     progress.note(what['note'])
                 self.notes.add(what['note'])
-            else:
+            elif what:
                 progress.update(**what)
         status = self.child.wait()
         if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
@@ -303,6 +303,15 @@ class _Run(object):
             counted(experiment.training.epochs, 'epoch'), counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
+
+
+def _said(line):
+    """What a trial told in a line; {} if the line was cut off by a kill, or is a library's."""
+    try:
+        what = json.loads(line.decode('utf-8'))
+    except ValueError:
+        return {}
+    return what if isinstance(what, dict) else {}
 
 
 def _chosen(record):

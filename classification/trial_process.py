@@ -100,11 +100,13 @@ def run_trial_process(run_folder, number):
         _tell(error=str(error))
         return EXIT_USER_ERROR
     except Exception as error:      # the parent says it in one line; the log keeps the rest
-        from classification.train import Interrupted
+        from classification.train import Interrupted, TrialFailed
         if isinstance(error, Interrupted):
             return EXIT_INTERRUPTED
-        log_line(run_folder, 'trial %d failed\n%s' % (number, traceback.format_exc()))
-        _tell(failed='%s: %s' % (type(error).__name__, str(error).split('\n')[0]))
+        reason = str(error) if isinstance(error, TrialFailed) else \
+            '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+        log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
+        _tell(failed=reason)
         return EXIT_FAILED
     finally:
         lock.release()

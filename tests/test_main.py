@@ -85,8 +85,9 @@ def imports_nothing_of_tensorflow(options, status=None):
     return child.returncode, out
 
 
-def test_a_reader_that_leaves_early_is_no_error():
-    child = subprocess.Popen([sys.executable, main.__file__, '--list'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize('option', ['--list', '--help'])
+def test_a_reader_that_leaves_early_is_no_error(option):
+    child = subprocess.Popen([sys.executable, main.__file__, option], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.close()
     assert child.stderr.read() == b''
     child.wait()
@@ -209,6 +210,23 @@ def test_deconvolution_gives_a_kernel_of_the_right_size(family, depth):
         assert [2 * (size - 1) + 1 for size, _ in row.df_knowledge] == list(row.kernels)
 
 
+@pytest.mark.parametrize('family, depth, presets', [
+    ('cifar100', 4, '11 33 11+33'), ('cifar100', 6, ''), ('cifar100', 8, ''), ('officehome', 4, ''),
+    ('officehome', 6, '55 22+33+44 44+55 22+33 33+44+55 22 33+55 22+44 22+33+44+55'), ('officehome', 8, '11+33+55+77'),
+    ('stl10', 6, ''), ('stl10', 9, ''), ('mnist5', 2, ''), ('cifar10_5', 4, ''), ('digits5', 4, ''), ('fashion', 4, '')])
+def test_skip_connections_of_every_preset(family, depth, presets):
+    for preset, pairs in enumerate([''] + presets.split()):
+        expected = tuple((int(pair[0]), int(pair[1])) for pair in pairs.split('+') if pair)
+        assert env.skip_connections(family, depth, preset) == expected
+    with pytest.raises(UserError, match='not defined for this network'):
+        env.skip_connections(family, depth, len(presets.split()) + 1)
+
+
+def test_seventeen_layers_always_have_skip_connections():
+    for preset in (0, 7):
+        assert env.skip_connections('cifar100', 17, preset) == ((1, 2), (3, 4), (7, 8), (11, 12), (15, 16))
+
+
 def test_models_are_the_product_of_searches_and_mechanisms():
     names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
@@ -273,7 +291,7 @@ MISTAKES = [
     (['--checkpoint_minutes', 'nan'], '--checkpoint_minutes nan'), (['--checkpoint_minutes', '-1'], 'at least 0'),
     (['--threads', '0'], '--threads 0: at least 1'), (['--gpu', '-2'], '--gpu -2: at least -1'),
     (['--save_mat_name', 'folder/x.mat'], '--save_mat_name folder/x.mat: a plain file name'),
-    (['--save_mat_name', 'params'], 'not "params"'), (['--save_mat_name', 'params.mat'], 'not "params"'),
+    (['--save_mat_name', 'params', '--data_type', 'STL10_15t'], 'not "params"'), (['--save_mat_name', 'params.mat'], 'not "params"'),
     (['--save_mat_name', 'temp_x.mat'], 'not starting with "temp_"'), (['--save_mat_name', ''], 'a plain file name'),
     (['--save_mat_name', '.mat'], 'a plain file name'), (['--save_mat_name', '..'], 'a plain file name'),
     (['--data_type', 'CIFAR100_10', '--num_clayers', '17', '--model_type', 'LASEM_HPS'],
@@ -594,14 +612,6 @@ def test_more_trials_and_a_second_experiment(trained, copy):
     assert times.shape == (2,) and np.isclose(longer['training_time_stddev'], abs(times[0] - times[1]) / 2 ** 0.5)
 
 
-def test_restart_trains_again_and_appends(trained, copy):
-    assert run_and_listen(SHORT + ['--num_runs', '1', '--restart', '--quiet'])[::2] == (0, '')
-    first, again = stored()
-    assert first['run_id'] == trained.entry['run_id'] != again['run_id'] and first['fingerprint'] == again['fingerprint']
-    assert same_numbers(again['result_of_each_run'][0], trained.entry['result_of_each_run'][0])
-    assert again['training_time'] != first['training_time']
-
-
 def test_a_deleted_result_file_is_rebuilt(trained, copy, no_training):
     os.remove(os.path.join('Result', 'digits.mat'))
     status, out, err = run_and_listen(SHORT + ['--num_runs', '1'])
@@ -653,6 +663,16 @@ def test_an_interrupted_run_goes_on(folder, pretended):
     del pretended.trials[:]
     assert run_and_listen(SHORT + ['--num_runs', '3'])[0] == 0 and pretended.trials == [1, 2]
     assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == ['digits', 'digits.mat']
+
+
+def test_restart_trains_again_and_appends(copy, pretended, trained):
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--restart'])[::2] == (0, '') and pretended.trials == [0]
+    first, again = stored()
+    assert first['run_id'] == trained.entry['run_id'] != again['run_id'] and first['fingerprint'] == again['fingerprint']
+    assert run_and_listen(SHORT + ['--num_runs', '2'])[0] == 0 and pretended.trials == [0, 1]
+    first, longer = stored()
+    assert longer['run_id'] == again['run_id'] and longer['train_valid_data_group'].tolist() == [[0, 1]]
+    assert first['train_valid_data_group'].tolist() == [[0]]
 
 
 def test_an_interrupted_restart_goes_on_and_appends(copy, pretended, trained):
@@ -710,3 +730,5 @@ def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
     child(u"signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nos.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n")
     status, _, err = run_and_listen(SHORT + ['--num_runs', '2'])
     assert (status, err) == (EXIT_INTERRUPTED, 'interrupted; the same command resumes it\n')
+    run_folder, = (folder / 'Result' / 'digits').iterdir()
+    assert [path.name for path in run_folder.glob('trial*')] == ['trial0']

@@ -257,7 +257,7 @@ def test_tasks_of_the_data_that_are_never_learned_are_zero():
 
 def test_a_missing_trial_shifts_no_other():
     made = summary(INFO, [record(6), record(2), record(0)], (0, 1, 2))
-    np.testing.assert_array_equal(made['train_valid_data_group'], [[0, 2, 1]])
+    np.testing.assert_array_equal(made['train_valid_data_group'], [[0, 2, 6]])
     np.testing.assert_array_equal(made['training_time'], [[8.5, 10.5, 14.5]])
     assert made['model_specific_info']['number_of_trainable_parameters'].item() == 1006
 

@@ -5,12 +5,13 @@ import pytest
 from classification import checkpoint
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.task_graph import PARTS, TaskGraph
+from classification.task_graph import TaskGraph
 from classification.train import TEST, VALID, TaskProgress, TrialFailed
 from tests.trials import BATCH, NET, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime
 from utils.utils import stateless_seed
 from utils.utils_env_cl import Training
+from utils.utils_nn import assign
 
 STEPS = SIZES['train'] // BATCH
 
@@ -57,15 +58,15 @@ def test_batches_and_learning_rates(steps, tmp_path):
     assert len({seed for _, _, seed in steps}) == 6 * STEPS       # no mask twice
 
 
-def test_trials_differ_and_repeat(tmp_path, steps):
-    experiment, orders = make_experiment('Hybrid_HPS', (0,), epochs=1), []
-    for number, seed in ((0, 5), (0, 5), (1, 5), (0, 6)):
-        trial = make_trial(experiment._replace(seed=seed), tmp_path / str(len(orders)))
-        (tmp_path / str(len(orders))).mkdir()
+def test_trials_and_seeds_differ(tmp_path, steps):
+    experiment = make_experiment('Hybrid_HPS', (0,), epochs=1)
+    for number, seed in ((0, 5), (1, 5), (0, 6)):
+        trial = make_trial(experiment._replace(seed=seed), tmp_path)
         trial.number = number
         trial.run()
-        orders.append(tuple(order_of(by_epoch(steps)[-1])) + steps[-1][2])
-    assert orders[0] == orders[1] and len(set(orders)) == 3
+        checkpoint.remove(trial.path)
+    epochs = by_epoch(steps)
+    assert len({tuple(order_of(epoch)) for epoch in epochs}) == len({epoch[0][2] for epoch in epochs}) == 3
 
 
 def test_validation_batches_cycle_in_an_order_of_their_own(steps, tmp_path):
@@ -78,11 +79,12 @@ def test_validation_batches_cycle_in_an_order_of_their_own(steps, tmp_path):
 
 
 def test_every_pattern_of_a_search_starts_alike(steps, tmp_path):
-    train(make_experiment('BruteForce_HPS', (0, 1, 0), epochs=1), tmp_path)
+    trial = train(make_experiment('BruteForce_HPS', (0, 1), epochs=1), tmp_path)[0]
     epochs = [(tuple(order_of(epoch)), tuple((rate, seed) for _, rate, seed in epoch)) for epoch in by_epoch(steps)]
-    assert len(epochs) == 1 + 4 + 1
-    assert len(set(epochs[1:5])) == 1
-    assert [epoch[1][0][0] for epoch in epochs] == [0.01] + [0.01 / 1.1] * 4 + [0.01 / 1.2]
+    assert len(epochs) == 1 + 4
+    assert len(set(epochs[1:])) == 1
+    assert [epoch[1][0][0] for epoch in epochs] == [0.01] + [0.01 / 1.1] * 4
+    assert trial.global_epoch == 2          # a task counts once, however many patterns it tried
 
 
 # ---- evaluation ----
@@ -135,51 +137,41 @@ def test_tasks_that_cannot_change_are_not_evaluated_again(evaluated, tmp_path):
         [rows[2, 0, TEST], np.nan], rows[4, :, TEST], rows[6, :, TEST]])
 
 
-def test_tasks_that_share_are_evaluated_after_each_epoch(evaluated, tmp_path):
-    train(make_experiment('Hybrid_HPS'), tmp_path)
-    assert evaluated == [0, 0, 0, 0, 1, 0, 1]
-
-
-@pytest.mark.parametrize('model_type, options', [
-    ('STL', {}), ('LASEM_HPS', {}), ('DARTS_HPS', {}), ('BruteForce_HPS', {}), ('Hybrid_HPS', {})])
-@pytest.mark.parametrize('early_stopping', [0, 1])
-def test_accuracies_are_those_of_the_parameters_handed_on(model_type, options, early_stopping, handed_on, tmp_path):
-    experiment = make_experiment(model_type, (0, 1), 3, early_stopping, **options)
-    trial, record = train(experiment, tmp_path)
+@pytest.mark.parametrize('model_type', ['Hybrid_HPS', 'LASEM_fixed_APD', 'BruteForce_HPS'])
+def test_accuracies_are_those_of_the_parameters_handed_on(model_type, handed_on, tmp_path):
+    options = dict(favoured='ST') if 'fixed' in model_type else {}
+    experiment = make_experiment(model_type, (0, 1), 1, **options)
+    record = train(experiment, tmp_path)[1]
     assert len(handed_on) == 2
     for position, (store, state) in enumerate(handed_on):
         found = accuracies(experiment, store, state, range(position + 1))
-        for task in found:
-            assert record.accuracy_matrix[position, task] == found[task][TEST], (position, task)
-        if early_stopping:       # the best epoch's parameters are handed on, with all that belongs to them
-            assert found[position][TEST] == record.peak[position]
-        if position == 0 and not trial.method.may_change(0):
-            for row in record.accuracy[record.task_changed_epoch[1]:]:
-                np.testing.assert_array_equal(row[0], found[0])
+        assert record.accuracy_matrix[position].tolist()[:position + 1] == [found[task][TEST] for task in sorted(found)]
     assert sum(value.size for value in handed_on[-1][0].values()) == record.num_parameters
 
 
-@pytest.mark.parametrize('model_type', ['LASEM_HPS', 'LASEM_TF', 'DARTS_HPS', 'LASEM_fixed_HPS'])
-def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, handed_on, tmp_path):
-    options = dict(favoured='ST') if 'fixed' in model_type else {}
-    experiment = make_experiment(model_type, (0, 1, 2), 1, **options)
-    train(experiment, tmp_path)
-    rolled_back = kept = 0
-    for (before, _), (after, state), task in zip([({}, None)] + handed_on, handed_on, range(3)):
-        for layer, letter in enumerate(state['patterns'][str(task)]):
-            shared, earlier = [{name: value for name, value in store.items() if name.startswith('conv%d/shared/' % layer)}
-                               for store in (after, before)]
+def shared_part(store, layer):
+    return {name: value for name, value in store.items() if name.startswith('conv%d/shared/' % layer)}
+
+
+@pytest.mark.parametrize('model_type, choices', [
+    ('LASEM_HPS', ['SS', 'TS', 'ST']), ('LASEM_DFCNN', ['ST', 'TT']), ('DARTS_HPS', ['SS', 'TS'])])
+def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, handed_on, tmp_path, monkeypatch):
+    experiment = make_experiment(model_type, range(len(choices)), 1)
+    trial = make_trial(experiment, tmp_path)
+    monkeypatch.setattr(trial.method, 'chosen_now', lambda session: choices[trial.position])
+    record = trial.run()
+    for position, choice in enumerate(choices):
+        before, after = handed_on[position - 1][0] if position else {}, handed_on[position][0]
+        for layer, letter in enumerate(choice):
+            now, then = shared_part(after, layer), shared_part(before, layer)
             if letter == 'T':
-                assert set(shared) == set(earlier)
-                for name in shared:
-                    np.testing.assert_array_equal(shared[name], earlier[name])
-                rolled_back += len(shared)
+                assert set(now) == set(then)
+                for name in now:
+                    np.testing.assert_array_equal(now[name], then[name])
             else:
-                assert shared and any(not np.array_equal(value, earlier.get(name)) for name, value in shared.items())
-                kept += 1
-    if 'fixed' in model_type:
-        assert (kept, rolled_back) == (3, 0)
-    print('%s: %d layers shared, %d shared variables rolled back' % (model_type, kept, rolled_back))
+                assert now and not any(np.array_equal(value, then.get(name)) for name, value in now.items())
+    found = accuracies(experiment, handed_on[-1][0], handed_on[-1][1], range(len(choices)))
+    assert record.accuracy_matrix[-1].tolist() == [found[task][TEST] for task in sorted(found)]
 
 
 # ---- early stopping ----
@@ -197,13 +189,45 @@ def test_patience_grows_with_the_best_epoch():
     assert not progress.exhausted(1000)
 
 
-def test_early_stopping_ends_a_task_and_hands_on_its_best_epoch(handed_on, tmp_path):
+def test_early_stopping_ends_a_task(tmp_path):
     record = train(make_experiment('Hybrid_HPS', (0, 1), 12, early_stopping=1), tmp_path)[1]
     ends = np.append(record.task_changed_epoch[1:], len(record.accuracy)) - 1
     assert ends[-1] < 24
     for position, (start, end) in enumerate(zip((0, record.task_changed_epoch[1]), ends)):
         valid = record.accuracy[start:end + 1, position, VALID]
-        assert record.accuracy_matrix[position, position] == record.accuracy[start + np.argmax(valid), position, TEST]
+        assert record.accuracy_matrix[position, position] == record.peak[position]
+        assert record.peak[position] == record.accuracy[start + np.argmax(valid), position, TEST]
+
+
+@pytest.fixture
+def first_epoch_is_best(monkeypatch):
+    """The validation accuracies are taken as if a task's first epoch were its best."""
+    add = TaskProgress.add
+    monkeypatch.setattr(TaskProgress, 'add', lambda self, epoch, valid, test: add(self, epoch, float(epoch == 1), test))
+
+
+def test_early_stopping_hands_on_the_best_epoch(first_epoch_is_best, handed_on, tmp_path):
+    experiment = make_experiment('STL', (0, 1), 2, early_stopping=9)
+    record = train(experiment, tmp_path)[1]
+    best, last = record.accuracy[1:3, 0]
+    assert (best != last).any()
+    np.testing.assert_array_equal(accuracies(experiment, *handed_on[0], tasks=[0])[0], best)
+    assert record.accuracy_matrix[0, 0] == record.peak[0] == best[TEST]
+    np.testing.assert_array_equal(record.accuracy[3:, 0], [best, best])      # of an independent task, carried forward
+
+
+def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, handed_on, tmp_path, monkeypatch):
+    trial = make_trial(make_experiment('LASEM_HPS', (0,), 2, early_stopping=9), tmp_path)
+    start_epoch = trial.method.start_epoch
+
+    def favour(session, task):      # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
+        start_epoch(session, task)
+        assign(session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.epoch]})
+    monkeypatch.setattr(trial.method, 'start_epoch', favour)
+    record = trial.run()
+    assert [np.argmax(prior) for prior in record.extra['history_net_prior']] == [1, 2]
+    assert record.extra['conv_sharing'].tolist() == [[False, True]]
+    assert record.accuracy_matrix[0, 0] == record.peak[0] == record.accuracy[1, 0, TEST]
 
 
 # ---- failure ----
@@ -212,7 +236,3 @@ def test_a_loss_that_is_no_number_fails_the_trial(tmp_path):
     with pytest.raises(TrialFailed) as failed:
         train(make_experiment('Hybrid_HPS', lr=1e30), tmp_path)
     assert str(failed.value) == 'the loss of task 0 became nan in epoch 1'
-
-
-def test_parts_of_a_row_of_accuracies():
-    assert (PARTS[VALID], PARTS[TEST]) == ('valid', 'test')
