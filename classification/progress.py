@@ -43,14 +43,16 @@ class Progress(object):
             self.bar.refresh()
         elif not self.quiet and (epoch == epochs or time.time() - self.said >= SECONDS_BETWEEN_LINES):
             self.said = time.time()
-            print('%s, %s left' % (text, self._left(total)))
+            print(text + self._left(total))
             sys.stdout.flush()
 
     def _left(self, total):
         trained = self.epochs_now + self.done - self.begun_at
+        if trained == 1:            # the first epoch of a run also loads libraries, data and graph
+            return ''
         missing = (self.trials - self.earlier) * total - self.done
         seconds = int((time.time() - self.began) / trained * max(missing, 0))
-        return '%d:%02d:%02d' % (seconds // 3600, seconds // 60 % 60, seconds % 60)
+        return ', %d:%02d:%02d left' % (seconds // 3600, seconds // 60 % 60, seconds % 60)
 
     def note(self, line):
         """A line for the user, beside the bar."""

@@ -7,12 +7,18 @@ import sys
 from utils import utils_env_cl as env
 
 CHANGES = [
-    (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(4, 6), pools=(2, 2), hidden=())),
-    (env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=5e-3, lr_decay=0.1)),
+    (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=())),
+    (env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=2e-2, lr_decay=0.1)),
 ]
 
+
+def change(set_row=lambda table, row, value: table.update({row: value})):
+    """Adds the network, and makes it learn faster."""
+    for change_of in CHANGES:
+        set_row(*change_of)
+
+
 if __name__ == '__main__':
-    for table, row, value in CHANGES:
-        table[row] = value
+    change()
     import main
     sys.exit(main.main())

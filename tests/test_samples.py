@@ -16,7 +16,8 @@ from classification.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from tests import data_files
 
 SAMPLES = [      # the longest first
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong --save_mat_name officehome_darts_hps.mat',
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong '
+    '--save_mat_name officehome_darts_hps.mat',
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type Hybrid_TF --test_type 30 --lifelong '
     '--save_mat_name officehome_tfBot3.mat',
     '--gpu 0 --data_type STL10_20t --num_clayers 6 --model_type Hybrid_DFCNN --test_type 55 --lifelong '
@@ -32,7 +33,7 @@ LEEP = ['LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset']
 
 
 def write_data(folder):
-    """As few images as a run of two tasks can do with: a batch for training, one for validation, one per class to test."""
+    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for tests."""
     cifar = np.full(100, 3)                            # per class: 2 train, none validates
     cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
     data_files.cifar100(folder, cifar, 1)
@@ -54,7 +55,8 @@ def outcome(tmp_path_factory):
     def run(sample):
         options = sample.split() + ['--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '1', '--threads', '1',
                                     '--data_dir', str(place / 'Data'), '--result_dir', str(place / 'Result')]
-        child = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
         out, err = [text.decode('utf-8') for text in child.communicate()]
         path = place / 'Result' / sample.split()[-1]
         return child.returncode, out, err, entries(str(path)) if path.exists() else []

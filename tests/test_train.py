@@ -7,7 +7,7 @@ from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.task_graph import TaskGraph
 from classification.train import TEST, VALID, TaskProgress, TrialFailed
-from tests.trials import BATCH, NET, SIZES, make_experiment, make_task, make_trial, train
+from tests.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime
 from utils.utils import stateless_seed
 from utils.utils_env_cl import Training
@@ -120,7 +120,7 @@ def accuracies(experiment, store, state, tasks):
         raise AssertionError('%s is not in the store' % name)
 
     method = make_method(experiment.model_type, Setting(
-        NET, experiment.class_counts, experiment.model.mechanism, dict(experiment.options, pattern=experiment.pattern)))
+        experiment.net, experiment.class_counts, experiment.model.mechanism, dict(experiment.options, pattern=experiment.pattern)))
     method.state = state
     tasks = [make_task(task) for task in tasks]
     with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw, BATCH, 5, runtime.session_config(1)) as graph:

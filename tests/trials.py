@@ -9,18 +9,21 @@ from classification.train import Interrupted, Trial
 from utils import runtime
 from utils import utils_env_cl as env
 
-NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(),
-                      df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
-NET = env.build_net(NETWORK, (4, 4, 1))
+_NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(),
+                       df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
 BATCH = 4
 SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
-_OF_SELECTION = {'lasem': _EM, 'lasemg': dict(_EM, groups=(1, 1)),
-                 'lasem_fixed': dict(_EM, em_maxP=0.7, favoured='TS'),
+_OF_SELECTION = {'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
                  'darts': dict(darts_approx_order=1, darts_selection_data='train')}
 _OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
                  'apd': dict(lambda1=0.1, lambda2=100.)}
+
+
+def make_net(depth=2):
+    """The first one or two layers."""
+    return env.build_net(env.Network(*[row[:depth] for row in _NETWORK]), (4, 4, 1))
 
 
 def make_task(index):
@@ -36,23 +39,33 @@ def make_task(index):
     return Task(index, 2, classes=('dark', 'bright'), **parts)
 
 
-def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, **options):
+def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2, **options):
     """An experiment on the tasks of `make_task`."""
     model = env.MODELS[model_type]
     if model.pattern != 'searched':
-        pattern = pattern or env.pattern_from_name('top1' if model.pattern == 'asked' else model.pattern, 2)
+        pattern = pattern or env.pattern_from_name('alternating' if model.pattern == 'asked' else model.pattern, depth)
     options = dict(_OF_SELECTION.get(model.selection, {}), **dict(_OF_MECHANISM.get(model.mechanism, {}), **options))
+    if model.selection == 'lasemg':
+        options['groups'] = (1,) * depth
     return Experiment(
         data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
-        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=NET, pattern=pattern,
+        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=make_net(depth), pattern=pattern,
         options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
         early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=5, tensorflow=1)
+
+
+def _config():
+    """Without TensorFlow's rewriting of graphs, which takes longer than these trials train."""
+    config = runtime.session_config(1)
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = -1
+    return config
 
 
 def make_trial(experiment, folder, say=lambda line: None, **more):
     """A trial of `experiment`; it checkpoints after every epoch."""
     return Trial(experiment, 0, [make_task(task) for task in sorted(set(experiment.task_order))], str(folder),
-                 runtime.session_config(1), 0., say, **more)
+                 _config(), 0., say, **more)
 
 
 def train(experiment, folder):
