@@ -170,9 +170,9 @@ def resolve(flags, say):
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
     _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
     return Experiment(
-        data_type=data_type, data_percent=percent, normalize=flags.normalize,
-        checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed),
-        task_order=order,
+        data_type=data_type, data_percent=percent,
+        normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
+        checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major)

@@ -332,9 +332,9 @@ def _cut(data_type, dataset, request, num_tasks):
             labels = cut.parts[part][1]
             absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
             if absent and (part != 'valid' or not len(labels)):
-                raise UserError('%s, task %d: no %s image of class %s; take a larger --data_percent, or see to it that '
-                                'the files in %s are complete' % (data_type, task, PARTS[part], cut.classes[absent[0]],
-                                                                  request.data_dir))
+                raise UserError('%s, task %d: no %s image of class %s; %ssee to it that the files in %s are complete' % (
+                    data_type, task, PARTS[part], cut.classes[absent[0]],
+                    'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir))
             if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
                 short[part][task] = len(labels)
     if any(short.values()) and request.say:

@@ -1,7 +1,11 @@
 """main.py on a network of two layers that learns DIGITS5 at once, so that a few epochs show every difference.
 
 `python -m tests.command_line OPTIONS`, from the folder above; --num_clayers 2 chooses that network.
+`python -m tests.command_line ONE_PROCESS OPTIONS ONE_PROCESS OPTIONS ...`: several command lines, one after the other,
+their trials not in processes of their own: TensorFlow is imported once.
 """
+import itertools
+import os
 import sys
 
 from utils import utils_env_cl as env
@@ -10,6 +14,7 @@ CHANGES = [
     (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=())),
     (env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=2e-2, lr_decay=0.1)),
 ]
+ONE_PROCESS = 'one_process'
 
 
 def change(set_row=lambda table, row, value: table.update({row: value})):
@@ -18,7 +23,21 @@ def change(set_row=lambda table, row, value: table.update({row: value})):
         set_row(*change_of)
 
 
+def _train_here(run, number, progress):
+    from classification.trial_process import _train, trial_folder
+    folder = trial_folder(run.place.run, number)
+    os.makedirs(folder)
+    _train(run.place.run, folder, number, lambda: False)
+    return 0
+
+
 if __name__ == '__main__':
     change()
     import main
-    sys.exit(main.main())
+    if sys.argv[1] != ONE_PROCESS:
+        sys.exit(main.main())
+    from classification import train_wrapper
+    train_wrapper._Run._train = _train_here
+    for separator, options in itertools.groupby(sys.argv[1:], ONE_PROCESS.__eq__):
+        if not separator:
+            assert main.main(list(options)) == 0

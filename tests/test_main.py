@@ -117,8 +117,8 @@ def test_published_options_keep_their_defaults():
     flags = vars(main._parser().parse_args([]))
     published = dict(gpu=-1, data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
                      task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False,
-                     skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9, em_cnt_prior=False,
-                     em_prior_init_cnt=1, darts_approx_order=1)
+                     skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9,
+                     em_cnt_prior=False, em_prior_init_cnt=1, darts_approx_order=1)
     new = dict(seed=0, num_runs=5, data_dir='Data', result_dir='Result', checkpoint_minutes=5, normalize='split')
     assert {name: flags[name] for name in list(published) + list(new)} == dict(published, **new)
 

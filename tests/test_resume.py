@@ -1,6 +1,7 @@
 """A trial that was interrupted, or killed, and taken up again equals one that was left alone, bit for bit."""
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,10 @@ import pytest
 
 import main
 from classification import checkpoint, trial_process
+from classification.experiment import resolve
 from classification.mat_file import entries
+from classification.results import TrialRecord, save_record
+from classification.train_wrapper import Place
 from classification.trial_process import trial_folder
 from tests import command_line
 from tests.trials import make_experiment, train, train_with_stops
@@ -121,9 +125,7 @@ class Run(object):
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        with open(str(self.folder / 'said.txt'), 'w') as said:
-            self.parent = subprocess.Popen([sys.executable, '-m', 'tests.command_line'] + self.options, cwd=ROOT,
-                                           stdout=said, stderr=subprocess.STDOUT)
+        self.parent = start(self.options, self.folder / 'said.txt')
         return self
 
     def wait(self):
@@ -140,6 +142,10 @@ class Run(object):
     def folder_of_run(self):
         return next((self.folder / 'found').iterdir())
 
+    @property
+    def checkpoint(self):
+        return os.path.join(trial_folder(str(self.folder_of_run), 0), 'checkpoint')
+
     def log(self):
         return (self.folder_of_run / 'log.txt').read_text().splitlines()
 
@@ -149,21 +155,19 @@ class Run(object):
         return found
 
     def child(self):
-        """The running trial; waits for it."""
+        """The process of the running trial; waits for it."""
         return waited_for(lambda: next((child for child in psutil.Process(self.parent.pid).children()
-                                        if not gone(child) and main.TRIAL_COMMAND in command_of(child)), None))
+                                        if main.TRIAL_COMMAND in command_of(child)), None), 0.05)
 
-    def stop_child_when(self, condition):
+    def child_stopped_when(self, condition):
         """Freezes the trial (SIGSTOP) when its last checkpoint meets a condition.
 
         Returns:
             (process of the trial, what its last checkpoint says).
         """
-        seen = set()
+        child, path, seen = self.child(), self.checkpoint, set()
 
         def look():
-            child = self.child()
-            path = os.path.join(trial_folder(str(self.folder_of_run), 0), 'checkpoint')
             if not os.path.exists(path) or os.stat(path).st_ino in seen:
                 return None
             child.suspend()
@@ -183,14 +187,21 @@ class Run(object):
         waited_for(lambda: gone(child))
 
 
-def waited_for(condition):
+def start(options, said):
+    """A process of tests/command_line.py that writes what it says to a file."""
+    with open(str(said), 'w') as stream:
+        return subprocess.Popen([sys.executable, '-m', 'tests.command_line'] + options, cwd=ROOT, stdout=stream,
+                                stderr=subprocess.STDOUT)
+
+
+def waited_for(condition, pause=0.003):
     """What `condition` returns once it is true."""
     end = time.time() + SECONDS
     while time.time() < end:
         found = condition()
         if found:
             return found
-        time.sleep(0.002)
+        time.sleep(pause)
     raise AssertionError('waited in vain')
 
 
@@ -228,45 +239,73 @@ def same_result(run, calm):
     assert len(np.unique(one['result_of_each_run'][0]['history_train_error'].round(3))) > 5      # something was learned
 
 
-def test_killed_and_interrupted_in_every_way(tmp_path, monkeypatch, capfd):
-    options = ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '3', '--epochs_per_task', '6',
-               '--num_runs', '2']
-    calm, run, stages = Run(tmp_path / 'calm', options).start(), Run(tmp_path / 'killed', options), Counter()
+COMMANDS = {
+    'HPS': ['HPS', '--transfer_config', 'top1', '--num_tasks', '3', '--epochs_per_task', '6'],
+    'LASEM': ['LASEM_HPS', '--em_cnt_prior', '--num_tasks', '2', '--epochs_per_task', '6'],
+    'DARTS': ['DARTS_HPS', '--darts_selection_data', 'valid', '--num_tasks', '2', '--epochs_per_task', '6'],
+    'BruteForce': ['BruteForce_HPS', '--num_tasks', '2', '--epochs_per_task', '4'],
+}
+
+
+def run_of(name, folder):
+    return Run(folder, ['--num_runs', '1', '--model_type'] + COMMANDS[name])
+
+
+@pytest.fixture(scope='module')
+def calm(tmp_path_factory):
+    """Function name of a command -> the Run that nobody disturbed; they are trained while the tests go on."""
+    folder = tmp_path_factory.mktemp('calm')
+    runs = {name: run_of(name, folder / name) for name in sorted(COMMANDS)}
+    process = start([word for name in COMMANDS for word in [command_line.ONE_PROCESS] + runs[name].options],
+                    folder / 'said.txt')
+
+    def result(name):
+        assert process.wait(SECONDS) == 0, (folder / 'said.txt').read_text()
+        assert resumptions(runs[name].log()) == []
+        return runs[name]
+    yield result
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def test_killed_and_interrupted_in_every_way(calm, tmp_path, monkeypatch, capfd):
+    run, stages = run_of('HPS', tmp_path), Counter()
 
     run.start()                                     # before there is a checkpoint: both
     child = run.child()
     command_line.change(monkeypatch.setitem)
     monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.1)
-    waited_for(lambda: os.path.exists(str(tmp_path / 'killed/found')) and (run.folder_of_run / 'log.txt').exists())
     assert main.main(run.options + ['--quiet']) == 2               # the same experiment at the same time
     said = capfd.readouterr().err
-    assert said.count('\n') == 1 and 'process %d on ' % run.parent.pid in said and 'already running' in said
+    assert said.count('\n') == 1 and 'process %d on %s' % (run.parent.pid, socket.gethostname()) in said
+    assert 'already running' in said
+    assert not os.path.exists(run.checkpoint)
     run.kill(child)
     stages['before the first checkpoint'] += 1
 
-    run.start()                                     # the child only: it has failed, the other trial is trained
-    child, meta = run.stop_child_when(inside(0))
+    run.start()                                     # the child only: its trial has failed
+    child, meta = run.child_stopped_when(inside(0))
     child.kill()
     assert run.wait() == 1
-    stages['task %d' % meta['position']] += 1
     error, = run.errors()
-    assert 'trial 0 ended with signal 9' in error and '1 trial failed (0)' in run.said
-    assert run.entry()['train_valid_data_group'].ravel().tolist() == [1]
+    assert 'trial 0 ended with signal 9; the same command resumes it' in error
+    assert '1 trial failed (0)' in run.said and not (tmp_path / 'found.mat').exists()
+    stages['task %d' % meta['position']] += 1
 
-    run.start()                                     # the parent only: the child ends by itself, and not without a checkpoint
-    child, killed_at = run.stop_child_when(inside(1))
+    run.start()                                     # the parent only: the child ends by itself, with a checkpoint
+    child, killed_at = run.child_stopped_when(inside(1))
     assert resumptions(run.log()) == [place_of(meta)]
     run.parent.kill()
     assert run.wait() == -signal.SIGKILL
     child.resume()
     waited_for(lambda: gone(child))
-    left, _ = checkpoint.load(os.path.join(trial_folder(str(run.folder_of_run), 0), 'checkpoint'), pytest.fail)
+    left, _ = checkpoint.load(run.checkpoint, pytest.fail)
     assert left['global_epoch'] == killed_at['global_epoch'] + 1
-    assert 'finished' not in run.log()[-1]
     stages['task %d' % killed_at['position']] += 1
 
     run.start()                                     # asked to stop: it does, at the end of the epoch
-    child, asked_at = run.stop_child_when(inside(2))
+    child, asked_at = run.child_stopped_when(inside(2))
     assert resumptions(run.log())[1:] == [place_of(left)]
     run.parent.terminate()
     child.resume()
@@ -277,46 +316,44 @@ def test_killed_and_interrupted_in_every_way(tmp_path, monkeypatch, capfd):
 
     assert run.start().wait() == 0 and run.errors() == []
     assert resumptions(run.log())[2:] == [(asked_at['position'], asked_at['epoch'] + 1)]
-    assert [line.split(' ', 2)[2] for line in run.log() if 'finished' in line] == ['trial 1: finished', 'trial 0: finished']
-    assert calm.wait() == 0
-    same_result(run, calm)
-    assert sorted(os.listdir(str(run.folder_of_run / 'trial0'))) == sorted(os.listdir(str(calm.folder_of_run / 'trial0')))
+    same_result(run, calm('HPS'))
+    assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
+        '.holder', '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz']
     print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
     assert set(stages) == {'before the first checkpoint', 'task 0', 'task 1', 'task 2'}
 
 
-@pytest.mark.parametrize('options, victims, where', [
-    (['LASEM_HPS', '--em_cnt_prior'], 'both', inside(1)),
-    (['DARTS_HPS', '--darts_selection_data', 'valid'], 'child', inside(1)),
-    (['BruteForce_HPS'], 'both', inside(1, 1)),
-], ids=['LASEM', 'DARTS', 'BruteForce'])
-def test_a_search_is_killed_inside_its_second_task(options, victims, where, tmp_path):
-    epochs = 4 if options[0].startswith('Brute') else 6
-    options = ['--model_type'] + options + ['--num_tasks', '2', '--epochs_per_task', str(epochs), '--num_runs', '1']
-    calm, run = Run(tmp_path / 'calm', options).start(), Run(tmp_path / 'killed', options).start()
-    child, meta = run.stop_child_when(where)
+@pytest.mark.parametrize('name, victims, where', [
+    ('LASEM', 'both', inside(1)), ('DARTS', 'child', inside(1)), ('BruteForce', 'both', inside(1, phase=1))])
+def test_a_search_is_killed_inside_its_second_task(name, victims, where, calm, tmp_path):
+    run = run_of(name, tmp_path).start()
+    child, meta = run.child_stopped_when(where)
     if victims == 'both':
         run.kill(child)
     else:
         child.kill()
         assert run.wait() == 1
-        assert not (tmp_path / 'killed/found.mat').exists()
-    assert meta['position'] == 1 and 1 <= meta['epoch'] < epochs
+    assert meta['position'] == 1 and meta['epoch'] >= 1
     assert run.start().wait() == 0
     assert resumptions(run.log()) == [place_of(meta)]
-    assert calm.wait() == 0
-    assert resumptions(calm.log()) == []
-    same_result(run, calm)
+    same_result(run, calm(name))
 
 
-def test_a_loss_that_is_no_number_gets_one_line(tmp_path, monkeypatch, capfd):
+def test_a_trial_that_fails_does_not_cost_the_others(tmp_path, monkeypatch, capfd):
     command_line.change(monkeypatch.setitem)
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e30))
-    run = Run(tmp_path, ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1', '--num_runs', '1', '--quiet'])
+    run = Run(tmp_path, ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1', '--num_runs', '2', '--quiet'])
+    experiment = resolve(main._parser().parse_args(run.options), pytest.fail)
+    earlier = trial_folder(Place(str(tmp_path), 'found.mat', experiment).run, 1)
+    os.makedirs(earlier)
+    save_record(os.path.join(earlier, trial_process.RECORD), TrialRecord(      # as if the second trial had been finished
+        trial=1, accuracy=np.full((2, 1, 3), 0.5), best_test=np.full(2, 0.5), task_changed_epoch=np.array([1]),
+        accuracy_matrix=np.array([[0.5]]), peak=np.array([0.5]), time_per_task=np.array([1.]), training_time=1.,
+        num_parameters=1, extra={}))
     assert main.main(run.options) == 1
-    out, err = capfd.readouterr()
-    first, last = err.splitlines()
-    assert out == '' and last == '1 trial failed (0); the same command tries them again'
+    first, last = capfd.readouterr().err.splitlines()
     assert first.startswith('error: trial 0: the loss of task 0 became nan in epoch 1 (')
-    assert not (tmp_path / 'found.mat').exists()
+    assert last == '1 trial failed (0); the same command tries them again'
+    assert run.entry()['train_valid_data_group'].tolist() == [[1]]
     assert [line for line in run.log() if 'trial 0 failed: the loss of task 0 became nan in epoch 1' in line]
+    assert not [line for line in run.log() if 'trial 1' in line]

@@ -17,7 +17,6 @@ class Training(NamedTuple):
     batch_size: int = 10
     improvement: float = 1.002      # validation accuracy must pass this times the best to count as better
     patience_multiplier: float = 1.5
-    num_runs: int = 5
 
 
 TRAINING = {      # by family of data sets
