@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -121,6 +122,7 @@ class Run(object):
 
     def __init__(self, folder, options):
         self.folder, self.parent, self.said = folder, None, ''
+        self.children = []
         self.options = OPTIONS + options + ['--result_dir', str(folder)]
 
     def start(self):
@@ -146,6 +148,10 @@ class Run(object):
     def checkpoint(self):
         return os.path.join(trial_folder(str(self.folder_of_run), 0), 'checkpoint')
 
+    def last_checkpoint(self):
+        """What it says."""
+        return checkpoint.load(self.checkpoint, pytest.fail)[0]
+
     def log(self):
         return (self.folder_of_run / 'log.txt').read_text().splitlines()
 
@@ -156,8 +162,12 @@ class Run(object):
 
     def child(self):
         """The process of the running trial; waits for it."""
-        return waited_for(lambda: next((child for child in psutil.Process(self.parent.pid).children()
-                                        if main.TRIAL_COMMAND in command_of(child)), None), 0.05)
+        def look():
+            assert self.parent.poll() is None, (self.folder / 'said.txt').read_text()
+            return next((child for child in psutil.Process(self.parent.pid).children()
+                         if main.TRIAL_COMMAND in command_of(child)), None)
+        self.children.append(waited_for(look, 0.05))
+        return self.children[-1]
 
     def child_stopped_when(self, condition):
         """Freezes the trial (SIGSTOP) when its last checkpoint meets a condition.
@@ -165,17 +175,17 @@ class Run(object):
         Returns:
             (process of the trial, what its last checkpoint says).
         """
-        child, path, seen = self.child(), self.checkpoint, set()
+        child, seen = self.child(), [None]
 
         def look():
-            if not os.path.exists(path) or os.stat(path).st_ino in seen:
+            assert not gone(child), 'the trial ended before it was at the place to stop it'
+            if written_at(self.checkpoint) in seen:
                 return None
-            child.suspend()
-            waited_for(lambda: child.status() == psutil.STATUS_STOPPED)
-            meta = checkpoint.load(path, pytest.fail)[0]
+            freeze(child)
+            meta = self.last_checkpoint()
             if condition(meta):
                 return child, meta
-            seen.add(os.stat(path).st_ino)
+            seen.append(written_at(self.checkpoint))
             child.resume()
         return waited_for(look)
 
@@ -185,6 +195,25 @@ class Run(object):
         child.kill()
         assert self.wait() == -signal.SIGKILL
         waited_for(lambda: gone(child))
+
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        """Ends what a failed test left running."""
+        if self.parent.poll() is None:
+            self.parent.kill()
+            self.parent.wait()
+        for child in self.children:
+            if not gone(child):
+                child.kill()
+
+
+def freeze(process):
+    """SIGSTOP; returns when it has stopped."""
+    process.suspend()
+    waited_for(lambda: process.status() == psutil.STATUS_STOPPED)
 
 
 def start(options, said):
@@ -203,6 +232,14 @@ def waited_for(condition, pause=0.003):
             return found
         time.sleep(pause)
     raise AssertionError('waited in vain')
+
+
+def written_at(path):
+    """When a file was written; None if there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 def command_of(process):
@@ -269,73 +306,93 @@ def calm(tmp_path_factory):
         process.wait()
 
 
-def test_killed_and_interrupted_in_every_way(calm, tmp_path, monkeypatch, capfd):
-    run, stages = run_of('HPS', tmp_path), Counter()
-
-    run.start()                                     # before there is a checkpoint: both
-    child = run.child()
-    command_line.change(monkeypatch.setitem)
-    monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.1)
-    assert main.main(run.options + ['--quiet']) == 2               # the same experiment at the same time
-    said = capfd.readouterr().err
-    assert said.count('\n') == 1 and 'process %d on %s' % (run.parent.pid, socket.gethostname()) in said
-    assert 'already running' in said
-    assert not os.path.exists(run.checkpoint)
-    run.kill(child)
-    stages['before the first checkpoint'] += 1
-
-    run.start()                                     # the child only: its trial has failed
-    child, meta = run.child_stopped_when(inside(0))
-    child.kill()
-    assert run.wait() == 1
-    error, = run.errors()
-    assert 'trial 0 ended with signal 9; the same command resumes it' in error
-    assert '1 trial failed (0)' in run.said and not (tmp_path / 'found.mat').exists()
-    stages['task %d' % meta['position']] += 1
-
-    run.start()                                     # the parent only: the child ends by itself, with a checkpoint
-    child, killed_at = run.child_stopped_when(inside(1))
-    assert resumptions(run.log()) == [place_of(meta)]
-    run.parent.kill()
-    assert run.wait() == -signal.SIGKILL
-    child.resume()
-    waited_for(lambda: gone(child))
-    left, _ = checkpoint.load(run.checkpoint, pytest.fail)
-    assert left['global_epoch'] == killed_at['global_epoch'] + 1
-    stages['task %d' % killed_at['position']] += 1
-
-    run.start()                                     # asked to stop: it does, at the end of the epoch
-    child, asked_at = run.child_stopped_when(inside(2))
-    assert resumptions(run.log())[1:] == [place_of(left)]
-    run.parent.terminate()
-    child.resume()
-    assert run.wait() == 75
-    assert run.errors() == [] and 'interrupted; the same command resumes it' in run.said
-    assert gone(child)
-    stages['task %d' % asked_at['position']] += 1
-
-    assert run.start().wait() == 0 and run.errors() == []
-    assert resumptions(run.log())[2:] == [(asked_at['position'], asked_at['epoch'] + 1)]
-    same_result(run, calm('HPS'))
-    assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
-        '.holder', '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz']
-    print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
-    assert set(stages) == {'before the first checkpoint', 'task 0', 'task 1', 'task 2'}
-
-
-@pytest.mark.parametrize('name, victims, where', [
-    ('LASEM', 'both', inside(1)), ('DARTS', 'child', inside(1)), ('BruteForce', 'both', inside(1, phase=1))])
-def test_a_search_is_killed_inside_its_second_task(name, victims, where, calm, tmp_path):
-    run = run_of(name, tmp_path).start()
-    child, meta = run.child_stopped_when(where)
-    if victims == 'both':
+def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
+    stages = Counter()
+    with run_of('HPS', tmp_path).start() as run:
+        # Before there is a checkpoint: both. But first, the same experiment at the same time.
+        child = run.child()
+        freeze(child)
+        command_line.change(monkeypatch.setitem)
+        monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.1)
+        assert main.main(run.options + ['--quiet']) == 2
+        said = capfd.readouterr().err
+        assert said.count('\n') == 1 and 'already running' in said
+        assert 'process %d on %s' % (run.parent.pid, socket.gethostname()) in said
+        assert not os.path.exists(run.checkpoint)
         run.kill(child)
-    else:
+        stages['before the first checkpoint'] += 1
+
+        # The child only: its trial has failed.
+        child, meta = run.start().child_stopped_when(inside(0))
         child.kill()
         assert run.wait() == 1
-    assert meta['position'] == 1 and meta['epoch'] >= 1
-    assert run.start().wait() == 0
-    assert resumptions(run.log()) == [place_of(meta)]
+        error, = run.errors()
+        assert 'trial 0 ended with signal 9; the same command resumes it' in error
+        assert '1 trial failed (0)' in run.said and not (tmp_path / 'found.mat').exists()
+        stages['inside task %d' % meta['position']] += 1
+
+        # The parent only: the child ends by itself, with a checkpoint.
+        child, killed_at = run.start().child_stopped_when(inside(1))
+        assert resumptions(run.log()) == [place_of(meta)]
+        run.parent.kill()
+        assert run.wait() == -signal.SIGKILL
+        child.resume()
+        waited_for(lambda: gone(child))
+        left = run.last_checkpoint()
+        assert killed_at['global_epoch'] < left['global_epoch'] <= killed_at['global_epoch'] + 2 and left['inside']
+        stages['inside task %d' % killed_at['position']] += 1
+
+        assert run.start().wait() == 0 and run.errors() == []
+        assert resumptions(run.log())[1:] == [place_of(left)]
+        same_result(run, calm('HPS'))
+        assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
+            '.holder', '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz']
+    print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
+    assert set(stages) == {'before the first checkpoint', 'inside task 0', 'inside task 1'}
+
+
+def kill_both(run, child):
+    run.kill(child)
+
+
+def ask_to_stop(run, child):
+    run.parent.terminate()
+    time.sleep(0.5)         # the parent passes it on; the frozen child learns of it when it goes on
+    child.resume()
+    assert run.wait() == 75 and run.errors() == []
+    assert 'interrupted; the same command resumes it' in run.said
+    assert gone(child)
+
+
+SEARCHES = {       # how and where it is interrupted
+    'LASEM': (kill_both, inside(1)), 'DARTS': (ask_to_stop, inside(1)), 'BruteForce': (kill_both, inside(1, phase=1))}
+
+
+def interrupted_search(name, folder):
+    """(the Run after it was interrupted and resumed, where that was)."""
+    interrupt, where = SEARCHES[name]
+    with run_of(name, folder).start() as run:
+        child, _ = run.child_stopped_when(where)
+        interrupt(run, child)
+        meta = run.last_checkpoint()
+        assert meta['inside'] and meta['position'] == 1
+        assert run.start().wait() == 0, run.said
+        return run, place_of(meta)
+
+
+@pytest.fixture(scope='module')
+def searches(tmp_path_factory):
+    """name -> Future of `interrupted_search`; two at a time."""
+    folder = tmp_path_factory.mktemp('searches')
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(interrupted_search, name, folder / name) for name in sorted(SEARCHES)}
+
+
+@pytest.mark.parametrize('name', sorted(SEARCHES))
+def test_a_search_is_interrupted_inside_its_second_task(name, searches, calm):
+    run, place = searches[name].result()
+    assert place[0] == 1 and place[1] >= 1
+    assert resumptions(run.log()) == [place]
     same_result(run, calm(name))
 
 
