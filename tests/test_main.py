@@ -746,6 +746,13 @@ def test_a_killed_trial_gets_one_line(folder, child):
     assert status == EXIT_FAILED and err.startswith('error: trial 0 ended with signal 9; the same command resumes it')
 
 
+def test_words_that_are_no_message_of_a_trial_are_passed_over(folder, child):
+    child(u"print('a library speaks')\nprint(7, flush=True)\ntell(failed='no reason')\n"
+          u"print('cut off', end='', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '1'])
+    assert status == EXIT_FAILED and err.startswith('error: trial 0: no reason (') and err.count('\n') == 2
+
+
 def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
     child(u'signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n'
           u'os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n')
