@@ -19,7 +19,7 @@ from classification.experiment import resolve
 from classification.mat_file import entries
 from classification.trial_process import trial_folder
 from tests import command_line
-from tests.trials import make_experiment, train, train_with_stops
+from tests.trials import make_experiment, make_trial, train, train_with_stops
 from utils import utils_env_cl as env
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -60,27 +60,31 @@ def resumptions(log):
 
 # ---- in one process: stopped after every epoch ----
 
-CASES = [      # of every selection one at least; the network has one layer
+CASES = [      # of every selection one at least; the network has one layer; choices: what makes the case a hard one
     ('SNN', dict(order=(0, 1))),
     ('APD', dict(order=(0, 1), early_stopping=2, pattern='S')),
     ('Hybrid_DFCNN', dict(order=(0,), pattern='S')),
-    ('LASEM_HPS', dict(order=(0, 1, 0))),
+    ('LASEM_HPS', dict(order=(0, 1, 0), lr=0.03, seed=0, choices='ST')),             # a roll-back to before the stops
     ('LASEM_APD', dict(order=(0,), early_stopping=2, em_cnt_prior=True)),
     ('LASEMG_DFCNN', dict(order=(0,), reset_prior=True)),
     ('LASEM_fixed_TF', dict(order=(0,), favoured='S')),
     ('DARTS_HPS', dict(order=(0, 1, 0), darts_selection_data='valid')),
-    ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2)),
+    ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
 ]
 
 
 @pytest.mark.parametrize('model_type, settings', CASES, ids=[model_type for model_type, _ in CASES])
 def test_stopped_after_every_epoch(model_type, settings, tmp_path):
+    settings = dict(settings)
+    choices = settings.pop('choices', None)
     experiment = make_experiment(model_type, depth=1, **settings)
     for name in ('calm', 'stopped'):
         (tmp_path / name).mkdir()
     trial, record = train(experiment, tmp_path / 'calm')
     stopped_trial, stopped_record, log = train_with_stops(experiment, tmp_path / 'stopped')
     same_trial(trial, record, stopped_trial, stopped_record)
+    if choices:
+        assert ''.join(trial.method.pattern_of(task) for task in experiment.tasks) == choices
     searched = [2 if model_type.startswith('BruteForce') and position == 1 else 1
                 for position in range(len(experiment.task_order))]
     assert resumptions(log) == [(position, epoch) for position, phases in enumerate(searched)

@@ -1,6 +1,7 @@
 """The loop of a trial: batches, learning rates, what is evaluated and what is only repeated, when a trial fails."""
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from classification import checkpoint
 from classification.model.method import Setting
@@ -172,6 +173,24 @@ def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, h
                 assert now and not any(np.array_equal(value, then.get(name)) for name, value in now.items())
     found = accuracies(experiment, handed_on[-1][0], handed_on[-1][1], range(len(choices)))
     assert record.accuracy_matrix[-1].tolist() == [found[task][TEST] for task in sorted(found)]
+
+
+def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
+    trial = make_trial(make_experiment('LASEM_HPS', (0, 1), 2, lr=0.03, depth=1, seed=0), tmp_path)
+    end_epoch = trial.method.end_epoch
+
+    def disturb(session, task):        # the second task spoils what it shares with the first, which it then does not choose
+        if trial.position == 1:
+            shared = [variable for variable in session.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+                      if variable.op.name.startswith('conv0/shared/') and 'RMSProp' not in variable.op.name]
+            assert len(shared) == 2
+            assign(session, {variable: -session.run(variable) for variable in shared})
+        return end_epoch(session, task)
+    monkeypatch.setattr(trial.method, 'end_epoch', disturb)
+    record = trial.run()
+    assert record.extra['conv_sharing'].tolist() == [[True], [False]]
+    assert record.accuracy[-1, 0, TEST] != record.accuracy_matrix[0, 0]      # the history shows it disturbed
+    assert record.accuracy_matrix[1, 0] == record.accuracy_matrix[0, 0]
 
 
 # ---- early stopping ----

@@ -39,7 +39,8 @@ def make_task(index):
     return Task(index, 2, classes=('dark', 'bright'), **parts)
 
 
-def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2, **options):
+def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2, seed=5,
+                    **options):
     """An experiment on the tasks of `make_task`."""
     model = env.MODELS[model_type]
     if model.pattern != 'searched':
@@ -51,7 +52,7 @@ def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, patter
         data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
         class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=make_net(depth), pattern=pattern,
         options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
-        early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=5, tensorflow=1)
+        early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=seed, tensorflow=1)
 
 
 def _config():
