@@ -154,6 +154,7 @@ def resolve(flags, say):
     skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
     options = env.method_options(flags, model_type, depth, network)
+    _check_model(flags, model_type, model, net)
     if not flags.lifelong:
         raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
     _check_numbers(flags, dataset, data_type)
@@ -189,6 +190,16 @@ def _pattern(flags, model_type, family, depth):
                         % (model_type, 'searches for it' if model.pattern == 'searched' else
                            'shares %s layers' % ('all' if model.pattern == 'all' else 'no')))
     return None if model.pattern == 'searched' else env.pattern_from_name(model.pattern, depth)
+
+
+def _check_model(flags, model_type, model, net):
+    """What not every method can do."""
+    for possible, asked, what, advice in (
+            (model.revisits, flags.task_order_type, 'learns each task once', 'use --task_order_type 0'),
+            (model.skips, net.skips, 'has no skip connections', 'use a network without them (--skip_connect_test_type 0)'),
+            (model.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
+        if asked and not possible:
+            raise UserError('%s %s; %s' % (model_type, what, advice))
 
 
 def _check_numbers(flags, dataset, data_type):

@@ -38,6 +38,8 @@ class TaskGraph(object):
             batch = self._inputs(task.train, 'training')
             if method.validation_batches:
                 batch = batch._replace(selection=self._inputs(task.valid, 'validation'))
+            if method.single_images:
+                batch = batch._replace(single=self._single_images())
             method.build(self.parameters, task.index, batch, phase)
             self._evaluation(task.train)
             assign_values = self.parameters.start_values()
@@ -68,8 +70,15 @@ class TaskGraph(object):
             rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
             images, truth = tf.gather(pixels, rows), tf.gather(labels, rows)
         self._data[name] = (part, pixels, labels, rows)
-        return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed,
-                     self.batch_size)
+        return self._batch(part, images, truth, self.batch_size)
+
+    def _batch(self, part, images, truth, size):
+        return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed, size)
+
+    def _single_images(self):
+        part, pixels, labels, _ = self._data['training']
+        self._single = tf.placeholder(tf.int32, [], 'single_row')
+        return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
 
     def _evaluation(self, part):
         shape = part.images(np.arange(1)).shape[1:]
@@ -79,11 +88,13 @@ class TaskGraph(object):
         self._eval_scale = tf.placeholder(tf.float32, [channels], 'scale')
         self._eval_offset = tf.placeholder(tf.float32, [channels], 'offset')
         images = tf.cast(self._eval_pixels, tf.float32) * self._eval_scale + self._eval_offset
-        self._correct = {}
+        self._correct, self._probes = {}, {}
         for task in self.learned:
             logits = self.method.logits(self.parameters, task.index, images)
             hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), self._eval_labels)
             self._correct[task.index] = tf.reduce_sum(tf.cast(hits, tf.int32))
+            self._probes['logits%d' % task.index] = logits
+        self._probes.update(self.method.probes(self.parameters, self.task.index, images, self._eval_labels))
 
     # ---- use ----
 
@@ -104,13 +115,30 @@ class TaskGraph(object):
         return np.array([self._accuracy_of_part(task.index, getattr(task, part)) for part in PARTS])
 
     def _accuracy_of_part(self, index, part):
-        correct = 0
+        return sum(self._evaluate(self._correct[index], part)) / float(part.size)
+
+    def _evaluate(self, tensor, part):
+        """Yields what `tensor` is for each batch of images of a part, in order."""
         for start in range(0, part.size, self.evaluation_batch):
             rows = np.arange(start, min(start + self.evaluation_batch, part.size))
-            correct += self.session.run(self._correct[index], {
+            yield self.session.run(tensor, {
                 self._eval_pixels: part.images(rows), self._eval_labels: part.labels[rows],
                 self._eval_scale: part.scale, self._eval_offset: part.offset})
-        return correct / float(part.size)
+
+    def probe(self, name, part):
+        """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
+        return np.concatenate(list(self._evaluate(self._probes[name], part)))
+
+    def sweep(self, op, rows, feed=None):
+        """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.
+
+        Args:
+            feed: dict placeholder -> value.
+        """
+        for row in rows:
+            values = {self._single: row}
+            values.update(feed or {})
+            self.session.run(op, values)
 
     def all_values(self):
         """dict op name -> array: every variable, optimizer slots and accumulators included."""

@@ -8,7 +8,6 @@ import tensorflow.compat.v1 as tf
 
 from classification import checkpoint
 from classification.model.method import Setting
-from classification.model.mechanisms import size_of
 from classification.model.registry import make_method
 from classification.results import TrialRecord
 from classification.task_graph import TaskGraph
@@ -159,22 +158,26 @@ class Trial(object):
     def _learn_task(self, task):
         if len(self.history.changed) == self.position:
             self.before = dict(self.store)
+            self.store = self.method.start_task(task, self.store, lambda name: self._draw(name, task))
             self.history.changed.append(max(len(self.history.rows), 1))
             self.history.seconds.append(0.)
-        phases = self.method.phases(task, self.experiment.training.epochs)
-        while self.phase < len(phases):
+        last = self.phase > 0 and self.phase == len(self._phases(task))      # stopped before the winner was kept
+        while not last:
             self.progress = self.progress or TaskProgress(self.experiment.training, self.experiment.early_stopping)
-            last = self.phase + 1 == len(phases)
             with self._graph(task) as graph:
-                self._learn_phase(graph, task, phases[self.phase])
-                self._end_phase(graph, task, last)
+                self._learn_phase(graph, task, self._phases(task)[self.phase])
+                last = self._end_phase(graph, task)
             self.phase, self.epoch, self.best_values = self.phase + 1, 0, {}
             if not last or self.method.alternatives:
                 self._checkpoint({})
         if self.method.alternatives:
             self._keep_winner(task)
 
-    def _end_phase(self, graph, task, last):
+    def _phases(self, task):
+        return self.method.phases(task, self.experiment.training.epochs)
+
+    def _end_phase(self, graph, task):
+        """Hands the parameters on; returns whether it was the task's last phase."""
         if self.experiment.early_stopping and self.best_values:
             graph.restore_all(self.best_values)
         values = dict(self.store)
@@ -183,13 +186,15 @@ class Trial(object):
             raise TrialFailed('a parameter is not finite after task %d' % task)
         if self.method.alternatives:
             self._judge(task, values, self._final_row(graph, False))
-        elif last:
-            self.store = self.method.end_task(task, self.before, values, graph.session)
+            return self.phase + 1 == len(self._phases(task))
+        self.store = self.method.end_phase(task, self.phase, self.before, values, graph)
+        last = self.phase + 1 == len(self._phases(task))
+        if last:
+            self.store = self.method.end_task(task, self.before, self.store, graph)
             changed = any(not np.array_equal(value, values[name]) for name, value in self.store.items())
             graph.set_values(self.store)
             self._task_learned(task, self._final_row(graph, changed))
-        else:
-            self.store = values
+        return last
 
     def _judge(self, task, values, final):
         """Keeps an alternative's outcome if it is the best so far, and goes back to the task's start."""
@@ -237,6 +242,8 @@ class Trial(object):
             self.method.start_epoch(graph.session, task)
             self._train_epoch(graph, task)
             self.epoch, self.global_epoch = self.epoch + 1, self.global_epoch + 1
+            if self.epoch == epochs:
+                self.method.before_last_evaluation(task, graph)
             self.history.add_extra(self.method.end_epoch(graph.session, task))
             self._evaluate(graph, task)
             self.trained += 1
@@ -269,9 +276,10 @@ class Trial(object):
     def _evaluate(self, graph, task):
         """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward."""
         row = np.full((self.history.num_tasks, 3), np.nan)
+        unchanged = self.history.rows[-1] if len(self.history.rows) > self.history.changed[-1] else self.history.final
         for learned in graph.learned:
-            if learned.index != task and not self.method.may_change(learned.index):
-                row[learned.index] = self.history.final[learned.index]
+            if learned.index != task and not self.method.may_change(learned.index, self.phase):
+                row[learned.index] = unchanged[learned.index]
             else:
                 row[learned.index] = graph.accuracy(learned)
         self.history.rows.append(row)
@@ -341,4 +349,4 @@ class Trial(object):
         return TrialRecord(trial=self.number, accuracy=history.arrays()['rows'], best_test=np.array(history.best_test),
                            task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
                            peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
-                           training_time=self.elapsed, num_parameters=size_of(self.store), extra=extra)
+                           training_time=self.elapsed, num_parameters=self.method.num_parameters(self.store), extra=extra)

@@ -133,7 +133,7 @@ def test_discretised_network_is_evaluated_and_kept():
         fixed = make_method('hybrid', 'hps', pattern='TST')
         with Rig(fixed, rig.values(), 0, [0]) as other:
             np.testing.assert_allclose(rig.logits(0, images), other.logits(0, images), atol=1e-6)
-        store = method.end_task(0, {}, rig.values(), rig.session)
+        store = method.end_task(0, {}, rig.values(), rig)
     np.testing.assert_allclose(row, [0, 0, -1, 1, 2, 1])
     assert row.dtype == np.float32 and method.pattern_of(0) == 'TST'
     assert sorted(name for name in store if name.startswith('conv')) == [

@@ -178,7 +178,7 @@ def test_what_is_kept_after_a_task(mechanism):
         wanted = np.array([float(pattern == 'STT') for pattern in method.patterns])
         assign(rig.session, {method.prior: wanted})
         values = rig.values()
-        after = method.end_task(1, store, values, rig.session)
+        after = method.end_task(1, store, values, rig)
     assert method.pattern_of(1) == 'STT'
     assert not any(name.startswith(('conv0/task1/own', 'conv1/shared', 'conv2/task1/' + mechanism)) for name in after)
     assert any(name.startswith('conv1/task1/own') for name in after)
@@ -209,7 +209,7 @@ def test_a_known_task_is_trained_with_its_pattern_and_has_no_posterior():
         rig.step(*BATCHES[0])
         rows = method.end_epoch(rig.session, 1)
         values = rig.values()
-        assert method.end_task(1, {}, values, rig.session) == values
+        assert method.end_task(1, {}, values, rig) == values
     assert set(name for name in values if name.startswith('conv1')) == {'conv1/task1/own/kernel', 'conv1/task1/own/bias'}
     assert all(row.shape == (8,) and np.isnan(row).all() for row in rows.values())
 

@@ -142,7 +142,7 @@ def test_equals_the_published_code(case):
             if case == 'LASEM_HPS':
                 np.testing.assert_allclose(posteriors, vectors['%d/posterior' % task], atol=1e-6)
                 np.testing.assert_allclose(rig.session.run(method.prior), vectors['%d/prior' % task], atol=1e-6)
-            left = method.end_task(task, left, values, rig.session)
+            left = method.end_task(task, left, values, rig)
             if case == 'LASEM_HPS':
                 assert method.pattern_of(task) == ''.join('TS'[int(shared)] for shared in vectors['%d/pattern' % task])
 

@@ -128,6 +128,9 @@ class Model(NamedTuple):
     aliases: Tuple[str, ...] = ()
     pattern: str = 'searched'      # which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name
     one_head: bool = False         # the tasks share the output layer, so they must have equally many classes
+    revisits: bool = True          # the method says what happens when a task returns
+    skips: bool = True             # it honours skip connections
+    stops_early: bool = True       # it can go back to a task's best epoch
 
 
 MECHANISM_NAMES = OrderedDict([      # key of the table of mechanisms -> (its part of a model's name, of an architecture)

@@ -67,6 +67,10 @@ class Parameters(object):
         return self._get('%s/task%d/%s/%s' % (layer, task, mechanism, part), shape, initial,
                          trainable=task in self.training)
 
+    def kept(self, layer, task, mechanism, part, shape, initial):
+        """A value of one task that no gradient changes: a moving average, a mask."""
+        return self._get('%s/task%d/%s/%s' % (layer, task, mechanism, part), shape, initial, trainable=False)
+
     def _get(self, name, shape, initial, trainable):
         if name not in self.variables:
             shape = tuple(int(size) for size in shape)

@@ -4,7 +4,7 @@ from typing import Any, Mapping, NamedTuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from classification.model.mechanisms import MECHANISMS, Own
+from classification.model.mechanisms import MECHANISMS, Own, size_of
 from utils import utils_nn as nn
 from utils.utils_env_cl import Net
 
@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     seed: tf.Tensor                 # int32 [2]: what dropout's mask is a function of
     size: int                       # n
     selection: Any = None           # a Batch of validation images, for a method that asks for it
+    single: Any = None              # a Batch of one training image, for a method that asks for it
 
 
 def shared_layers(method, tasks):
@@ -36,12 +37,14 @@ def shared_layers(method, tasks):
 class Method(object):
     """A method on the common network: convolutions shared or not, then a head per task.
 
-    The loop calls, for each task of the order: `phases`; per phase `build`, then per epoch `start_epoch`, `update` for
-    each step and `end_epoch`; at last `end_task`. `logits` gives the network that evaluates a task. Between graphs
-    everything lives in the parameter store, in `state` and in `arrays`.
+    The loop calls, for each task of the order: `start_task`; per phase `build`, then per epoch `start_epoch`, `update`
+    for each step and `end_epoch`; `end_phase`; at last `end_task`. `logits` gives the network that evaluates a task.
+    Between graphs everything lives in the parameter store, in `state` and in `arrays`. Where a hook takes `graph`, it is
+    the open TaskGraph, of which a method uses `session`, `probe` and `sweep`.
     """
     alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
     validation_batches = False      # a step also needs a batch of validation images
+    single_images = False           # the method also asks for single training images
 
     def __init__(self, setting):
         self.setting, self.net = setting, setting.net
@@ -52,16 +55,29 @@ class Method(object):
     # -- what a selection says of itself --
 
     def phases(self, task, epochs):
-        """Epochs of each phase of learning a task; a phase has a graph of its own."""
+        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked again after each phase."""
         return [epochs]
 
     def planned_epochs(self, order, epochs):
         """Epochs of a whole trial, at most; for the progress display."""
         return epochs * len(order)
 
+    def start_task(self, task, store, draw):
+        """The parameter store with which a task begins.
+
+        Args:
+            store: as earlier tasks left it.
+            draw: function variable name -> RandomState, for values that are drawn anew.
+        """
+        return store
+
     def build(self, parameters, task, batch, phase=0):
         """Builds the update of the current task. Sets `self.update` and `self.loss`."""
         raise AssertionError('a method says how it is trained')
+
+    def probes(self, parameters, task, images, labels):
+        """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated images."""
+        return {}
 
     def start_phase(self, session, task, phase):
         """After the variables have their values: what else must be set."""
@@ -73,23 +89,41 @@ class Method(object):
         """Rows of the method's own histories for this epoch: dict name -> 1-D array."""
         return {}
 
-    def end_task(self, task, before, values, session):
-        """Called with the graph of the last phase (of the winning phase, if they are alternatives) still open.
+    def before_last_evaluation(self, task, graph):
+        """Called before the evaluation that follows the last epoch of a phase."""
+
+    def end_phase(self, task, phase, before, values, graph):
+        """Called at the end of each phase with its graph still open.
 
         Args:
             before: parameter store as it was when the task began.
             values: dict name -> array, the variables now.
         Returns:
-            the parameter store to hand on.
+            the parameter store with which the next phase begins.
+        """
+        return values
+
+    def end_task(self, task, before, values, graph):
+        """Called after the last phase's `end_phase` with the graph still open; not called for alternatives.
+
+        Args:
+            before: parameter store as it was when the task began.
+            values: dict name -> array, as `end_phase` gave it.
+        Returns:
+            the parameter store to hand on, in the shapes of the open graph.
         """
         return values
 
     def choose(self, task, scores):
         """Alternatives only: told the last validation accuracy of every phase; the first best one was kept."""
 
-    def may_change(self, task):
-        """Whether an earlier task's accuracy can change while another task is learned."""
+    def may_change(self, task, phase=0):
+        """Whether an earlier task's accuracy can change in this phase of learning another task."""
         return 'S' in self.pattern_of(task)
+
+    def num_parameters(self, store):
+        """How many values are kept: shared ones once, each task's own, heads."""
+        return size_of(store)
 
     def extra(self, order):
         """Fields of the method for the run's struct: dict name -> array."""

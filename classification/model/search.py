@@ -46,14 +46,14 @@ class PatternSearch(Method):
             activations.append(nn.activation(weights, self.net.padding))
         return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))
 
-    def end_task(self, task, before, values, session):
+    def end_task(self, task, before, values, graph):
         """Keeps the chosen candidate of each layer; a shared part that was not chosen is as it was before the task.
 
         A layer that no task shares yet leaves nothing behind and is drawn anew for the next task.
         """
         if task != self.searching:
             return values
-        pattern, store = self.chosen_now(session), values
+        pattern, store = self.chosen_now(graph.session), values
         self.remember(task, pattern)
         for layer, letter in enumerate(pattern):
             if letter == 'S':
