@@ -446,7 +446,7 @@ def test_dry_run_of_a_search(capsys, folder):
 
 @pytest.mark.parametrize('options', [
     '--seed 1', '--epochs_per_task 49', '--num_tasks 4', '--task_order_type 1', '--transfer_config top3',
-    '--model_type TF', '--model_type STL', '--early_stopping 5', '--normalize train'])
+    '--model_type TF', '--model_type STL', '--early_stopping 5'])
 def test_what_changes_the_numbers_changes_the_fingerprint(options):
     assert experiment_of(*options.split()).fingerprint() != experiment_of().fingerprint()
 
@@ -455,9 +455,16 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
     '--num_runs 3', '--threads 2', '--gpu 0', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
     '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5',
     '--test_type 14', '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--num_clayers 4',
-    '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2'])
+    '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
 def test_what_changes_no_number_does_not_change_the_fingerprint(options):
     assert experiment_of(*options.split()) == experiment_of()
+
+
+def test_normalisation_changes_the_fingerprint_where_images_are_standardised(tmp_path):
+    data_files.cifar100(tmp_path)
+    options = ['--data_type', 'CIFAR100_10', '--data_percent', '4', '--data_dir', str(tmp_path), '--normalize']
+    split, train = [experiment_of(*options + [how]) for how in ('split', 'train')]
+    assert (split.normalize, train.normalize) == ('split', 'train') and split.fingerprint() != train.fingerprint()
 
 
 def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
