@@ -6,6 +6,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_darts_model import Darts
+from classification.model.cnn_prognn_model import ProgNN
 from classification.model.method import Setting
 from tests.small import CLASSES, NET, Rig, make_method
 
@@ -13,14 +14,34 @@ FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'vectors')
 STEPS, RATE, DECAY = 5, 1e-2, 0.25
 
 
-class DartsUpdatedInPlace(Darts):
-    """DARTS as TensorFlow 1.14 ran the published graph.
+def head_updated_in_place(parameters, task, features, rate):
+    """The head as TensorFlow 1.14 ran it in some published graphs: DARTS's first task, both tasks of ProgNN.
 
-    Its reference variables are updated in place. In the first task's graph the output layer's kernel was updated before
-    the same backward pass read it, so the layers below got their gradients through the *new* kernel (3e-5 away after
-    five steps); in the second task's graph it was not. Our variables are read once per step; here this one difference is
-    put into task 0, and everything must agree.
+    The published code's reference variables are updated in place. In these graphs the output layer's kernel was updated
+    before the same backward pass read it, so the layers below got their gradients through the *new* kernel (2e-5 to 3e-5
+    away after five steps); in the others it was not. Our variables are read once per step; here this one difference is
+    put in, and everything must agree.
     """
+    kernels, biases = [[parameters.variables['fc%d/task%d/own/%s' % (layer, task, part)] for layer in range(2)]
+                       for part in ('kernel', 'bias')]
+    hidden = tf.nn.relu(tf.matmul(features, kernels[0]) + biases[0])
+    with tf.control_dependencies(None):
+        mean_square = tf.Variable(tf.ones(kernels[1].shape), trainable=False)
+
+    @tf.custom_gradient
+    def output(x, kernel):
+        def gradient(dy):
+            dkernel = tf.matmul(x, dy, transpose_a=True)
+            square = mean_square.assign(0.9 * mean_square + 0.1 * tf.square(dkernel))
+            new = kernel - rate * dkernel / tf.sqrt(square + 1e-10)
+            return tf.matmul(dy, new, transpose_b=True), dkernel
+        return tf.matmul(x, kernel), gradient
+
+    return output(hidden, tf.identity(kernels[1])) + biases[1]
+
+
+class DartsUpdatedInPlace(Darts):
+    """DARTS with the artefact in the pass that updates the weights of task 0."""
     passes = 0
 
     def mixed_loss(self, parameters, task, batch):
@@ -31,27 +52,26 @@ class DartsUpdatedInPlace(Darts):
     def head(self, parameters, task, features):
         if self.passes != 3 or task != 0:        # 1: makes the variables; 2: selection; 3: weights
             return super(DartsUpdatedInPlace, self).head(parameters, task, features)
-        kernels, biases = [[parameters.variables['fc%d/task%d/own/%s' % (layer, task, part)] for layer in range(2)]
-                           for part in ('kernel', 'bias')]
-        hidden = tf.nn.relu(tf.matmul(features, kernels[0]) + biases[0])
-        with tf.control_dependencies(None):
-            mean_square = tf.Variable(tf.ones(kernels[1].shape), trainable=False)
-
-        @tf.custom_gradient
-        def output(x, kernel):
-            def gradient(dy):
-                dkernel = tf.matmul(x, dy, transpose_a=True)
-                square = mean_square.assign(0.9 * mean_square + 0.1 * tf.square(dkernel))
-                new = kernel - self.rate * dkernel / tf.sqrt(square + 1e-10)
-                return tf.matmul(dy, new, transpose_b=True), dkernel
-            return tf.matmul(x, kernel), gradient
-
-        return output(hidden, tf.identity(kernels[1])) + biases[1]
+        return head_updated_in_place(parameters, task, features, self.rate)
 
     def build_search(self, parameters, task, batch):
         self.passes = 0
         super(DartsUpdatedInPlace, self).build_search(parameters, task, batch)
         self.passes = 0
+
+
+class ProgNNUpdatedInPlace(ProgNN):
+    """ProgNN with the artefact in every update."""
+    rate = None
+
+    def build(self, parameters, task, batch, phase=0):
+        self.rate = batch.learning_rate
+        super(ProgNNUpdatedInPlace, self).build(parameters, task, batch, phase)
+        self.rate = None
+
+    def head(self, parameters, task, features):
+        head = super(ProgNNUpdatedInPlace, self).head(parameters, task, features)
+        return head if self.rate is None else head_updated_in_place(parameters, task, features, self.rate)
 
 
 def _darts_as_published():
@@ -94,6 +114,13 @@ def _candidates(task):
     return names
 
 
+def _columns(task):
+    names = _layers('conv_params', 'own', 'task%d' % task, ('kernel', 'bias'))
+    if task:        # the published code counts layer 0's lateral parameters, which do not exist
+        names.update(_layers('conv_lateral_params', 'lateral0', 'task%d' % task, ('alpha', 'reduce', 'reduce_bias', 'expand')))
+    return names
+
+
 LASEM_OPTIONS = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
 CASES = {
     'HPS': (lambda: make_method('hybrid', 'hps', pattern='STS'), _hps),
@@ -104,6 +131,7 @@ CASES = {
                        ('filter', 'deconv_bias', 'mixer', 'bias'))),
     'LASEM_HPS': (lambda: make_method('lasem', 'hps', **LASEM_OPTIONS), _candidates),
     'DARTS_HPS': (_darts_as_published, _candidates),
+    'ProgNN': (lambda: ProgNNUpdatedInPlace(Setting(NET, CLASSES, 'hps', dict(dim_reduction_scale=1.), 1.)), _columns),
 }
 
 

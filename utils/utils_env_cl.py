@@ -167,6 +167,8 @@ def _models():
             rows['%s_%s' % (name, suffix)] = Model(
                 selection, mechanism, '%s_%s' % (architecture, ending), '%s, on %s' % (search_help, mechanism_help),
                 aliases=tuple('%s_%s' % (other, suffix) for other in others))
+    rows['ProgNN'] = Model('prognn', 'hps', 'prognn_cnn', 'progressive network: a column per task, which reads the earlier '
+                           'ones', aliases=('Prog',), pattern='none')
     return rows
 
 
@@ -176,6 +178,7 @@ MODELS = _models()
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
 DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
+PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
 MAX_PATTERNS = 512
 
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
@@ -239,6 +242,11 @@ def method_options(flags, model_type, depth, network):
             raise UserError('--em_maxP %g: a probability between 0 and 1 is needed' % flags.em_maxP)
         options.update(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, em_maxP=flags.em_maxP,
                        favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
+    if model.selection == 'prognn':
+        if flags.test_type >= len(PROGNN_SCALE):
+            raise UserError('--test_type %d: %s has 0 (scale %g) and 1 (scale %g)'
+                            % ((flags.test_type, model_type) + PROGNN_SCALE))
+        options['dim_reduction_scale'] = PROGNN_SCALE[flags.test_type]
     if model.selection == 'darts':
         options.update(darts_approx_order=flags.darts_approx_order, darts_selection_data=flags.darts_selection_data)
     elif model.pattern == 'searched' and patterns > MAX_PATTERNS:

@@ -115,6 +115,13 @@ def max_pool(x, size, padding):
     return x if size == 1 else tf.nn.max_pool(x, [1, size, size, 1], [1, size, size, 1], padding)
 
 
+def skipped(net, x, start, end):
+    """The input x of layer `start` as it is added to layer `end`: pooled like the layers between."""
+    for passed in range(start, end):
+        x = max_pool(x, net.layers[passed].pool, net.padding)
+    return x
+
+
 def _copies(x, times):
     return x if times == 1 else tf.tile(x, [times, 1, 1, 1])
 
@@ -124,10 +131,8 @@ def _block(net, layer, activate, seen, copies):
     x = activate(seen[layer][0])
     for start, end in net.skips:
         if end == layer:
-            skipped, stacked = seen[start]
-            for passed in range(start, layer):
-                skipped = max_pool(skipped, net.layers[passed].pool, net.padding)
-            x = x + _copies(skipped, copies // stacked)
+            added, stacked = seen[start]
+            x = x + _copies(skipped(net, added, start, end), copies // stacked)
     return max_pool(x, net.layers[layer].pool, net.padding)
 
 
