@@ -248,7 +248,7 @@ def info(experiment):
         ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
     ])
     options, depth = experiment.options, len(net.layers)
-    for name in ('auxiliary_loss_weight', 'dim_reduction_scale', 'darts_approx_order', 'lambda1', 'lambda2'):
+    for name in ('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2'):
         if name in options:
             fields[name] = options[name]
     if 'groups' in options:

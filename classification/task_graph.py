@@ -129,15 +129,15 @@ class TaskGraph(object):
         """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
         return np.concatenate(list(self._evaluate(self._probes[name], part)))
 
-    def sweep(self, op, rows, feed=None):
+    def sweep(self, op, rows, feed=lambda row: {}):
         """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.
 
         Args:
-            feed: dict placeholder -> value.
+            feed: function row -> dict placeholder -> value.
         """
         for row in rows:
             values = {self._single: row}
-            values.update(feed or {})
+            values.update(feed(row))
             self.session.run(op, values)
 
     def all_values(self):

@@ -121,7 +121,7 @@ class Trial(object):
         self.tasks = {task.index: task for task in tasks}
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
-            dict(experiment.options, pattern=experiment.pattern), experiment.keep))
+            dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
         self.history = History(len(experiment.class_counts))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0

@@ -167,6 +167,8 @@ def _models():
             rows['%s_%s' % (name, suffix)] = Model(
                 selection, mechanism, '%s_%s' % (architecture, ending), '%s, on %s' % (search_help, mechanism_help),
                 aliases=tuple('%s_%s' % (other, suffix) for other in others))
+    rows['EWC'] = Model('ewc', 'hps', 'ewc_cnn', 'elastic weight consolidation: all convolutions shared, held near earlier optima',
+                        pattern='all')
     rows['ProgNN'] = Model('prognn', 'hps', 'prognn_cnn', 'progressive network: a column per task, which reads the earlier '
                            'ones', aliases=('Prog',), pattern='none')
     return rows
@@ -178,6 +180,12 @@ MODELS = _models()
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
 DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
+EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_type
+# ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per task).
+# ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the expectation over the model's
+# classes; 'sample', one drawn from the model; 'true', the data's. ewc_fisher_samples: images; None: the training set.
+EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc', False), ('ewc_fisher_labels', 'exact'),
+                   ('ewc_fisher_samples', None)])
 PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
 MAX_PATTERNS = 512
 
@@ -243,16 +251,23 @@ def method_options(flags, model_type, depth, network):
         options.update(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, em_maxP=flags.em_maxP,
                        favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
     if model.selection == 'prognn':
-        if flags.test_type >= len(PROGNN_SCALE):
-            raise UserError('--test_type %d: %s has 0 (scale %g) and 1 (scale %g)'
-                            % ((flags.test_type, model_type) + PROGNN_SCALE))
-        options['dim_reduction_scale'] = PROGNN_SCALE[flags.test_type]
+        options['dim_reduction_scale'] = _row(PROGNN_SCALE, flags.test_type, model_type, 'scale of the dimension reduction')
+    if model.selection == 'ewc':
+        options['fisher_multiplier'] = _row(EWC_MULTIPLIER, flags.test_type, model_type, 'factor of the penalty')
+        options.update(EWC)
     if model.selection == 'darts':
         options.update(darts_approx_order=flags.darts_approx_order, darts_selection_data=flags.darts_selection_data)
     elif model.pattern == 'searched' and patterns > MAX_PATTERNS:
         raise UserError('%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or --layer_groups '
                         'with fewer groups' % (model_type, patterns, depth, MAX_PATTERNS))
     return options
+
+
+def _row(values, test_type, model_type, what):
+    if not 0 <= test_type < len(values):
+        raise UserError('--test_type %d: of %s it is the %s, with the values %s' % (
+            test_type, model_type, what, ', '.join('%d: %g' % pair for pair in enumerate(values))))
+    return values[test_type]
 
 
 def canonical_model(name):

@@ -1,5 +1,5 @@
 """What the training loop knows of a method, and what all methods on the common network share."""
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,6 +16,7 @@ class Setting(NamedTuple):
     mechanism: str                  # key of MECHANISMS
     options: Mapping                # the method's hyper-parameters
     keep: float = 0.5               # keep probability of dropout
+    order: Tuple[int, ...] = ()     # tasks as they come; one may return
 
 
 class Batch(NamedTuple):
@@ -40,7 +41,7 @@ class Method(object):
     The loop calls, for each task of the order: `start_task`; per phase `build`, then per epoch `start_epoch`, `update`
     for each step and `end_epoch`; `end_phase`; at last `end_task`. `logits` gives the network that evaluates a task.
     Between graphs everything lives in the parameter store, in `state` and in `arrays`. Where a hook takes `graph`, it is
-    the open TaskGraph, of which a method uses `session`, `probe` and `sweep`.
+    the open TaskGraph, of which a method uses `session`, `parameters`, `task`, `probe` and `sweep`.
     """
     alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
     validation_batches = False      # a step also needs a batch of validation images
@@ -160,14 +161,19 @@ class Method(object):
         return nn.head(features, self.net, self.setting.class_counts[task],
                        lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape, initial))
 
-    def train_pattern(self, parameters, task, pattern, batch):
-        """(loss, update) of ordinary training with a fixed pattern."""
+    def pattern_loss(self, parameters, task, pattern, batch):
+        """Loss of ordinary training with a fixed pattern."""
         features = nn.convolutional_part(self.net, batch.images, [[self.activations(parameters, task, pattern)]])
         logits = self.head(parameters, task, nn.dropout(features, self.setting.keep, batch.seed))
         loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
         for layer, letter in enumerate(pattern):
             if letter == 'S':
                 loss += self.extra_losses(parameters, layer, task, 1., 1. / pattern.count('S'))
+        return loss
+
+    def train_pattern(self, parameters, task, pattern, batch):
+        """(loss, update) of ordinary training with a fixed pattern."""
+        loss = self.pattern_loss(parameters, task, pattern, batch)
         return loss, nn.minimize(loss, parameters.trained, batch.learning_rate)
 
     def extra_losses(self, parameters, layer, task, probability, share):

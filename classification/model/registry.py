@@ -3,13 +3,14 @@ from classification.model.cnn_baseline_model import FixedPattern, SingleNetwork
 from classification.model.cnn_bruteforce_model import BruteForce
 from classification.model.cnn_darts_model import Darts
 from classification.model.cnn_dfcnn_model import LL_hybrid_DFCNN_minibatch
+from classification.model.cnn_ewc_model import EWC
 from classification.model.cnn_lasem_model import FixedLasem, GroupedLasem, Lasem
 from classification.model.cnn_prognn_model import ProgNN
 from utils.utils_env_cl import MODELS
 
 SELECTIONS = {'hybrid': FixedPattern, 'hybrid_dfcnn': LL_hybrid_DFCNN_minibatch, 'single_network': SingleNetwork,
               'lasem': Lasem, 'lasemg': GroupedLasem, 'lasem_fixed': FixedLasem, 'darts': Darts, 'bruteforce': BruteForce,
-              'prognn': ProgNN}
+              'prognn': ProgNN, 'ewc': EWC}
 
 
 def make_method(model_type, setting):
