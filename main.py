@@ -59,7 +59,8 @@ def _parser():
                         help='DARTS: part of the data that the selection learns from; published code: train, paper: '
                              'valid (default: %(default)s)')
 
-    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other (needed)')
+    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other; without it, all tasks together (STL, SNN, HPS, TF, '
+                               'DFCNN, APD with fixed patterns)')
     schedule.add_argument('--task_order_type', type=int, default=0,
                           help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,

@@ -34,6 +34,7 @@ class Experiment(NamedTuple):
     evaluation_batch: int
     seed: int
     tensorflow: int                       # major version
+    lifelong: bool = True                 # one task after the other; False: all together
     numerics: int = NUMERICS
 
     @property
@@ -155,8 +156,6 @@ def resolve(flags, say):
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
     options = env.method_options(flags, model_type, depth, network)
     _check_model(flags, model_type, model, net)
-    if not flags.lifelong:
-        raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
     _check_numbers(flags, dataset, data_type)
     order = task_order(flags.num_tasks or dataset.num_tasks, flags.task_order_type)
     if dataset.sizes is None and flags.data_percent is not None:
@@ -176,7 +175,8 @@ def resolve(flags, say):
         checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
-        evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major)
+        evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
+        lifelong=flags.lifelong)
 
 
 def _pattern(flags, model_type, family, depth):
@@ -200,6 +200,14 @@ def _check_model(flags, model_type, model, net):
             (model.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
         if asked and not possible:
             raise UserError('%s %s; %s' % (model_type, what, advice))
+    if flags.lifelong:
+        return
+    if not model.joint:
+        raise UserError('%s learns one task after the other; add --lifelong' % model_type)
+    for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping')):
+        if asked:
+            raise UserError('%s has no meaning where all tasks are trained together, with the published early stopping; '
+                            'leave it away or add --lifelong' % what)
 
 
 def _check_numbers(flags, dataset, data_type):

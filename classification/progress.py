@@ -31,12 +31,13 @@ class Progress(object):
         self.earlier, self.begun_at, self.done = self.earlier + 1, None, 0
 
     def update(self, position, task, epoch, epochs, done, total, valid, test):
-        """An epoch of the running trial is done: number `done` of `total`."""
+        """An epoch of the running trial is done: number `done` of `total`. task: None where all are trained together."""
         if self.begun_at is None:
             self.begun_at = done - 1
         self.done = done
-        text = '%s, task %d (position %d), epoch %d/%d: validation accuracy %.3f, test accuracy %.3f' % (
-            self.title, task, position, epoch, epochs, valid, test)
+        place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
+        text = '%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f' % (
+            self.title, place, epoch, epochs, valid, test)
         if self.bar is not None:
             self.bar.set_description_str(text, refresh=False)
             self.bar.total, self.bar.n = self.trials * total, self.earlier * total + done

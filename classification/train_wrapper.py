@@ -270,7 +270,7 @@ class _Run(object):
             ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id'])])
         more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
         return results.summary(info(experiment), records, experiment.task_order, more,
-                               leep=experiment.pattern is not None)
+                               leep=experiment.pattern is not None, lifelong=experiment.lifelong)
 
     def _write_temporary(self):
         mat_file.write_temp(self.place.temporary, self._summary(self._records()))
@@ -298,9 +298,9 @@ class _Run(object):
 
     def _announce(self, missing):
         experiment = self.experiment
-        self.say('%s on %s: %s, %s each, %s%s' % (
+        self.say('%s on %s: %s, %s each%s, %s%s' % (
             experiment.model_type, experiment.data_type, counted(len(experiment.task_order), 'task'),
-            counted(experiment.training.epochs, 'epoch'), counted(len(self.numbers), 'trial'),
+            counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
 

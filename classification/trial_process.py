@@ -119,6 +119,7 @@ def _train(run_folder, folder, number, stop):
     from classification import checkpoint
     from classification.experiment import Experiment
     from classification.gen_data import load_tasks
+    from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
     from classification.train import Trial
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
@@ -133,9 +134,9 @@ def _train(run_folder, folder, number, stop):
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: _tell(note=line))
-    trial = Trial(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu),
-                  settings['checkpoint_minutes'], say, _tell, stop,
-                  settings['graph_folder'] if number == 0 else None)
+    kind = Trial if experiment.lifelong else JointTrial
+    trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu),
+                 settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None)
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))

@@ -233,7 +233,7 @@ def test_seventeen_layers_always_have_skip_connections():
 
 
 def test_models_are_the_product_of_searches_and_mechanisms():
-    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'} | {
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ProgNN', 'EWC'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
     assert set(env.MODELS) == names
