@@ -14,6 +14,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, 'error: %s (--help lists all flags)\n' % message)
 
 
+def _gpus(text):
+    """'0,1' -> (0, 1)."""
+    return tuple(int(number) for number in text.split(','))
+
+
+_gpus.__name__ = 'list of GPUs'      # for argparse's message
+
+
 def _parser():
     parser = _Parser(description=__doc__.split('\n')[0], allow_abbrev=False,
                      formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
@@ -71,9 +79,13 @@ def _parser():
     schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
     schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
 
-    run.add_argument('--gpu', type=int, default=-1,
-                     help='N-th of the visible GPUs; -1: the CPU (default: %(default)s)')
-    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores)')
+    run.add_argument('--gpu', type=_gpus, default='-1',
+                     help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
+    run.add_argument('--gpu_memory_fraction', type=float, default=None,
+                     help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
+                          'use one GPU equal shares of 0.9)')
+    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='result file below --result_dir (default: %(default)s)')
     run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')

@@ -157,6 +157,7 @@ def resolve(flags, say):
     options = env.method_options(flags, model_type, depth, network)
     _check_model(flags, model_type, model, net)
     _check_numbers(flags, dataset, data_type)
+    _check_devices(flags)
     order = task_order(flags.num_tasks or dataset.num_tasks, flags.task_order_type)
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
@@ -214,10 +215,21 @@ def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
-                        ('seed', 0), ('checkpoint_minutes', 0), ('gpu', -1)):
+                        ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1)):
         value = getattr(flags, name)
         if value is not None and not least <= value <= LARGEST_NUMBER:
             raise UserError('--%s %s: at least %d and at most 2^63 - 1 is needed' % (name, value, least))
+
+
+def _check_devices(flags):
+    gpus = ','.join(map(str, flags.gpu))
+    if flags.gpu != (-1,) and (min(flags.gpu) < 0 or len(set(flags.gpu)) < len(flags.gpu)):
+        raise UserError('--gpu %s: -1 (the CPU) or different numbers from 0 on are needed' % gpus)
+    if len(flags.gpu) > flags.jobs:
+        raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
+                        % (gpus, len(flags.gpu), len(flags.gpu)))
+    if flags.gpu_memory_fraction is not None and not 0 < flags.gpu_memory_fraction <= 1:
+        raise UserError('--gpu_memory_fraction %g: a share above 0, at most 1, is needed' % flags.gpu_memory_fraction)
 
 
 def _check_sizes(sizes, training, model_type, model, advice):

@@ -127,15 +127,15 @@ def _train(run_folder, folder, number, stop):
     def say(line):
         log_line(run_folder, line)
 
-    use_gpu = settings['gpu'] >= 0
+    use_gpu = min(settings['gpu']) >= 0
     if use_gpu and not runtime.usable_gpus():
         use_gpu = False
-        _tell(note='--gpu %d: this TensorFlow sees no usable GPU; training on the CPU' % settings['gpu'])
+        _tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: _tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
-    trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu),
+    trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction']),
                  settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None)
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))

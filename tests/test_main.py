@@ -115,7 +115,7 @@ def test_help_tells_every_option_and_its_default(capsys):
 
 def test_published_options_keep_their_defaults():
     flags = vars(main._parser().parse_args([]))
-    published = dict(gpu=-1, data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
+    published = dict(gpu=(-1,), data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
                      task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False,
                      skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9,
                      em_cnt_prior=False, em_prior_init_cnt=1, darts_approx_order=1)
@@ -297,7 +297,10 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--num_runs 0', '--num_runs 0: at least 1'), ('--early_stopping 0', '--early_stopping 0: at least 1'),
     ('--seed -1', '--seed -1: at least 0'), ('--seed 9223372036854775808', 'at most 2^63 - 1'),
     ('--checkpoint_minutes nan', '--checkpoint_minutes nan'), ('--checkpoint_minutes -1', 'at least 0'),
-    ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: at least -1'),
+    ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: -1 (the CPU) or different numbers from 0 on'),
+    ('--gpu 0,-1', '--gpu 0,-1: -1 (the CPU) or'), ('--gpu 1,1', '--gpu 1,1: -1 (the CPU) or'),
+    ('--gpu 0,1', '--gpu 0,1: a trial uses one GPU; for 2 trials side by side add --jobs 2'), ('--gpu 0,', 'invalid list of GPUs'),
+    ('--jobs 0', '--jobs 0: at least 1'), ('--gpu_memory_fraction 1.5', '--gpu_memory_fraction 1.5: a share above 0'),
     ('--save_mat_name folder/x.mat', '--save_mat_name folder/x.mat: a plain file name'),
     ('--save_mat_name params --data_type STL10_15t', 'not "params"'),
     ('--save_mat_name params.mat', 'not "params"'), ('--save_mat_name temp_x.mat', 'not starting with "temp_"'),
@@ -452,7 +455,7 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
 
 
 @pytest.mark.parametrize('options', [
-    '--num_runs 3', '--threads 2', '--gpu 0', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
+    '--num_runs 3', '--threads 2', '--gpu 0', '--jobs 3', '--gpu 0,1 --jobs 2', '--gpu_memory_fraction 0.4', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
     '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5',
     '--test_type 14', '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--num_clayers 4',
     '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
