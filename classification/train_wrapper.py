@@ -182,18 +182,23 @@ class _Run(object):
         """Trains the trials, `--jobs` at a time; returns the numbers of those that failed."""
         failed = []
         with ThreadPoolExecutor(self.flags.jobs) as workers:
-            numbers = {workers.submit(self._train, number, progress): number for number in missing}
+            numbers = {workers.submit(self._train_unless_stopped, number, progress): number for number in missing}
             for trained, future in enumerate(as_completed(numbers), 1):
                 status = future.result()
-                if status == EXIT_INTERRUPTED:
-                    self._stop()
-                elif status != 0:
+                if status not in (0, EXIT_INTERRUPTED):
                     failed.append(numbers[future])
-                elif trained < len(missing):
+                elif status == 0 and trained < len(missing):
                     self._write_temporary()
         return sorted(failed)
 
     # ---- one trial, in a thread of its own ----
+
+    def _train_unless_stopped(self, number, progress):
+        """The trial's exit status; an interrupted trial interrupts all."""
+        status = EXIT_INTERRUPTED if self.stopping else self._train(number, progress)
+        if status == EXIT_INTERRUPTED:
+            self._stop()
+        return status
 
     def _train(self, number, progress):
         folder, device = trial_folder(self.place.run, number), self.free.get()

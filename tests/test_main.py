@@ -337,7 +337,10 @@ def is_refused(options, says):
 
 
 def test_lifelong_must_be_said(folder):
-    is_refused([option for option in DIGITS if option != '--lifelong'], 'add --lifelong')
+    is_refused([option for option in DIGITS if option != '--lifelong'] + ['--model_type', 'LASEM_HPS'],
+               'LASEM_HPS learns one task after the other; add --lifelong')
+    for option in ('--task_order_type 1', '--early_stopping 3'):
+        is_refused([word for word in DIGITS if word != '--lifelong'] + option.split(), option.split()[0] + ' has no meaning where')
     assert os.listdir(str(folder)) == []
 
 
@@ -482,7 +485,7 @@ def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
 
 @pytest.mark.parametrize('model_type', sorted(env.MODELS))
 def test_an_experiment_survives_json(model_type):
-    experiment = experiment_of('--model_type', model_type, '--test_type', '2', '--task_order_type', '1')
+    experiment = experiment_of('--model_type', model_type, '--test_type', '1', '--task_order_type', '1')
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
     assert json.loads(experiment.to_json())['training']['lr'] == 1e-3
