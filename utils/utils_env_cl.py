@@ -187,6 +187,7 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
     'published_code': dict(sparsity_loss_weight=100., gating_module_size=256, gating_temperature=0.1),
     'paper': dict(
         channel_gate_hidden=16,
+        channel_gate_bias=2.,                # gates start open: from half open all close before anything is learned
         channel_gate_temperature=2 / 3.,     # of the sigmoid that gradients see
         channel_gate_sparsity=0.5,           # weight of the share of open gates; chosen here, worth tuning in 0.1..1
         channel_gate_sparsity_start=0.,      # share of a task's epochs before that weight acts

@@ -57,10 +57,10 @@ class ChannelGate(FixedPattern):
 
     # ---- what both modes have in common ----
 
-    def dense(self, parameters, task, layer, prefix, x, size):
+    def dense(self, parameters, task, layer, prefix, x, size, initial_bias=bias_value):
         """One linear layer of a gate: [n, inputs] -> [n, size]."""
         kernel, bias = [parameters.own('conv%d' % layer, task, GATE, prefix + part, shape, initial) for part, shape, initial in (
-            ('kernel', (x.shape[1], size), truncated_normal), ('bias', (size,), bias_value))]
+            ('kernel', (x.shape[1], size), truncated_normal), ('bias', (size,), initial_bias))]
         return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
     def network(self, parameters, task, images, gate, seed=None):
@@ -104,7 +104,8 @@ class ProtectingChannelGate(ChannelGate):
     validation data are relevant (3.2): only they count when the task is evaluated, so that nothing learned later can
     reach it.
 
-    Options: channel_gate_hidden, _temperature, _sparsity, _sparsity_start, _relevance; see utils_env_cl.CHANNEL_GATE.
+    Options: channel_gate_hidden, _bias, _temperature, _sparsity, _sparsity_start, _relevance; see
+    utils_env_cl.CHANNEL_GATE.
     """
 
     def __init__(self, setting):
@@ -127,7 +128,8 @@ class ProtectingChannelGate(ChannelGate):
         offset, scale = [parameters.own(name, task, GATE, part, (size,), initial)
                          for part, initial in (('offset', zeros), ('scale', ones))]
         hidden = tf.nn.batch_normalization(hidden, statistics[0], statistics[1], offset, scale, NORM_EPSILON)
-        return self.dense(parameters, task, layer, '', tf.nn.relu(hidden), self.net.layers[layer].out_channels)
+        return self.dense(parameters, task, layer, '', tf.nn.relu(hidden), self.net.layers[layer].out_channels,
+                          lambda shape, state: np.full(shape, self.setting.options['channel_gate_bias']))
 
     def fires(self, parameters, task, layer, x):
         """[n, out channels] of 0 or 1: what the gates say in evaluation, relevant or not."""
