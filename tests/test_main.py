@@ -233,12 +233,13 @@ def test_seventeen_layers_always_have_skip_connections():
 
 
 def test_models_are_the_product_of_searches_and_mechanisms():
-    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'} | {
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
     assert set(env.MODELS) == names
     for spelling, name in [('hps', 'Hybrid_HPS'), ('TF', 'Hybrid_TF'), ('DFCNN', 'Hybrid_DFCNN'),
                            ('lasem_group_hps', 'LASEMG_HPS'), ('additive_param_decompose', 'APD'),
+                           ('channel_gate', 'ChannelGate'), ('CHANNELGATE', 'ChannelGate'),
                            ('LASEM_FIXED_dfcnn', 'LASEM_fixed_DFCNN')]:
         assert env.canonical_model(spelling) == name
 
@@ -285,6 +286,8 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--transfer_config TTSSS', '4 letters'),
     ('--model_type LASEM_HPS --transfer_config all', 'LASEM_HPS, which searches for it'),
     ('--model_type STL --transfer_config all', 'STL, which shares no layers'),
+    ('--model_type DARTS_APD --apd_mode paper', '--apd_mode paper is not defined for DARTS_APD, which searches'),
+    ('--channel_gate_mode papers', 'papers'),
     ('--skip_connect_test_type 4', '--skip_connect_test_type 4 is not defined for this network; choose one of: 0'),
     ('--data_type CIFAR100_10 --skip_connect_test_type 4', 'choose one of: 0, 1, 2, 3'),
     ('--cnn_padtype_valid', 'layer 2 shrinks images of 8x8 to nothing'),
