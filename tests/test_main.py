@@ -16,7 +16,7 @@ import pytest
 
 import main
 from classification import train_wrapper
-from classification.experiment import Experiment, resolve, task_order, tensorflow_version
+from classification.experiment import Experiment, info, resolve, task_order, tensorflow_version
 from classification.gen_data import DATASETS
 from classification.mat_file import append_entry, entries
 from classification.parameters import count_of
@@ -486,6 +486,24 @@ def test_an_experiment_survives_json(model_type):
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
     assert json.loads(experiment.to_json())['training']['lr'] == 1e-3
+
+
+@pytest.mark.parametrize('model_type, published, paper', [
+    ('ChannelGate', ['sparsity_loss_weight', 'gating_module_size', 'gating_temperature'],
+     ['channel_gate_bias', 'channel_gate_hidden', 'channel_gate_mode', 'channel_gate_relevance', 'channel_gate_sparsity',
+      'channel_gate_sparsity_start', 'channel_gate_temperature']),
+    ('APD', ['lambda1', 'lambda2', 'conv_sharing'],
+     ['lambda1', 'lambda2', 'apd_consolidate_every', 'apd_consolidate_spread', 'apd_mode', 'apd_tau_start',
+      'apd_train_past_masks', 'conv_sharing'])])
+def test_fields_of_both_modes(model_type, published, paper):
+    options = ['--model_type', model_type, '--test_type', '0']
+    default, asked, other = [experiment_of(*(options + more)) for more in (
+        [], ['--apd_mode', 'published_code', '--channel_gate_mode', 'published_code'],
+        ['--apd_mode', 'paper', '--channel_gate_mode', 'paper'])]
+    assert default == asked and default.fingerprint() != other.fingerprint()
+    for experiment, fields in ((default, published), (other, paper)):
+        assert list(info(experiment))[17:] == fields
+        assert Experiment.from_json(experiment.to_json()) == experiment
 
 
 def test_differences_name_the_settings():
