@@ -55,8 +55,8 @@ def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, patter
         early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=seed, tensorflow=1)
 
 
-def fast_config():
-    """Sessions without TensorFlow's rewriting of graphs, which takes longer than these trials train."""
+def _config():
+    """Without TensorFlow's rewriting of graphs, which takes longer than these trials train."""
     config = runtime.session_config(1)
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     config.graph_options.optimizer_options.opt_level = -1
@@ -66,7 +66,7 @@ def fast_config():
 def make_trial(experiment, folder, say=lambda line: None, **more):
     """A trial of `experiment`; it checkpoints after every epoch."""
     return Trial(experiment, 0, [make_task(task) for task in sorted(set(experiment.task_order))], str(folder),
-                 fast_config(), 0., say, **more)
+                 _config(), 0., say, **more)
 
 
 def train(experiment, folder):
