@@ -67,8 +67,15 @@ def _parser():
                         help='DARTS: part of the data that the selection learns from; published code: train, paper: '
                              'valid (default: %(default)s)')
 
-    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other; without it, all tasks together (STL, SNN, HPS, TF, '
-                               'DFCNN, APD with fixed patterns)')
+    method.add_argument('--apd_mode', choices=('published_code', 'paper'), default='published_code',
+                        help='APD: as in the code published with LASEM, or as its paper says (default: %(default)s)')
+    method.add_argument('--channel_gate_mode', choices=('published_code', 'paper'), default='published_code',
+                        help='ChannelGate: as in the code published with LASEM, or as its paper says (default: '
+                             '%(default)s)')
+
+    schedule.add_argument('--lifelong', action='store_true',
+                          help='train one task after the other; without it, all tasks together (STL, SNN, HPS, Hybrid_TF, '
+                               'Hybrid_DFCNN, APD)')
     schedule.add_argument('--task_order_type', type=int, default=0,
                           help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,

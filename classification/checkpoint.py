@@ -6,23 +6,33 @@ import os
 
 import numpy as np
 
-_MAGIC = b'lasem-checkpoint-1\n'
+_MAGIC = b'lasem-checkpoint-2\n'
 _BEFORE, _UNFINISHED, _DAMAGED = '.previous', '.new', '.damaged'      # what else stands beside a checkpoint
 
 
 def save(path, meta, groups):
     """Writes a checkpoint, whole or not at all, and keeps the one before it as PATH.previous.
 
+    What has the same name and value in several groups (what a task does not train) is written once.
+
     Args:
         meta: JSON-able.
         groups: dict group -> dict name -> array.
     """
     buffer = io.BytesIO()
-    arrays = {'%s:%s' % (group, name): value for group, values in groups.items() for name, value in values.items()}
-    assert all(np.asarray(value).dtype != object for value in arrays.values())
+    distinct, names = [], {}      # names: 'group:name' -> place in distinct
+    for group, values in sorted(groups.items()):
+        for name, value in values.items():
+            value = np.asarray(value)
+            assert value.dtype != object
+            same = (names.get('%s:%s' % (other, name)) for other in groups)
+            place = next((place for place in same if place is not None and _equal(distinct[place], value)), len(distinct))
+            if place == len(distinct):
+                distinct.append(value)
+            names['%s:%s' % (group, name)] = place
     np.savez(buffer, **{'meta': np.frombuffer(json.dumps(meta).encode('utf-8'), dtype=np.uint8)},
-             **{'a%d' % index: arrays[name] for index, name in enumerate(sorted(arrays))},
-             **{'names': np.frombuffer(json.dumps(sorted(arrays)).encode('utf-8'), dtype=np.uint8)})
+             **{'a%d' % place: value for place, value in enumerate(distinct)},
+             **{'names': np.frombuffer(json.dumps(names).encode('utf-8'), dtype=np.uint8)})
     payload = buffer.getbuffer()
     with open(path + _UNFINISHED, 'wb') as stream:      # always the same name: a killed save leaves one file at most
         stream.write(_MAGIC + _digest(payload) + b'\n')
@@ -32,6 +42,14 @@ def save(path, meta, groups):
     if os.path.exists(path):
         os.replace(path, path + _BEFORE)
     os.replace(path + _UNFINISHED, path)
+
+
+def _equal(one, other):
+    """Whether two arrays are the same bit for bit."""
+    if one is other:
+        return True
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and np.array_equal(
+        *[np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (one, other)])
 
 
 def _digest(payload):
@@ -61,10 +79,13 @@ def _unpack(payload):
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         meta = json.loads(arrays['meta'].tobytes().decode('utf-8'))
         names = json.loads(arrays['names'].tobytes().decode('utf-8'))
-        groups = {}
-        for index, name in enumerate(names):
+        distinct, groups = {}, {}
+        for name in sorted(names):
             group, _, key = name.partition(':')
-            groups.setdefault(group, {})[key] = arrays['a%d' % index]
+            place = names[name]
+            if place not in distinct:
+                distinct[place] = arrays['a%d' % place]
+            groups.setdefault(group, {})[key] = distinct[place]
     return meta, groups
 
 

@@ -268,9 +268,12 @@ def info(experiment):
         ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
     ])
     options, depth = experiment.options, len(net.layers)
-    for name in ('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2'):
+    for name in ('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2',
+                 'sparsity_loss_weight', 'gating_module_size', 'gating_temperature'):
         if name in options:
             fields[name] = options[name]
+    if 'paper' in (options.get('apd_mode'), options.get('channel_gate_mode')):       # its fields are not the published ones
+        fields.update((name, options[name]) for name in sorted(options) if name.startswith(('apd_', 'channel_gate_')))
     if 'groups' in options:
         fields['layer_group_config'] = list(options['groups'])
     if 'regularization_scale' in options:

@@ -16,6 +16,10 @@ class _Sizes(Parameters):
             self.variables[name] = tf.placeholder(self.dtype, shape)
         return self.variables[name]
 
+    def kept(self, layer, task, mechanism, part, shape, initial):
+        """Not a parameter, so not counted."""
+        return tf.placeholder(self.dtype, shape)
+
 
 def count_of(model_type, net, class_counts, options, pattern):
     """Parameters kept after the last task if every task shares the layers of `pattern`; shared ones count once."""

@@ -171,6 +171,10 @@ class Trial(object):
         """The tasks that are evaluated at a position."""
         return list(OrderedDict.fromkeys(self.experiment.task_order[:position + 1]))
 
+    def _learned_now(self, task):
+        """The tasks that are learned when this one's last phase ends."""
+        return [task]
+
     def _new_progress(self, *state):
         return TaskProgress(self.experiment.training, self.experiment.early_stopping, *state)
 
@@ -209,7 +213,8 @@ class Trial(object):
         self.store = self.method.end_phase(task, self.phase, self.before, values, graph)
         last = self.phase + 1 == len(self._phases(task))
         if last:
-            self.store = self.method.end_task(task, self.before, self.store, graph)
+            for learned in self._learned_now(task):
+                self.store = self.method.end_task(learned, self.before, self.store, graph)
             changed = any(not np.array_equal(value, values[name]) for name, value in self.store.items())
             graph.set_values(self.store)
             self._task_learned(task, self._final_row(graph, changed))

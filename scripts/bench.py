@@ -29,7 +29,8 @@ from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import random_state  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
-OPTIONS = dict(pattern='TTSS', auxiliary_loss_weight=0.1, regularization_scale=(1e-7, 1e-7), lambda1=4e-4, lambda2=100.,
+OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_code', apd_mode='published_code',
+               auxiliary_loss_weight=0.1, regularization_scale=(1e-7, 1e-7), lambda1=4e-4, lambda2=100.,
                em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, darts_approx_order=1,
                darts_selection_data='train', em_maxP=0.9, dim_reduction_scale=2., fisher_multiplier=1., **env.EWC)
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 7, 5
@@ -82,8 +83,10 @@ def milliseconds(steppers):
 
 
 def _setting(model, net):
+    depth = len(net.layers)
+    pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern, depth)
     return Setting(net, {0: CLASSES}, model.mechanism,
-                   dict(OPTIONS, groups=(1,) * len(net.layers), favoured='S' * len(net.layers)), 0.5)
+                   dict(OPTIONS, pattern=pattern, groups=(1,) * depth, favoured='S' * depth), 0.5)
 
 
 def _peak_megabytes():

@@ -95,6 +95,15 @@ def test_published_patience(improved_at, least):
     assert [progress.exhausted(epoch) for epoch in (int(np.ceil(least)) - 1, int(np.ceil(least)))] == [False, True]
 
 
+def test_apd_as_in_its_paper(tmp_path):
+    options = dict(env.APD_PAPER, apd_mode='paper', lambda1=0.01)
+    trial = make_trial(make_joint('APD', pattern='SS', **options), tmp_path)
+    record = trial.run()
+    kernels = [trial.store['conv0/task%d/apd/additive' % task] for task in range(3)]
+    assert all(np.abs(kernel[kernel != 0]).min() > 0.01 for kernel in kernels)
+    assert record.extra['apd_nonzeros'][:, 0].tolist() == [np.count_nonzero(kernel) for kernel in kernels]
+
+
 def test_patience_ends_the_training(tmp_path):
     experiment = make_joint('Hybrid_HPS', epochs=20, lr=0., pattern='SS')
     record = make_trial(experiment._replace(training=experiment.training._replace(patience=3)), tmp_path).run()

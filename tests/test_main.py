@@ -16,7 +16,7 @@ import pytest
 
 import main
 from classification import train_wrapper
-from classification.experiment import Experiment, resolve, task_order, tensorflow_version
+from classification.experiment import Experiment, info, resolve, task_order, tensorflow_version
 from classification.gen_data import DATASETS
 from classification.mat_file import append_entry, entries
 from classification.parameters import count_of
@@ -233,12 +233,13 @@ def test_seventeen_layers_always_have_skip_connections():
 
 
 def test_models_are_the_product_of_searches_and_mechanisms():
-    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ProgNN', 'EWC'} | {
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate', 'ProgNN', 'EWC'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
     assert set(env.MODELS) == names
     for spelling, name in [('hps', 'Hybrid_HPS'), ('TF', 'Hybrid_TF'), ('DFCNN', 'Hybrid_DFCNN'),
                            ('lasem_group_hps', 'LASEMG_HPS'), ('additive_param_decompose', 'APD'),
+                           ('channel_gate', 'ChannelGate'), ('CHANNELGATE', 'ChannelGate'),
                            ('LASEM_FIXED_dfcnn', 'LASEM_fixed_DFCNN')]:
         assert env.canonical_model(spelling) == name
 
@@ -285,6 +286,8 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--transfer_config TTSSS', '4 letters'),
     ('--model_type LASEM_HPS --transfer_config all', 'LASEM_HPS, which searches for it'),
     ('--model_type STL --transfer_config all', 'STL, which shares no layers'),
+    ('--model_type DARTS_APD --apd_mode paper', '--apd_mode paper is not defined for DARTS_APD, which searches'),
+    ('--channel_gate_mode papers', 'papers'),
     ('--skip_connect_test_type 4', '--skip_connect_test_type 4 is not defined for this network; choose one of: 0'),
     ('--data_type CIFAR100_10 --skip_connect_test_type 4', 'choose one of: 0, 1, 2, 3'),
     ('--cnn_padtype_valid', 'layer 2 shrinks images of 8x8 to nothing'),
@@ -489,6 +492,24 @@ def test_an_experiment_survives_json(model_type):
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
     assert json.loads(experiment.to_json())['training']['lr'] == 1e-3
+
+
+@pytest.mark.parametrize('model_type, published, paper', [
+    ('ChannelGate', ['sparsity_loss_weight', 'gating_module_size', 'gating_temperature'],
+     ['channel_gate_bias', 'channel_gate_hidden', 'channel_gate_mode', 'channel_gate_relevance', 'channel_gate_sparsity',
+      'channel_gate_sparsity_start', 'channel_gate_temperature']),
+    ('APD', ['lambda1', 'lambda2', 'conv_sharing'],
+     ['lambda1', 'lambda2', 'apd_consolidate_every', 'apd_consolidate_spread', 'apd_mode', 'apd_tau_start',
+      'apd_train_past_masks', 'conv_sharing'])])
+def test_fields_of_both_modes(model_type, published, paper):
+    options = ['--model_type', model_type, '--test_type', '0']
+    default, asked, other = [experiment_of(*(options + more)) for more in (
+        [], ['--apd_mode', 'published_code', '--channel_gate_mode', 'published_code'],
+        ['--apd_mode', 'paper', '--channel_gate_mode', 'paper'])]
+    assert default == asked and default.fingerprint() != other.fingerprint()
+    for experiment, fields in ((default, published), (other, paper)):
+        assert list(info(experiment))[17:] == fields
+        assert Experiment.from_json(experiment.to_json()) == experiment
 
 
 def test_differences_name_the_settings():

@@ -45,6 +45,7 @@ def same_trial(trial, record, other_trial, other_record):
     same(record._asdict(), other_record._asdict(), 'record')
     same(dict(trial.store), dict(other_trial.store), 'store')
     same(trial.method.state, other_trial.method.state, 'state')
+    same(dict(trial.method.arrays), dict(other_trial.method.arrays), 'arrays')
 
 
 # ---- in one process: stopped after every epoch ----
@@ -52,6 +53,11 @@ def same_trial(trial, record, other_trial, other_record):
 CASES = [      # of every selection one at least; the network has one layer; choices: what makes the case a hard one
     ('SNN', dict(order=(0, 1))),
     ('APD', dict(order=(0, 1), early_stopping=2, pattern='S')),
+    ('APD', dict(order=(0, 1, 2, 0), pattern='S', **dict(env.APD_PAPER, apd_mode='paper', apd_consolidate_every=3))),
+    ('ChannelGate', dict(order=(0, 1), early_stopping=2, **dict(env.CHANNEL_GATE['published_code'],
+                                                                channel_gate_mode='published_code'))),
+    ('ChannelGate', dict(order=(0, 1, 0), **dict(env.CHANNEL_GATE['paper'], channel_gate_mode='paper',
+                                                 channel_gate_sparsity_start=0.5))),
     ('Hybrid_DFCNN', dict(order=(0,), pattern='S')),
     ('LASEM_HPS', dict(order=(0, 1, 0), lr=0.03, seed=0, choices='ST')),             # a roll-back to before the stops
     ('LASEM_APD', dict(order=(0,), early_stopping=2, em_cnt_prior=True)),
@@ -64,7 +70,9 @@ CASES = [      # of every selection one at least; the network has one layer; cho
 ]
 
 
-@pytest.mark.parametrize('model_type, settings', CASES, ids=[model_type for model_type, _ in CASES])
+@pytest.mark.parametrize('model_type, settings', CASES, ids=[
+    '-'.join([model_type] + [settings[name] for name in ('apd_mode', 'channel_gate_mode') if name in settings])
+    for model_type, settings in CASES])
 def test_stopped_after_every_epoch(model_type, settings, tmp_path):
     settings = dict(settings)
     choices = settings.pop('choices', None)

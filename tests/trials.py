@@ -15,7 +15,7 @@ BATCH = 4
 SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
-_OF_SELECTION = {'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
+_OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
                  'darts': dict(darts_approx_order=1, darts_selection_data='train')}
 _OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
                  'apd': dict(lambda1=0.1, lambda2=100.)}

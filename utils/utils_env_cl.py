@@ -160,8 +160,10 @@ def _models():
                             aliases=('TF',), pattern='asked', joint=True)),
         ('Hybrid_DFCNN', Model('hybrid_dfcnn', 'dfcnn', 'hybrid_dfcnn', 'DF-CNN with the chosen layers',
                                aliases=('DFCNN',), pattern='asked', joint=True)),
-        ('APD', Model('hybrid', 'apd', 'additive_param_decompose_cnn', 'additive parameter decomposition of the chosen '
+        ('APD', Model('apd', 'apd', 'additive_param_decompose_cnn', 'additive parameter decomposition of the chosen '
                       'layers', aliases=('Additive_param_decompose',), pattern='asked', joint=True)),
+        ('ChannelGate', Model('channel_gate', 'hps', 'channel_gated_cnn', 'shared layers whose channels each task gates by '
+                              'a small network', aliases=('Channel_gate',), pattern='all')),
     ])
     for selection, (name, architecture, search_help, others) in SEARCH_NAMES.items():
         for mechanism, (suffix, ending, mechanism_help) in MECHANISM_NAMES.items():
@@ -188,6 +190,21 @@ EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_ty
 EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc', False), ('ewc_fisher_labels', 'exact'),
                    ('ewc_fisher_samples', None)])
 PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
+APD_PAPER = dict(                        # --apd_mode paper, beside lambda1 and lambda2
+    apd_tau_start='sigma',               # a task's kernel starts as a copy of the shared one; or 'zeros'
+    apd_train_past_masks=False,
+    apd_consolidate_every=5,             # tasks; 0: never
+    apd_consolidate_spread=1e-2)         # largest spread of an entry within a group that still counts as shared
+CHANNEL_GATE = {                         # by --channel_gate_mode
+    'published_code': dict(sparsity_loss_weight=100., gating_module_size=256, gating_temperature=0.1),
+    'paper': dict(
+        channel_gate_hidden=16,
+        channel_gate_bias=2.,                # gates start open: from half open all close before anything is learned
+        channel_gate_temperature=2 / 3.,     # of the sigmoid that gradients see
+        channel_gate_sparsity=0.5,           # weight of the share of open gates; chosen here, worth tuning in 0.1..1
+        channel_gate_sparsity_start=0.,      # share of a task's epochs before that weight acts
+        channel_gate_relevance=0.),          # a kernel that fires on a larger share of the validation images is relevant
+}
 MAX_PATTERNS = 512
 
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
@@ -237,6 +254,13 @@ def method_options(flags, model_type, depth, network):
         options['regularization_scale'] = DFCNN_REGULARIZATION[flags.test_type % 5]
     elif model.mechanism == 'apd':
         options.update(lambda1=APD_LAMBDA1, lambda2=APD_LAMBDA2)
+        if model.selection == 'apd':
+            options.update(APD_PAPER if flags.apd_mode == 'paper' else {}, apd_mode=flags.apd_mode)
+        elif flags.apd_mode == 'paper':
+            raise UserError('--apd_mode paper is not defined for %s, which searches for the layers to share; use '
+                            'published_code, or --model_type APD' % model_type)
+    if model.selection == 'channel_gate':
+        options.update(CHANNEL_GATE[flags.channel_gate_mode], channel_gate_mode=flags.channel_gate_mode)
     patterns = 2 ** depth
     if model.selection in ('lasem', 'lasemg'):
         options.update(em_cnt_prior=flags.em_cnt_prior, em_prior_init_cnt=flags.em_prior_init_cnt,

@@ -58,14 +58,14 @@ class Parameters(object):
         self.variables = OrderedDict()
         self.start = OrderedDict()        # name -> array the variable starts with
 
-    def shared(self, layer, mechanism, part, shape, initial):
+    def shared(self, layer, mechanism, part, shape, initial, trainable=True):
         """The variable that all tasks share."""
-        return self._get('%s/shared/%s/%s' % (layer, mechanism, part), shape, initial, trainable=True)
+        return self._get('%s/shared/%s/%s' % (layer, mechanism, part), shape, initial, trainable)
 
-    def own(self, layer, task, mechanism, part, shape, initial):
-        """The variable of one task; constant while other tasks are trained."""
+    def own(self, layer, task, mechanism, part, shape, initial, trainable=None):
+        """The variable of one task; constant while other tasks are trained, unless `trainable` says otherwise."""
         return self._get('%s/task%d/%s/%s' % (layer, task, mechanism, part), shape, initial,
-                         trainable=task in self.training)
+                         task in self.training if trainable is None else trainable)
 
     def kept(self, layer, task, mechanism, part, shape, initial):
         """A value of one task that no gradient changes: a moving average, a mask."""
@@ -126,17 +126,25 @@ def _copies(x, times):
     return x if times == 1 else tf.tile(x, [times, 1, 1, 1])
 
 
-def _block(net, layer, activate, seen, copies):
-    """One block. seen[i] = (input of layer i, how many choices are stacked in it), for i = 0..layer."""
-    x = activate(seen[layer][0])
-    for start, end in net.skips:
-        if end == layer:
-            added, stacked = seen[start]
-            x = x + _copies(skipped(net, added, start, end), copies // stacked)
-    return max_pool(x, net.layers[layer].pool, net.padding)
+def _block(net, layer, activate, seen, copies, gate=None):
+    """One block. seen[i] = (input of layer i, how many choices are stacked in it), for i = 0..layer.
+
+    A gate multiplies the pooled map. Where skip connections end it comes before them, and so before the pooling.
+    """
+    x, pool = activate(seen[layer][0]), net.layers[layer].pool
+    skips = [start for start, end in net.skips if end == layer]
+    if gate is not None:
+        factor = gate(seen[layer][0])[:, None, None, :]
+        if not skips:
+            return max_pool(x, pool, net.padding) * factor
+        x = x * factor
+    for start in skips:
+        added, stacked = seen[start]
+        x = x + _copies(skipped(net, added, start, layer), copies // stacked)
+    return max_pool(x, pool, net.padding)
 
 
-def convolutional_part(net, images, branches):
+def convolutional_part(net, images, branches, gates=None):
     """All convolution blocks, for every combination of choices in one pass.
 
     The activations of all combinations so far are stacked on the batch axis; a layer with two choices is applied once
@@ -149,6 +157,7 @@ def convolutional_part(net, images, branches):
         images: [n, height, width, channels].
         branches: per group of consecutive layers, the choices; each choice is one function (input map -> activated
             map) per layer of the group. A network without choices is one group with one choice.
+        gates: for a network without choices, one function (input map of a layer -> factors [n, out channels]) per layer.
     Returns:
         features [combinations * n, net.num_features].
     """
@@ -159,7 +168,7 @@ def convolutional_part(net, images, branches):
             x, path = stack, list(seen)
             for activate in layers:
                 path.append((x, copies))
-                x = _block(net, len(path) - 1, activate, path, copies)
+                x = _block(net, len(path) - 1, activate, path, copies, gates and gates[len(path) - 1])
             ends.append(x)
             inputs.append(path[len(seen):])
         if len(choices) == 1:

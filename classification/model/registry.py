@@ -1,6 +1,8 @@
 """The table of selections, and a method made from a row of the table of models."""
+from classification.model.cnn_apd_model import additive_decomposition
 from classification.model.cnn_baseline_model import FixedPattern, SingleNetwork
 from classification.model.cnn_bruteforce_model import BruteForce
+from classification.model.cnn_channel_gate_model import channel_gate
 from classification.model.cnn_darts_model import Darts
 from classification.model.cnn_dfcnn_model import LL_hybrid_DFCNN_minibatch
 from classification.model.cnn_ewc_model import EWC
@@ -9,8 +11,8 @@ from classification.model.cnn_prognn_model import ProgNN
 from utils.utils_env_cl import MODELS
 
 SELECTIONS = {'hybrid': FixedPattern, 'hybrid_dfcnn': LL_hybrid_DFCNN_minibatch, 'single_network': SingleNetwork,
-              'lasem': Lasem, 'lasemg': GroupedLasem, 'lasem_fixed': FixedLasem, 'darts': Darts, 'bruteforce': BruteForce,
-              'prognn': ProgNN, 'ewc': EWC}
+              'apd': additive_decomposition, 'channel_gate': channel_gate, 'prognn': ProgNN, 'ewc': EWC,
+              'lasem': Lasem, 'lasemg': GroupedLasem, 'lasem_fixed': FixedLasem, 'darts': Darts, 'bruteforce': BruteForce}
 
 
 def make_method(model_type, setting):
