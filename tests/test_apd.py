@@ -141,8 +141,8 @@ def test_losses_of_the_paper_and_their_gradients(task, past):
                 for other in past:
                     drift = theta(values, layer, other) - theta(started, layer, other)
                     expected += 0.5 * 0.5 * np.sum(drift ** 2)
-                    np.testing.assert_allclose(gradients[additive % other], 1e-3 * np.sign(values[additive % other]) + 0.5 * drift,
-                                               rtol=1e-9, atol=1e-12)
+                    expected_gradient = 1e-3 * np.sign(values[additive % other]) + 0.5 * drift
+                    np.testing.assert_allclose(gradients[additive % other], expected_gradient, rtol=1e-9, atol=1e-12)
                     to_sigma += 0.5 * drift / (1 + np.exp(-values['conv%d/task%d/apd/mask' % (layer, other)]))
                 np.testing.assert_allclose(gradients['conv%d/shared/apd/kernel' % layer], to_sigma, rtol=1e-9, atol=1e-12)
             np.testing.assert_allclose(added, expected, rtol=1e-9)
@@ -157,7 +157,7 @@ def test_what_a_new_task_starts_with_and_what_it_trains(start, masks):
             rig.step(*random_batch(seed))
         after = rig.values()
     changed = {name for name in started if not np.array_equal(started[name], after[name])}
-    past = {'conv%d/task0/apd/%s' % (layer, part) for layer in SHARED for part in ('additive', 'mask') if masks or part == 'additive'}
+    past = {'conv%d/task0/apd/%s' % (layer, part) for layer in SHARED for part in ['additive'] + ['mask'] * masks}
     assert changed == past | {name for name in started if '/task0/' not in name}
     for layer in SHARED:
         sigma = started['conv%d/shared/apd/kernel' % layer]
@@ -175,7 +175,7 @@ def change_of_past_logits(monkeypatch, lambda2, drift):
         for step in range(60):
             rig.step(*random_batch(step), rate=5e-3)
             assign(rig.session, {variable: store[name] + drift * (step + 1) * np.sign(store[name])
-                                 for name, variable in rig.parameters.variables.items() if name.endswith('/shared/apd/kernel')})
+                                 for name, variable in rig.parameters.variables.items() if '/shared/apd/' in name})
         return np.abs(rig.logits(0, images) - before).max()
 
 
@@ -280,7 +280,9 @@ def test_a_trial_hands_on_sparse_kernels(handed_on, tmp_path):  # noqa: F811
     assert record.accuracy_matrix[-1].tolist() == [found[task][TEST] for task in (0, 1, 2)]
     tau = {name: value for name, value in store.items() if name.endswith('/additive')}
     assert len(tau) == 6 and all(np.abs(value[value != 0]).min() > 0.02 for value in tau.values() if value.any())
-    nonzeros = [[np.count_nonzero(tau['conv%d/task%d/apd/additive' % (layer, task)]) for layer in (0, 1)] for task in (0, 1, 2)]
+    nonzeros = [[np.count_nonzero(tau['conv%d/task%d/apd/additive' % (layer, task)]) for layer in (0, 1)]
+                for task in (0, 1, 2)]
     np.testing.assert_array_equal(record.extra['apd_nonzeros'], nonzeros)
-    sizes = [np.count_nonzero(value) if '/additive' in name or '/group' in name else value.size for name, value in store.items()]
+    sizes = [np.count_nonzero(value) if '/additive' in name or '/group' in name else value.size
+             for name, value in store.items()]
     assert record.num_parameters == sum(sizes) < sum(value.size for value in store.values())

@@ -9,7 +9,7 @@ from classification.model import cnn_channel_gate_model
 from classification.parameters import count_of
 from classification.task_graph import TaskGraph
 from classification.train import TEST, TaskProgress
-from tests.small import CLASSES, NET, NETWORK, Rig, draw, make_method, random_batch
+from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_convolution, numpy_pool
 from tests.trials import BATCH, _config, make_experiment, make_net, make_task, train
@@ -18,8 +18,8 @@ from utils import utils_nn as nn
 from utils.utils import random_state
 
 PUBLISHED = dict(channel_gate_mode='published_code', gating_module_size=5, gating_temperature=0.1, sparsity_loss_weight=100.)
-PAPER = dict(channel_gate_mode='paper', channel_gate_hidden=5, channel_gate_bias=0.2, channel_gate_temperature=2 / 3., channel_gate_sparsity=0.5,
-             channel_gate_sparsity_start=0., channel_gate_relevance=0.)
+PAPER = dict(channel_gate_mode='paper', channel_gate_hidden=5, channel_gate_bias=0.2, channel_gate_temperature=2 / 3.,
+             channel_gate_sparsity=0.5, channel_gate_sparsity_start=0., channel_gate_relevance=0.)
 NETS = {'VALID': env.build_net(NETWORK, (11, 11, 3), 'VALID'),
         'skips': env.build_net(NETWORK._replace(channels=(4, 4, 4), pools=(1, 2, 2)), (8, 8, 3), skips=((1, 2), (2, 2)))}
 
@@ -123,7 +123,8 @@ def cross_entropy(logits, labels):
 
 # ---- both modes ----
 
-@pytest.mark.parametrize('options, gate', [(PUBLISHED, published_gate), (PAPER, paper_gate)], ids=['published_code', 'paper'])
+@pytest.mark.parametrize('options, gate', [(PUBLISHED, published_gate), (PAPER, paper_gate)],
+                         ids=['published_code', 'paper'])
 @pytest.mark.parametrize('name', sorted(NETS))
 def test_the_network_is_the_numpy_network(name, options, gate):
     net = NETS[name]
@@ -131,7 +132,8 @@ def test_the_network_is_the_numpy_network(name, options, gate):
         images = random_batch(3, shape=net.image_shape)[0]
         values = rig.values()
         if options is PAPER:         # at their start, these gates are all open
-            values.update(random_gates(net, 0), **{'conv1/task0/gate/relevance': 1. * (np.arange(net.layers[1].out_channels) % 3 > 0)})
+            values.update(random_gates(net, 0))
+            values['conv1/task0/gate/relevance'] = 1. * (np.arange(net.layers[1].out_channels) % 3 > 0)
             nn.assign(rig.session, {rig.parameters.variables[key]: value for key, value in values.items()})
         logits, factors, _ = numpy_network(net, values, 0, images, gate)
         np.testing.assert_allclose(rig.logits(0, images), logits, atol=1e-10)
@@ -309,8 +311,8 @@ PARTS = [make_task(0).test, noise()]
 
 def learn(method, store, learned, index):
     """Some steps on a task, with the calls of the loop; what was so before, at the start and at the end."""
-    at = SimpleNamespace(index=index, learned=[task for task in learned if task != index] + [index], frozen_before=method.frozen(),
-                         before=store)
+    at = SimpleNamespace(index=index, learned=[task for task in learned if task != index] + [index], before=store,
+                         frozen_before=method.frozen())
     tasks = [make_task(task) for task in at.learned]
     if index not in learned:
         store = dict(store, **random_gates(make_net(), index, averages=False))
@@ -434,6 +436,7 @@ def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, ha
     found = accuracies(experiment, *handed_on[1], tasks=(0, 1))
     assert record.accuracy_matrix[1].tolist() == [found[0][TEST], found[1][TEST]]
     assert early_stopping or (record.accuracy[-1] == np.array([found[0], found[1]])).all()
-    assert (record.accuracy[3:, 0] == record.accuracy[-1, 0]).all() and record.accuracy_matrix[0, 0] == record.accuracy_matrix[1, 0]
+    assert (record.accuracy[3:, 0] == record.accuracy[-1, 0]).all()
+    assert record.accuracy_matrix[0, 0] == record.accuracy_matrix[1, 0]
     assert record.extra['channel_gate_free'].shape == (2, 2)
     assert record.num_parameters == count_of('ChannelGate', experiment.net, experiment.class_counts, experiment.options, 'SS')

@@ -59,8 +59,9 @@ class ChannelGate(FixedPattern):
 
     def dense(self, parameters, task, layer, prefix, x, size, initial_bias=bias_value):
         """One linear layer of a gate: [n, inputs] -> [n, size]."""
-        kernel, bias = [parameters.own('conv%d' % layer, task, GATE, prefix + part, shape, initial) for part, shape, initial in (
-            ('kernel', (x.shape[1], size), truncated_normal), ('bias', (size,), initial_bias))]
+        kernel, bias = [parameters.own('conv%d' % layer, task, GATE, prefix + part, shape, initial)
+                        for part, shape, initial in (('kernel', (x.shape[1], size), truncated_normal),
+                                                     ('bias', (size,), initial_bias))]
         return tf.nn.bias_add(tf.matmul(x, kernel), bias)
 
     def network(self, parameters, task, images, gate, seed=None):
@@ -173,8 +174,9 @@ class ProtectingChannelGate(ChannelGate):
 
     def step(self, parameters, loss, learning_rate):
         """An update after which the frozen kernels are what they were, whatever the optimizer did."""
-        protected = [(variable, np.broadcast_to(frozen, variable.shape.as_list())) for layer, frozen in enumerate(self.frozen())
-                     for variable in self.layer_weights(parameters, layer, None, True) if frozen.any()]
+        protected = [(variable, np.broadcast_to(frozen, variable.shape.as_list()))
+                     for layer, frozen in enumerate(self.frozen()) if frozen.any()
+                     for variable in self.layer_weights(parameters, layer, None, True)]
         before = [variable.read_value() for variable, _ in protected]
         with tf.control_dependencies(before):
             update = super(ProtectingChannelGate, self).step(parameters, loss, learning_rate)

@@ -41,7 +41,7 @@ class Method(object):
     The loop calls, for each task of the order: `start_task`; per phase `build`, then per epoch `start_epoch`, `update`
     for each step and `end_epoch`; `end_phase`; at last `end_task`. `logits` gives the network that evaluates a task.
     Between graphs everything lives in the parameter store, in `state` and in `arrays`. Where a hook takes `graph`, it is
-    the open TaskGraph, of which a method uses `session`, `parameters`, `task`, `probe` and `sweep`.
+    the open TaskGraph, of which a method uses `session`, `parameters`, `task`, `values`, `set_values`, `probe` and `sweep`.
     """
     alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
     validation_batches = False      # a step also needs a batch of validation images
