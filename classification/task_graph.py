@@ -4,6 +4,7 @@ from collections import OrderedDict
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from classification.augmentation import augmented
 from classification.model.method import Batch
 from utils import runtime
 from utils.utils_nn import Parameters, assign
@@ -29,7 +30,8 @@ class TaskGraph(object):
     def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0):
         self.method, self.task, self.learned = method, task, learned
         self.batch_size, self.evaluation_batch = batch_size, evaluation_batch
-        self._data = {}      # name -> (part, pixel variable, label variable, placeholder of row numbers)
+        self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
+        self._images = {}    # name -> tensor of a batch's images
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.parameters = Parameters(store, [task.index], draw)
@@ -50,7 +52,9 @@ class TaskGraph(object):
         self.session.run(initialise)
         assign(self.session, assign_values)
         for part, pixels, labels, _ in self._data.values():
-            assign(self.session, {pixels: part.images(), labels: part.labels})
+            assign(self.session, {labels: part.labels})
+            if pixels is not None:
+                assign(self.session, {pixels: part.images()})
 
     def __enter__(self):
         return self
@@ -61,16 +65,27 @@ class TaskGraph(object):
     # ---- inputs ----
 
     def _inputs(self, part, name):
-        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value."""
-        shape = (part.size,) + part.images(np.arange(1)).shape[1:]
+        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
+
+        Images that are computed when they are asked for are fed, batch by batch.
+        """
+        first = part.images(np.arange(1))
         with tf.device('/cpu:0'):
-            pixels, labels = [tf.Variable(tf.zeros(size, kind), trainable=False, name='%s_%s' % (name, what),
-                                          collections=[tf.GraphKeys.LOCAL_VARIABLES])
-                              for what, size, kind in (('pixels', shape, tf.uint8), ('labels', shape[:1], tf.int32))]
-            rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
-            images, truth = tf.gather(pixels, rows), tf.gather(labels, rows)
+            rows, pixels = tf.placeholder(tf.int32, [self.batch_size], name + '_rows'), None
+            labels = self._stored(name + '_labels', [part.size], tf.int32)
+            if first.dtype == np.uint8:
+                pixels = self._stored(name + '_pixels', (part.size,) + first.shape[1:], tf.uint8)
+                images = tf.gather(pixels, rows)
+            else:
+                images = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
+            truth = tf.gather(labels, rows)
         self._data[name] = (part, pixels, labels, rows)
-        return self._batch(part, images, truth, self.batch_size)
+        batch = self._batch(part, images, truth, self.batch_size)
+        self._images[name] = batch.images
+        return batch
+
+    def _stored(self, name, shape, kind):
+        return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
     def _batch(self, part, images, truth, size):
         return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed, size)
@@ -81,9 +96,9 @@ class TaskGraph(object):
         return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
 
     def _evaluation(self, part):
-        shape = part.images(np.arange(1)).shape[1:]
-        channels = shape[-1]
-        self._eval_pixels = tf.placeholder(tf.uint8, (None,) + shape, 'evaluated_pixels')
+        first = part.images(np.arange(1))
+        channels = first.shape[-1]
+        self._eval_pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
         self._eval_labels = tf.placeholder(tf.int32, [None], 'evaluated_labels')
         self._eval_scale = tf.placeholder(tf.float32, [channels], 'scale')
         self._eval_offset = tf.placeholder(tf.float32, [channels], 'offset')
@@ -98,14 +113,21 @@ class TaskGraph(object):
 
     # ---- use ----
 
-    def step(self, rows, learning_rate, seed, fetch_loss=False):
+    def step(self, rows, learning_rate, seed, fetch_loss=False, augmentation=None):
         """One training step; returns the loss if asked.
 
         Args:
             rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
+            augmentation: RandomState with which the training images are augmented; None: they are not.
         """
-        feed = {self._data[name][3]: numbers for name, numbers in rows.items()}
-        feed.update({self._learning_rate: learning_rate, self._seed: seed})
+        feed = {self._learning_rate: learning_rate, self._seed: seed}
+        for name, numbers in rows.items():
+            part, pixels, _, placeholder = self._data[name]
+            feed[placeholder] = numbers
+            augment = augmentation is not None and name == 'training'
+            if augment or pixels is None:       # fed in place of what the graph would gather
+                images = part.seen(numbers)
+                feed[self._images[name]] = augmented(images, augmentation) if augment else images
         if fetch_loss:
             return self.session.run([self.method.update, self.method.loss], feed)[1]
         self.session.run(self.method.update, feed)

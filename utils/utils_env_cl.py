@@ -17,6 +17,7 @@ class Training(NamedTuple):
     batch_size: int = 10
     improvement: float = 1.002      # validation accuracy must pass this times the best to count as better
     patience_multiplier: float = 1.5
+    patience_from_start: bool = False      # patience counts from the task's start, as published, and not from the best epoch
 
 
 TRAINING = {      # by family of data sets
