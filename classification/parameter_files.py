@@ -226,7 +226,7 @@ def load(path):
                 raise ValueError('two values of %s' % name)
             store[name] = value
         about['tasks'] = [int(task) for task in about['tasks'].ravel()]
-        about.update((name, int(about[name])) for name in ('trial', 'position', 'task', 'schema_version'))
+        about.update((name, int(about[name].item())) for name in ('trial', 'position', 'task', 'schema_version'))
         about['state'] = json.loads(about['state'])
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise UserError('%s is not a parameter file that --saveparam wrote (%s: %s)' % (path, type(problem).__name__, problem))
