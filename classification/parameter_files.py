@@ -154,7 +154,7 @@ def save(path, store, fields, tasks, sizes, about, made=None):
         fields: what `layout_of` gave.
         tasks: the tasks so far in order of first appearance: the cells of what is per task.
         sizes: dict 'conv' and 'fc' -> number of layers.
-        about: dict of numbers, texts and lists of them.
+        about: dict of numbers, texts and lists of them: what `ParameterFile.about` holds, the state as JSON.
         made: dict name -> array, what the fields hold beside the store; it is not read back.
     """
     parameter, names, placed = OrderedDict(), OrderedDict(), set()
@@ -167,6 +167,7 @@ def save(path, store, fields, tasks, sizes, about, made=None):
     rest = [name for name in sorted(store) if name not in placed]
     if rest:
         parameter[REST], names[REST] = [store[name] for name in rest], [_label(name, store[name]) for name in rest]
+    about = OrderedDict(about, checksum=checksum(store))
     content = mat_file.encoded(OrderedDict([('parameter', parameter), ('names', names), ('about', about)]))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     unfinished = path + '.new'               # always the same name: a killed save leaves one file, which the next one takes
@@ -205,18 +206,22 @@ def _label(name, value):
 class ParameterFile(NamedTuple):
     """What a parameter file says."""
     store: Mapping[str, np.ndarray]       # dict name -> array, as training left it
-    about: Mapping[str, Any]              # model_type, data_type, fingerprint, state (of the method): texts; trial, position, task: numbers; tasks: list
+    about: Mapping[str, Any]              # model_type, data_type, fingerprint; trial, position, task; tasks; state; ...
 
 
 def load(path):
     """Reads a file that `save` wrote; the store is bit for bit what it was.
 
-    `about['state']` is the method's state (what a search chose, for instance), a dict.
+    `about` has texts (model_type, data_type, fingerprint), numbers (trial, position, task), the list `tasks` so far in
+    order of first appearance, and `state`, the method's state (what a search chose, for instance) as a dict.
 
     Raises:
         UserError: the file is missing, damaged or not a parameter file.
     """
     variables = mat_file.read(path)
+    absent = [name for name in ('parameter', 'names', 'about') if not isinstance(variables.get(name), dict)]
+    if absent:
+        raise UserError('%s is not a parameter file that --saveparam wrote: it has no struct %s' % (path, absent[0]))
     try:
         about, store = dict(variables['about']), OrderedDict()
         for value, label in _leaves(variables['parameter'], variables['names']):
@@ -228,8 +233,10 @@ def load(path):
         about['tasks'] = [int(task) for task in about['tasks'].ravel()]
         about.update((name, int(about[name].item())) for name in ('trial', 'position', 'task', 'schema_version'))
         about['state'] = json.loads(about['state'])
+        if about.pop('checksum') != checksum(store):
+            raise ValueError('its values are not those that were written')
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise UserError('%s is not a parameter file that --saveparam wrote (%s: %s)' % (path, type(problem).__name__, problem))
+        raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)' % (path, problem))
     return ParameterFile(store, about)
 
 

@@ -25,19 +25,20 @@ class TaskGraph(object):
         evaluation_batch: images per evaluation call.
         config: tf.ConfigProto.
         phase: number of the method's phase.
+        augments: whether steps get training images that are augmented.
     """
 
-    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0):
+    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
         self.method, self.task, self.learned = method, task, learned
         self.batch_size, self.evaluation_batch = batch_size, evaluation_batch
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
-        self._images = {}    # name -> tensor of a batch's images
+        self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.parameters = Parameters(store, [task.index], draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            batch = self._inputs(task.train, 'training')
+            batch = self._inputs(task.train, 'training', augments)
             if method.validation_batches:
                 batch = batch._replace(selection=self._inputs(task.valid, 'validation'))
             if method.single_images:
@@ -64,25 +65,26 @@ class TaskGraph(object):
 
     # ---- inputs ----
 
-    def _inputs(self, part, name):
+    def _inputs(self, part, name, fed=False):
         """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
 
-        Images that are computed when they are asked for are fed, batch by batch.
+        With `fed`, and where a part computes its images when they are asked for, a step feeds them as well.
         """
-        first = part.images(np.arange(1))
+        first, pixels = part.images(np.arange(1)), None
+        computed = first.dtype != np.uint8
         with tf.device('/cpu:0'):
-            rows, pixels = tf.placeholder(tf.int32, [self.batch_size], name + '_rows'), None
+            rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
             labels = self._stored(name + '_labels', [part.size], tf.int32)
-            if first.dtype == np.uint8:
+            if not computed and (not fed or self.method.single_images):
                 pixels = self._stored(name + '_pixels', (part.size,) + first.shape[1:], tf.uint8)
-                images = tf.gather(pixels, rows)
-            else:
-                images = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
             truth = tf.gather(labels, rows)
         self._data[name] = (part, pixels, labels, rows)
-        batch = self._batch(part, images, truth, self.batch_size)
-        self._images[name] = batch.images
-        return batch
+        if not fed and not computed:
+            with tf.device('/cpu:0'):
+                images = tf.gather(pixels, rows)
+            return self._batch(part, images, truth, self.batch_size)
+        self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
+        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size)
 
     def _stored(self, name, shape, kind):
         return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
@@ -122,12 +124,10 @@ class TaskGraph(object):
         """
         feed = {self._learning_rate: learning_rate, self._seed: seed}
         for name, numbers in rows.items():
-            part, pixels, _, placeholder = self._data[name]
-            feed[placeholder] = numbers
-            augment = augmentation is not None and name == 'training'
-            if augment or pixels is None:       # fed in place of what the graph would gather
-                images = part.seen(numbers)
-                feed[self._images[name]] = augmented(images, augmentation) if augment else images
+            feed[self._data[name][3]] = numbers
+            if name in self._fed:
+                images = self._data[name][0].seen(numbers)
+                feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
         if fetch_loss:
             return self.session.run([self.method.update, self.method.loss], feed)[1]
         self.session.run(self.method.update, feed)

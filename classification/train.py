@@ -234,9 +234,10 @@ class Trial(object):
         distinct = list(OrderedDict.fromkeys(self.experiment.task_order[:self.position + 1]))
         graph = TaskGraph(self.method, dict(self.given, **self.store), self.tasks[task], [self.tasks[index] for index in distinct],
                           lambda name: self._draw(name, task), self.experiment.training.batch_size,
-                          self.experiment.evaluation_batch, self.config, self.phase)
+                          self.experiment.evaluation_batch, self.config, self.phase, 'data_augment' in self.experiment.analyses)
         if self.graph_folder and self.epoch == 0:
-            tf.summary.FileWriter(os.path.join(self.graph_folder, 'task%d' % self.position), graph.graph).close()
+            folder = os.path.join(self.graph_folder, 'task%d' % self.position)
+            tf.summary.FileWriter(os.path.join(folder, 'phase%d' % self.phase) if self.phase else folder, graph.graph).close()
         if self.restored is not None:
             graph.restore_all(self.restored)
             self.restored = None

@@ -306,9 +306,14 @@ def test_what_is_no_parameter_file(tmp_path, file_of_tf):
             tensor_factors(str(tmp_path / name), net)
     with pytest.raises(UserError, match='cannot be read'):
         load(str(tmp_path / 'absent'))
+    kernel = file_of_tf[0].store['conv1/shared/tf/core'].tobytes(order='F')[:16]
+    assert content.count(kernel) == 1
+    (tmp_path / 'changed').write_bytes(content.replace(kernel, bytes(bytearray(16))))
+    with pytest.raises(UserError, match='damaged .*its values are not those that were written'):
+        load(str(tmp_path / 'changed'))
     from classification.mat_file import append_entry
     append_entry(str(tmp_path / 'result.mat'), {'fingerprint': 'x', 'values': np.arange(3.)})
-    with pytest.raises(UserError, match='is not a parameter file that --saveparam wrote'):
+    with pytest.raises(UserError, match='is not a parameter file that --saveparam wrote: it has no struct parameter'):
         load(str(tmp_path / 'result.mat'))
 
 
