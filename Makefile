@@ -9,6 +9,7 @@ help:
 	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
+	@echo 'make test-all          every model type on two data sets, killed and resumed; takes an hour; MODELS=ProgNN,EWC'
 	@echo 'make bench             times training steps on both; MODELS=LASEM_HPS,HPS measures only these'
 	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
 	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
@@ -39,6 +40,16 @@ test:
 	echo "== $${results#; }"; \
 	[ -n "$$ran" ] && exit $$status
 
+test-all:
+	@status=0; \
+	for runtime in 1.14 2; do \
+	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
+	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
+	        echo "== Every model type on TensorFlow $$runtime, $$("$$python" --version)"; \
+	        "$$python" -m tests.every_model --models '$(MODELS)' || status=1; \
+	    fi; \
+	done; exit $$status
+
 bench:
 	@for runtime in 1.14 2; do \
 	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
@@ -47,4 +58,4 @@ bench:
 	    fi; \
 	done
 
-.PHONY: help demo test bench
+.PHONY: help demo test test-all bench

@@ -14,6 +14,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, 'error: %s (--help lists all flags)\n' % message)
 
 
+def _gpus(text):
+    """'0,1' -> (0, 1)."""
+    return tuple(int(number) for number in text.split(','))
+
+
+_gpus.__name__ = 'list of GPUs'      # for argparse's message
+
+
 def _parser():
     parser = _Parser(description=__doc__.split('\n')[0], allow_abbrev=False,
                      formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
@@ -67,7 +75,8 @@ def _parser():
                         help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
                              'looked for below --result_dir, then as a path of its own (default: they are drawn)')
 
-    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other (needed)')
+    schedule.add_argument('--lifelong', action='store_true', help='train one task after the other; without it, all tasks together (STL, SNN, HPS, TF, '
+                               'DFCNN, APD with fixed patterns)')
     schedule.add_argument('--task_order_type', type=int, default=0,
                           help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,
@@ -98,9 +107,13 @@ def _parser():
     analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
                           help='share of those images, 0 to 1; never fewer than the task\'s own (default: %(default)g)')
 
-    run.add_argument('--gpu', type=int, default=-1,
-                     help='N-th of the visible GPUs; -1: the CPU (default: %(default)s)')
-    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores)')
+    run.add_argument('--gpu', type=_gpus, default='-1',
+                     help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
+    run.add_argument('--gpu_memory_fraction', type=float, default=None,
+                     help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
+                          'use one GPU equal shares of 0.9)')
+    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='result file below --result_dir (default: %(default)s)')
     run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')

@@ -35,6 +35,9 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
         for name in names:
             if getattr(flags, name) != DEFAULTS[name] and not getattr(flags, switch):
                 raise UserError('--%s is a setting of --%s; add --%s, or leave it away' % (name, switch, switch))
+    for name in ('leep', 'stl_analysis'):
+        if getattr(flags, name) and not flags.lifelong:
+            raise UserError('--%s is about tasks that come one after the other; add --lifelong' % name)
     found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam') if getattr(flags, name))
     if flags.stl_analysis:
         found['stl_analysis'] = _stl_analysis(flags, model_type, num_tasks, say)

@@ -34,6 +34,7 @@ class Experiment(NamedTuple):
     evaluation_batch: int
     seed: int
     tensorflow: int                       # major version
+    lifelong: bool = True                 # one task after the other; False: all together
     numerics: int = NUMERICS
     analyses: Mapping[str, Any] = {}      # what else was asked for: see analyses.asked
 
@@ -156,9 +157,8 @@ def resolve(flags, say):
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
     options = env.method_options(flags, model_type, depth, network)
     _check_model(flags, model_type, model, net)
-    if not flags.lifelong:
-        raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
     _check_numbers(flags, dataset, data_type)
+    _check_devices(flags)
     num_tasks = flags.num_tasks or dataset.num_tasks
     order = task_order(num_tasks, flags.task_order_type)
     asked = analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
@@ -175,7 +175,7 @@ def resolve(flags, say):
     early_stopping = flags.early_stopping or 0
     if 'stl_analysis' in asked:
         early_stopping = training.patience
-        training = training._replace(epochs=training.epochs * len(order), patience_from_start=True)
+        training = training._replace(epochs=training.epochs * len(order))
         order = (asked['stl_analysis']['task'],)
     _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
     return Experiment(
@@ -185,7 +185,7 @@ def resolve(flags, say):
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=early_stopping, keep=env.KEEP_PROBABILITY,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
-        analyses=asked)
+        lifelong=flags.lifelong, analyses=asked)
 
 
 def _pattern(flags, model_type, family, depth):
@@ -209,16 +209,35 @@ def _check_model(flags, model_type, model, net):
             (model.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
         if asked and not possible:
             raise UserError('%s %s; %s' % (model_type, what, advice))
+    if flags.lifelong:
+        return
+    if not model.joint:
+        raise UserError('%s learns one task after the other; add --lifelong' % model_type)
+    for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping')):
+        if asked:
+            raise UserError('%s has no meaning where all tasks are trained together, with the published early stopping; '
+                            'leave it away or add --lifelong' % what)
 
 
 def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
-                        ('seed', 0), ('checkpoint_minutes', 0), ('gpu', -1)):
+                        ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1)):
         value = getattr(flags, name)
         if value is not None and not least <= value <= LARGEST_NUMBER:
             raise UserError('--%s %s: at least %d and at most 2^63 - 1 is needed' % (name, value, least))
+
+
+def _check_devices(flags):
+    gpus = ','.join(map(str, flags.gpu))
+    if flags.gpu != (-1,) and (min(flags.gpu) < 0 or len(set(flags.gpu)) < len(flags.gpu)):
+        raise UserError('--gpu %s: -1 (the CPU) or different numbers from 0 on are needed' % gpus)
+    if len(flags.gpu) > flags.jobs:
+        raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
+                        % (gpus, len(flags.gpu), len(flags.gpu)))
+    if flags.gpu_memory_fraction is not None and not 0 < flags.gpu_memory_fraction <= 1:
+        raise UserError('--gpu_memory_fraction %g: a share above 0, at most 1, is needed' % flags.gpu_memory_fraction)
 
 
 def _check_sizes(sizes, training, model_type, model, advice):

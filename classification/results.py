@@ -54,10 +54,11 @@ def load_record(path):
     return TrialRecord(extra=extra, **fields)
 
 
-def run_struct(record, task_order, leep=False):
+def run_struct(record, task_order, leep=False, lifelong=True):
     """One trial as `result_of_each_run` holds it.
 
     With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
+    Where tasks are trained together no epoch changes the task.
     """
     train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
     extra = dict(record.extra)
@@ -71,9 +72,9 @@ def run_struct(record, task_order, leep=False):
         ('history_validation_error', valid),
         ('history_test_error', test),
         ('history_best_test_error', np.asarray(record.best_test, dtype=np.float64)),
-    ] + list(extra.items()) + [
+    ] + list(extra.items()) + ([
         ('task_changed_epoch', np.asarray(record.task_changed_epoch, dtype=np.int64)),
-    ] + scores))
+    ] if lifelong else []) + scores))
 
 
 def _history(accuracy):
@@ -84,7 +85,7 @@ def _history(accuracy):
     return np.column_stack([filled, mean])
 
 
-def summary(experiment_info, records, task_order, more=None, leep=False):
+def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True):
     """One experiment as `training_summary` holds it.
 
     Args:
@@ -93,21 +94,26 @@ def summary(experiment_info, records, task_order, more=None, leep=False):
         task_order: data-set indices of the tasks.
         more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
         leep: see `run_struct`.
+        lifelong: one task was trained after the other; False: all together, which the published layout tells apart.
     """
     records = sorted(records, key=lambda record: record.trial)
     info = dict(experiment_info, number_of_trainable_parameters=records[-1].num_parameters)
     if 'conv_sharing' in info:
         info['conv_sharing'] = np.array(info['conv_sharing'], dtype=np.bool_)
     training_time = np.array([record.training_time for record in records], dtype=np.float64)
-    best = np.array([record.best_test[_last_rows(record)] for record in records], dtype=np.float64)
-    last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
-                  result_of_each_run=[run_struct(record, task_order, leep) for record in records])
+                  result_of_each_run=[run_struct(record, task_order, leep, lifelong) for record in records])
     _add_statistics(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
-    for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
-        _add_statistics(fields, name, values, of=values.mean(axis=1))
+    if lifelong:
+        best = np.array([record.best_test[_last_rows(record)] for record in records], dtype=np.float64)
+        last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
+        for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
+            _add_statistics(fields, name, values, of=values.mean(axis=1))
+    else:
+        for name, of in [('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')]:
+            _add_statistics(fields, name, [float(record.extra[of]) for record in records], std='stddev')
 
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
     _add_statistics(fields, 'accuracy_matrix', matrices)
@@ -144,11 +150,12 @@ def table(summary, task_order):
     """
     trials, task_order = summary['training_time'].size, np.ravel(task_order).tolist()
     tasks = distinct(task_order)
-    seconds = [summary['time_per_task'][:, np.equal(task_order, task)].sum(axis=1) for task in tasks]
     columns = [('peak test accuracy', summary['peak_accuracy'], '%.4f'),
-               ('final test accuracy', summary['final_accuracy'], '%.4f'),
-               ('forgetting', summary['forgetting'], '%.4f'),
-               ('training time (s)', np.stack(seconds, axis=1), '%.1f')]
+               ('final test accuracy', summary['final_accuracy'], '%.4f')]
+    if 'best_test_error_each_task' in summary:      # one task after the other
+        seconds = [summary['time_per_task'][:, np.equal(task_order, task)].sum(axis=1) for task in tasks]
+        columns += [('forgetting', summary['forgetting'], '%.4f'),
+                    ('training time (s)', np.stack(seconds, axis=1), '%.1f')]
     rows = [['task'] + [title for title, _, _ in columns]]
     rows += [[str(task)] + [_over_trials(values[:, place], digits) for _, values, digits in columns]
              for place, task in enumerate(tasks)]
@@ -156,8 +163,10 @@ def table(summary, task_order):
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     whole = [('average incremental test accuracy', 'avg_incremental_accuracy', '%.4f'),
-             ('backward transfer of test accuracy', 'backward_transfer', '%.4f'),
-             ('training time of a trial (s)', 'training_time', '%.1f')]
+             ('backward transfer of test accuracy', 'backward_transfer', '%.4f')]
+    if 'best_test_error_each_task' not in summary:
+        whole = [('mean test accuracy, best epoch', 'best_test_error', '%.4f')]
+    whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % counted(trials, 'trial'))
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
@@ -184,6 +193,8 @@ def history_csv(record, task_order):
     """Every accuracy of a trial as CSV in long form; epoch 0 precedes training."""
     position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
     trained = np.asarray(task_order)[np.maximum(position, 0)]
+    if 'history_trained_task' in record.extra:      # all tasks are at one position
+        trained = np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
     lines = ['task_trained,epoch,task_evaluated,split,accuracy']
     for epoch, task, split in np.argwhere(~np.isnan(record.accuracy)):
         lines.append('%d,%d,%d,%s,%s' % (trained[epoch], epoch, task, SPLITS[split],

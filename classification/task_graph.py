@@ -30,20 +30,15 @@ class TaskGraph(object):
 
     def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
         self.method, self.task, self.learned = method, task, learned
-        self.batch_size, self.evaluation_batch = batch_size, evaluation_batch
+        self.batch_size, self.evaluation_batch, self._augments = batch_size, evaluation_batch, augments
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self.graph = tf.Graph()
         with self.graph.as_default():
-            self.parameters = Parameters(store, [task.index], draw)
+            self.parameters = Parameters(store, self._trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            batch = self._inputs(task.train, 'training', augments)
-            if method.validation_batches:
-                batch = batch._replace(selection=self._inputs(task.valid, 'validation'))
-            if method.single_images:
-                batch = batch._replace(single=self._single_images())
-            method.build(self.parameters, task.index, batch, phase)
+            self._update, self._loss = self._training(phase)
             self._evaluation(task.train)
             assign_values = self.parameters.start_values()
             initialise = tf.global_variables_initializer()
@@ -62,6 +57,19 @@ class TaskGraph(object):
 
     def __exit__(self, *error):
         self.session.close()
+
+    def _trained_tasks(self):
+        return [self.task.index]
+
+    def _training(self, phase):
+        """(update, loss) of one step."""
+        batch = self._inputs(self.task.train, 'training', self._augments)
+        if self.method.validation_batches:
+            batch = batch._replace(selection=self._inputs(self.task.valid, 'validation'))
+        if self.method.single_images:
+            batch = batch._replace(single=self._single_images())
+        self.method.build(self.parameters, self.task.index, batch, phase)
+        return self.method.update, self.method.loss
 
     # ---- inputs ----
 
@@ -129,8 +137,8 @@ class TaskGraph(object):
                 images = self._data[name][0].seen(numbers)
                 feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
         if fetch_loss:
-            return self.session.run([self.method.update, self.method.loss], feed)[1]
-        self.session.run(self.method.update, feed)
+            return self.session.run([self._update, self._loss], feed)[1]
+        self.session.run(self._update, feed)
 
     def accuracy(self, task):
         """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""

@@ -94,16 +94,22 @@ class TaskProgress(object):
     def exhausted(self, epoch):
         """Whether early stopping ends the task: no real improvement within the patience, which grows with the best."""
         patience = max(self.early_stopping, self.training.patience_multiplier * self.improved_at)
-        since = 0 if self.training.patience_from_start else self.improved_at
-        return bool(self.early_stopping) and epoch - since >= patience
+        return bool(self.early_stopping) and epoch - self.improved_at >= patience
 
     def state(self):
         """JSON-able, for a checkpoint."""
         return self.best_valid, self.best_test, self.improved_at
 
 
+class PublishedPatience(TaskProgress):
+    """The published rule: train until the patience, or the multiplier times the epoch of the last real improvement."""
+
+    def exhausted(self, epoch):
+        return epoch >= max(self.training.patience, self.training.patience_multiplier * self.improved_at)
+
+
 class Trial(object):
-    """One trial of an experiment.
+    """One trial of a lifelong experiment.
 
     Args:
         experiment: Experiment.
@@ -119,6 +125,7 @@ class Trial(object):
         parameter_folder: where to write parameter files, or None.
         given: dict name -> array, what variables of these names start from instead of being drawn.
     """
+    graph_type = TaskGraph
 
     def __init__(self, experiment, number, tasks, folder, config, minutes=5., say=lambda line: None,
                  tell=lambda **what: None, stopping=lambda: False, graph_folder=None, parameter_folder=None, given=None):
@@ -155,14 +162,27 @@ class Trial(object):
             Interrupted, TrialFailed.
         """
         self._restore()
-        order = self.experiment.task_order
-        while self.position < len(order):
-            self._learn_task(order[self.position])
+        positions = self._positions()
+        while self.position < len(positions):
+            self._learn_task(positions[self.position])
             if self.parameter_folder:       # before the checkpoint: a kill between them costs an epoch and no file
-                trial_analyses.save_parameters(self, order[self.position])
+                trial_analyses.save_parameters(self, positions[self.position], self._tasks_at(self.position),
+                                               last=self.position + 1 == len(positions))
             self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
             self._checkpoint({})
         return self._record()
+
+    def _positions(self):
+        """The task that is learned at each position."""
+        return self.experiment.task_order
+
+    def _tasks_at(self, position):
+        """The tasks that are evaluated at a position."""
+        return list(OrderedDict.fromkeys(self.experiment.task_order[:position + 1]))
+
+    def _new_progress(self, *state):
+        kind = PublishedPatience if 'stl_analysis' in self.experiment.analyses else TaskProgress
+        return kind(self.experiment.training, self.experiment.early_stopping, *state)
 
     def _learn_task(self, task):
         if len(self.history.changed) == self.position:
@@ -172,7 +192,7 @@ class Trial(object):
             self.history.seconds.append(0.)
         last = self.phase > 0 and self.phase == len(self._phases(task))      # stopped before the winner was kept
         while not last:
-            self.progress = self.progress or TaskProgress(self.experiment.training, self.experiment.early_stopping)
+            self.progress = self.progress or self._new_progress()
             with self._graph(task) as graph:
                 self._learn_phase(graph, task, self._phases(task)[self.phase])
                 last = self._end_phase(graph, task)
@@ -225,16 +245,17 @@ class Trial(object):
         self.history.rows.extend(winner['rows'])
         self.history.best_test.extend(winner['best_test'])
         self.global_epoch += len(winner['rows'])
-        self.progress = TaskProgress(self.experiment.training, self.experiment.early_stopping, tuple(winner['progress']))
+        self.progress = self._new_progress(tuple(winner['progress']))
         self.method.choose(task, self.scores)
         self.scores, self.winner = [], {}
         self._task_learned(task, winner['final'])
 
     def _graph(self, task):
-        distinct = list(OrderedDict.fromkeys(self.experiment.task_order[:self.position + 1]))
-        graph = TaskGraph(self.method, dict(self.given, **self.store), self.tasks[task], [self.tasks[index] for index in distinct],
-                          lambda name: self._draw(name, task), self.experiment.training.batch_size,
-                          self.experiment.evaluation_batch, self.config, self.phase, 'data_augment' in self.experiment.analyses)
+        learned = [self.tasks[index] for index in self._tasks_at(self.position)]
+        graph = self.graph_type(self.method, dict(self.given, **self.store), self.tasks[task], learned,
+                                lambda name: self._draw(name, task), self.experiment.training.batch_size,
+                                self.experiment.evaluation_batch, self.config, self.phase,
+                                'data_augment' in self.experiment.analyses)
         if self.graph_folder and self.epoch == 0:
             folder = os.path.join(self.graph_folder, 'task%d' % self.position)
             tf.summary.FileWriter(os.path.join(folder, 'phase%d' % self.phase) if self.phase else folder, graph.graph).close()
@@ -260,9 +281,9 @@ class Trial(object):
             self.history.add_extra(self.method.end_epoch(graph.session, task))
             self._evaluate(graph, task)
             self.trained += 1
-            self.tell(position=self.position, task=task, epoch=self.epoch, epochs=epochs, done=self.trained,
+            self.tell(position=self.position, epoch=self.epoch, epochs=epochs, done=self.trained,
                       total=self.method.planned_epochs(self.experiment.task_order, self.experiment.training.epochs),
-                      valid=self.history.rows[-1][task, VALID], test=self.history.rows[-1][task, TEST])
+                      **self._shown(task))
             if self.stopping():
                 self._checkpoint(graph.all_values())
                 raise Interrupted()
@@ -286,6 +307,10 @@ class Trial(object):
                               fetch_loss=step == steps - 1, augmentation=augmentation)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d' % (task, loss, self.epoch + 1))
+
+    def _shown(self, task):
+        """For the progress display: the task, its validation and test accuracy."""
+        return {'task': task, 'valid': self.history.rows[-1][task, VALID], 'test': self.history.rows[-1][task, TEST]}
 
     def _evaluate(self, graph, task):
         """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward."""
@@ -315,6 +340,9 @@ class Trial(object):
         self.history.final = final
         self.history.matrix.append(np.array([final[index, TEST] for index in self.experiment.tasks]))
         self.history.peak.setdefault(task, self.progress.best_test)
+        self._say_learned(task, final)
+
+    def _say_learned(self, task, final):
         self.say('trial %d: learned task %d (position %d): test accuracy %.4f, at the best validation epoch %.4f'
                  % (self.number, task, self.position, final[task, TEST], self.progress.best_test))
 
@@ -347,7 +375,7 @@ class Trial(object):
         if meta['inside']:
             self.restored = groups['variables']
         if meta['progress'] is not None:
-            self.progress = TaskProgress(self.experiment.training, self.experiment.early_stopping, meta['progress'])
+            self.progress = self._new_progress(meta['progress'])
         self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
 
     def _count_time(self):

@@ -4,13 +4,16 @@ import itertools
 import json
 import os
 import platform
+import queue
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
@@ -22,6 +25,7 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
+GPU_MEMORY = 0.9     # share of a GPU's memory that trials on it divide among them
 
 
 def result_name(mat_name):
@@ -83,7 +87,7 @@ def _unfinished(config):
 
 
 def visible_devices(gpu, inherited):
-    """CUDA_VISIBLE_DEVICES of a trial: `--gpu N` is the N-th of the devices that this process may see, -1 none.
+    """CUDA_VISIBLE_DEVICES of a trial on GPU `gpu`: the number of one of the devices that this process may see, -1 none.
 
     Args:
         inherited: this process's own CUDA_VISIBLE_DEVICES, None if it has none.
@@ -122,7 +126,7 @@ def run_experiment(experiment, flags, argv, say):
         exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    devices = visible_devices(flags.gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
+    devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
     begun = {} if flags.restart else _config_in(place.run)
     stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
     if stored is not None and not flags.restart and not (_unfinished(begun) and begun.get('restarted')):
@@ -144,10 +148,13 @@ class _Run(object):
 
     def __init__(self, experiment, flags, argv, say, place, devices, trained):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
-        self.devices = devices                                                # CUDA_VISIBLE_DEVICES of a trial
+        self.free = queue.Queue()         # CUDA_VISIBLE_DEVICES for the trials that may run now
+        for job in range(flags.jobs):
+            self.free.put(devices[job % len(devices)])
         self.numbers = sorted(set(trained).union(range(flags.num_runs)))      # of the trials that the entry will hold
         self.again = 'the same command%s' % (' without --restart' if flags.restart else '')
-        self.child = None
+        self.children = []          # processes of the running trials
+        self.changing = threading.Lock()      # held while it changes or is read through
         self.stopping = False
         self.notes = set()          # what the trials said; each of them says it
 
@@ -172,35 +179,67 @@ class _Run(object):
         return self._finish(failed)
 
     def _train_all(self, missing, progress):
-        """Trains one trial after the other; returns the numbers of those that failed."""
+        """Trains the trials, `--jobs` at a time; returns the numbers of those that failed."""
         failed = []
-        for number in missing:
-            if self.stopping:
-                break
-            status = self._train(number, progress)
-            if status == EXIT_INTERRUPTED:
-                self.stopping = True
-            elif status != 0:
-                failed.append(number)
-            elif number != missing[-1]:
-                self._write_temporary()
-        return failed
+        with ThreadPoolExecutor(self.flags.jobs) as workers:
+            numbers = {workers.submit(self._train_unless_stopped, number, progress): number for number in missing}
+            for trained, future in enumerate(as_completed(numbers), 1):
+                status = future.result()
+                if status not in (0, EXIT_INTERRUPTED):
+                    failed.append(numbers[future])
+                elif status == 0 and trained < len(missing):
+                    self._write_temporary()
+        return sorted(failed)
 
-    # ---- one trial ----
+    # ---- one trial, in a thread of its own ----
+
+    def _train_unless_stopped(self, number, progress):
+        """The trial's exit status; an interrupted trial interrupts all."""
+        status = EXIT_INTERRUPTED if self.stopping else self._train(number, progress)
+        if status == EXIT_INTERRUPTED:
+            self._stop()
+        return status
 
     def _train(self, number, progress):
-        folder = trial_folder(self.place.run, number)
+        folder, device = trial_folder(self.place.run, number), self.free.get()
         os.makedirs(folder, exist_ok=True)
         progress.start(number, len(self.numbers))
-        with open(os.path.join(self.place.run, 'stderr.txt'), 'ab') as errors:
-            self.child = subprocess.Popen([sys.executable, MAIN, '--run_trial', self.place.run, str(number)],
-                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                          env=dict(os.environ, CUDA_VISIBLE_DEVICES=self.devices, PYTHONUNBUFFERED='1'),
-                                          start_new_session=True)
-        if self.stopping:           # asked for before there was a child to tell
-            self.child.send_signal(signal.SIGTERM)
+        try:
+            child = self._start(number, device)
+            if child is None:
+                return EXIT_INTERRUPTED
+            said = self._listen(number, child, progress)
+            status = child.wait()
+            with self.changing:
+                self.children.remove(child)
+        finally:
+            self.free.put(device)
+        if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
+            progress.clear()
+            sys.stderr.write('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)\n' % (
+                number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
+                os.path.join(self.place.run, 'stderr.txt')))
+        return status
+
+    def _start(self, number, device):
+        """The process of a trial; None if none should start any more."""
+        with self.changing:
+            if self.stopping:
+                return None
+            with open(os.path.join(self.place.run, 'stderr.txt'), 'ab') as errors:
+                child = subprocess.Popen([sys.executable, MAIN, '--run_trial', self.place.run, str(number)],
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                                         env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),
+                                         start_new_session=True)
+            self.children.append(child)
+        if self.stopping:           # asked for while it was being made
+            child.send_signal(signal.SIGTERM)
+        return child
+
+    def _listen(self, number, child, progress):
+        """Passes on what a trial says until it ends; returns whether it said what went wrong."""
         said = False
-        for line in self.child.stdout:
+        for line in child.stdout:
             what = _said(line)
             if 'error' in what or 'failed' in what:
                 said = True
@@ -211,22 +250,18 @@ class _Run(object):
                                                % os.path.join(self.place.run, 'log.txt')))
             elif 'note' in what:
                 if what['note'] not in self.notes:
+                    self.notes.add(what['note'])
                     progress.note(what['note'])
-                self.notes.add(what['note'])
             elif what:
-                progress.update(**what)
-        status = self.child.wait()
-        if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
-            progress.clear()
-            sys.stderr.write('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)\n' % (
-                number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
-                os.path.join(self.place.run, 'stderr.txt')))
-        return status
+                progress.update(number, **what)
+        return said
 
-    def _stop(self, number, frame):
+    def _stop(self, *signal_and_frame):
+        """Asks the running trials to stop at their next epoch; a signal's handler, so it waits for no lock."""
         self.stopping = True
-        if self.child is not None and self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
+        for child in list(self.children):
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
 
     # ---- files ----
 
@@ -251,7 +286,8 @@ class _Run(object):
             ('finished', finished),
             ('command', self._command()),
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
-                          'threads': self.flags.threads or _cores(),
+                          'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
+                          'threads': self.flags.threads or max(1, _cores() // self.flags.jobs),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
                           'parameter_folder': self._parameter_folder(begun),
@@ -288,7 +324,7 @@ class _Run(object):
             more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
         more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
         return results.summary(info(experiment), records, experiment.task_order, more,
-                               leep=experiment.pattern is not None)
+                               leep=experiment.pattern is not None, lifelong=experiment.lifelong)
 
     def _write_temporary(self):
         mat_file.write_temp(self.place.temporary, self._summary(self._records()))
@@ -316,9 +352,9 @@ class _Run(object):
 
     def _announce(self, missing):
         experiment = self.experiment
-        self.say('%s on %s: %s, %s each, %s%s' % (
+        self.say('%s on %s: %s, %s each%s, %s%s' % (
             experiment.model_type, experiment.data_type, counted(len(experiment.task_order), 'task'),
-            counted(experiment.training.epochs, 'epoch'), counted(len(self.numbers), 'trial'),
+            counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
         if self.config['settings']['parameter_folder']:
@@ -337,6 +373,12 @@ def _said(line):
 def _chosen(record):
     """The patterns that a search chose, by task in order of first appearance."""
     return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
+
+
+def _memory_fraction(flags):
+    """Share of a GPU's memory that a trial may take; None: as much as it needs."""
+    sharing = -(-flags.jobs // len(flags.gpu))
+    return flags.gpu_memory_fraction or (None if sharing == 1 else GPU_MEMORY / sharing)
 
 
 def _cores():

@@ -40,10 +40,14 @@ def _mutual_information(trial, task):
     return mutual_information.of_layers(images, part.labels[rows], layers, **experiment.analyses['mutual_info'])
 
 
-def save_parameters(trial, task):
-    """Writes the parameter file of the position that was just learned; after the last one, the final file too."""
-    experiment, position = trial.experiment, trial.position
-    model, tasks = experiment.model, list(OrderedDict.fromkeys(experiment.task_order[:position + 1]))
+def save_parameters(trial, task, tasks, last):
+    """Writes the parameter file of the position that was just learned; after the last one, the final file too.
+
+    Args:
+        task: that was learned.
+        tasks: learned so far, in order of first appearance.
+    """
+    experiment, position, model, tasks = trial.experiment, trial.position, trial.experiment.model, list(tasks)
     layout = parameter_files.layout_of(model.selection, model.mechanism)
     about = OrderedDict([
         ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
@@ -52,7 +56,7 @@ def save_parameters(trial, task):
     path = parameter_files.path_of(trial.parameter_folder, trial.number, position, task)
     parameter_files.save(path, trial.store, layout, tasks, {
         'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}, about, _made(trial, task, tasks, layout))
-    if position + 1 == len(experiment.task_order):
+    if last:
         final = os.path.join(os.path.dirname(path), parameter_files.FINAL)
         shutil.copyfile(path, final + '.new')
         os.replace(final + '.new', final)

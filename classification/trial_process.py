@@ -130,6 +130,7 @@ def _train(run_folder, folder, number, stop):
     from classification import checkpoint
     from classification.experiment import Experiment
     from classification.gen_data import load_tasks
+    from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
     from classification.train import Trial
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
@@ -137,17 +138,17 @@ def _train(run_folder, folder, number, stop):
     def say(line):
         log_line(run_folder, line)
 
-    use_gpu = settings['gpu'] >= 0
+    use_gpu = min(settings['gpu']) >= 0
     if use_gpu and not runtime.usable_gpus():
         use_gpu = False
-        _tell(note='--gpu %d: this TensorFlow sees no usable GPU; training on the CPU' % settings['gpu'])
+        _tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: _tell(note=line))
-    trial = Trial(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu),
-                  settings['checkpoint_minutes'], say, _tell, stop,
-                  settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                  _given(experiment, settings['tensorfactor_file']))
+    kind = Trial if experiment.lifelong else JointTrial
+    trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction']),
+                 settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None,
+                 settings['parameter_folder'], _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))

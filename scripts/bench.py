@@ -31,7 +31,7 @@ from utils.utils_nn import Parameters, assign  # noqa: E402
 
 OPTIONS = dict(pattern='TTSS', auxiliary_loss_weight=0.1, regularization_scale=(1e-7, 1e-7), lambda1=4e-4, lambda2=100.,
                em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, darts_approx_order=1,
-               darts_selection_data='train', em_maxP=0.9)
+               darts_selection_data='train', em_maxP=0.9, dim_reduction_scale=2., fisher_multiplier=1., **env.EWC)
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 7, 5
 
 
@@ -45,7 +45,9 @@ class Stepper(object):
             parameters = Parameters({}, [0], lambda name: random_state(0, purpose=name))
             tensors = [tf.placeholder(kind, shape) for kind, shape in (
                 (tf.float32, (BATCH,) + net.image_shape), (tf.int32, [BATCH]), (tf.float32, []), (tf.int32, [2]))]
-            method.build(parameters, 0, Batch(*(tensors + [BATCH])))
+            batch = Batch(*(tensors + [BATCH]))
+            single = batch._replace(images=batch.images[:1], labels=batch.labels[:1], size=1)
+            method.build(parameters, 0, batch._replace(single=single))
             initialise, start = tf.global_variables_initializer(), parameters.start_values()
         self.parameters = sum(int(np.prod(v.shape.as_list())) for v in parameters.trained)
         self.session = tf.Session(graph=self.graph, config=runtime.session_config(threads))

@@ -45,7 +45,7 @@ def run(model_type, seed, epochs, related, images, labels):
     """(share of shared layers, posterior probability of sharing per layer, test accuracy) of the second task."""
     shuffled = images.reshape(len(images), -1)[:, random_state(seed, purpose='pixels').permutation(64)].reshape(images.shape)
     tasks = [digits(images, labels, seed, 0, None), digits(images if related else shuffled, labels, seed, 1, FEW)]
-    model, network = env.MODELS[model_type], env.NETWORKS['digits5', 4]
+    network = env.NETWORKS['digits5', 4]
     options = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, lambda1=env.APD_LAMBDA1,
                    lambda2=env.APD_LAMBDA2, auxiliary_loss_weight=env.TF_AUXILIARY_WEIGHT[0],
                    regularization_scale=env.DFCNN_REGULARIZATION[0])

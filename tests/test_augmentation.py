@@ -5,7 +5,7 @@ import pytest
 from classification import augmentation
 from classification.augmentation import augmented, enlarged, enlarged_size
 from classification.task_graph import TaskGraph
-from classification.train import TaskProgress
+from classification.train import PublishedPatience
 from tests.trials import BATCH, SIZES, make_experiment, make_task, train, train_with_stops
 from utils.utils import random_state
 from utils.utils_env_cl import Training
@@ -152,7 +152,7 @@ def test_the_enlarged_training_set():
 def analysis(task=1, ratio=1., epochs=6, patience=2, lr=1e-2):
     experiment = make_experiment('STL', (task,), epochs, early_stopping=patience, lr=lr)
     return experiment._replace(
-        class_counts={0: 2, 1: 2}, training=experiment.training._replace(patience_from_start=True),
+        class_counts={0: 2, 1: 2}, training=experiment.training._replace(patience=patience),
         analyses={'stl_analysis': {'task': task, 'ratio': ratio}})
 
 
@@ -195,12 +195,12 @@ def test_the_stl_analysis_is_resumed_to_the_same_numbers(tmp_path, monkeypatch):
 
 def test_the_published_patience_counts_from_the_start():
     """Stop at max(P, 1.5 x epoch of the last improvement by 0.2 %)."""
-    progress = TaskProgress(Training(lr=1., lr_decay=0., patience=4, epochs=99, patience_from_start=True), 4)
+    progress = PublishedPatience(Training(lr=1., lr_decay=0., patience=4, epochs=99), 4)
     ends = []
     for epoch, valid in enumerate([0.5, 0.5, 0.5, 0.6, 0.6005, 0.6005]):
         progress.add(epoch, valid, 0.)
         ends.append(progress.exhausted(epoch))
     assert progress.improved_at == 3 and ends == [False] * 5 + [True]       # 4.5 epochs: at the fifth
-    late = TaskProgress(progress.training, 4, (0.6, 0., 8))
+    late = PublishedPatience(progress.training, 4, (0.6, 0., 8))
     assert [late.exhausted(epoch) for epoch in (9, 11, 12)] == [False, False, True]
     assert augmentation.CROP_MARGIN == 4

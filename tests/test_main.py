@@ -115,7 +115,7 @@ def test_help_tells_every_option_and_its_default(capsys):
 
 def test_published_options_keep_their_defaults():
     flags = vars(main._parser().parse_args([]))
-    published = dict(gpu=-1, data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
+    published = dict(gpu=(-1,), data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
                      task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False,
                      skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9,
                      em_cnt_prior=False, em_prior_init_cnt=1, darts_approx_order=1, saveparam=False, data_augment=False,
@@ -235,7 +235,7 @@ def test_seventeen_layers_always_have_skip_connections():
 
 
 def test_models_are_the_product_of_searches_and_mechanisms():
-    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'} | {
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ProgNN', 'EWC'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
     assert set(env.MODELS) == names
@@ -299,7 +299,10 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--num_runs 0', '--num_runs 0: at least 1'), ('--early_stopping 0', '--early_stopping 0: at least 1'),
     ('--seed -1', '--seed -1: at least 0'), ('--seed 9223372036854775808', 'at most 2^63 - 1'),
     ('--checkpoint_minutes nan', '--checkpoint_minutes nan'), ('--checkpoint_minutes -1', 'at least 0'),
-    ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: at least -1'),
+    ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: -1 (the CPU) or different numbers from 0 on'),
+    ('--gpu 0,-1', '--gpu 0,-1: -1 (the CPU) or'), ('--gpu 1,1', '--gpu 1,1: -1 (the CPU) or'),
+    ('--gpu 0,1', '--gpu 0,1: a trial uses one GPU; for 2 trials side by side add --jobs 2'), ('--gpu 0,', 'invalid list of GPUs'),
+    ('--jobs 0', '--jobs 0: at least 1'), ('--gpu_memory_fraction 1.5', '--gpu_memory_fraction 1.5: a share above 0'),
     ('--save_mat_name folder/x.mat', '--save_mat_name folder/x.mat: a plain file name'),
     ('--save_mat_name params --data_type STL10_15t', 'not "params"'),
     ('--save_mat_name params.mat', 'not "params"'), ('--save_mat_name temp_x.mat', 'not starting with "temp_"'),
@@ -349,7 +352,12 @@ def is_refused(options, says):
 
 
 def test_lifelong_must_be_said(folder):
-    is_refused([option for option in DIGITS if option != '--lifelong'], 'add --lifelong')
+    is_refused([option for option in DIGITS if option != '--lifelong'] + ['--model_type', 'LASEM_HPS'],
+               'LASEM_HPS learns one task after the other; add --lifelong')
+    for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
+        is_refused([word for word in DIGITS if word != '--lifelong'] + options, 'one after the other; add --lifelong')
+    for option in ('--task_order_type 1', '--early_stopping 3'):
+        is_refused([word for word in DIGITS if word != '--lifelong'] + option.split(), option.split()[0] + ' has no meaning where')
     assert os.listdir(str(folder)) == []
 
 
@@ -467,7 +475,7 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
 
 
 @pytest.mark.parametrize('options', [
-    '--num_runs 3', '--threads 2', '--gpu 0', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
+    '--num_runs 3', '--threads 2', '--gpu 0', '--jobs 3', '--gpu 0,1 --jobs 2', '--gpu_memory_fraction 0.4', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
     '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5',
     '--test_type 14', '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--num_clayers 4',
     '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
@@ -482,7 +490,7 @@ def analysed(*options):
 def test_the_stl_analysis_is_an_experiment_of_one_task():
     experiment = analysed()
     assert experiment.task_order == (2,) and len(experiment.class_counts) == 5
-    assert (experiment.early_stopping, experiment.training.epochs) == (50, 5 * 50) and experiment.training.patience_from_start
+    assert (experiment.early_stopping, experiment.training.epochs) == (50, 5 * 50) and experiment.training.patience == 50
     fields = info(experiment)
     assert [(name, fields[name]) for name in fields if 'STL' in name] == [
         ('STL_analysis', True), ('STL_analysis_task', 2), ('STL_analysis_ratio', 1.), ('STL_analysis_comparable_epoch', 101)]
@@ -528,7 +536,7 @@ def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
 
 @pytest.mark.parametrize('model_type', sorted(env.MODELS))
 def test_an_experiment_survives_json(model_type):
-    experiment = experiment_of('--model_type', model_type, '--test_type', '2', '--task_order_type', '1')
+    experiment = experiment_of('--model_type', model_type, '--test_type', '1', '--task_order_type', '1')
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
     assert json.loads(experiment.to_json())['training']['lr'] == 1e-3

@@ -332,6 +332,7 @@ def test_tensor_factors_of_another_network_or_method(tmp_path, file_of_tf):
 
 # ---- --tensorfactor_param_path ----
 
+@pytest.mark.filterwarnings('ignore:invalid value')       # no step, no posterior
 @pytest.mark.parametrize('model_type', ['Hybrid_TF', 'LASEM_TF'])
 def test_a_model_starts_from_a_file(model_type, file_of_tf, tmp_path, monkeypatch):
     source, path = file_of_tf

@@ -3,26 +3,21 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import pytest
 
 import main
-from classification import checkpoint, trial_process
+from classification import trial_process
 from classification.experiment import resolve
-from classification.mat_file import entries
-from classification.trial_process import trial_folder
 from tests import command_line
-from tests.trials import make_experiment, make_trial, train, train_with_stops
+from tests.processes import Run, SECONDS, freeze, gone, inside, place_of, resumptions, start, waited_for
+from tests.trials import make_experiment, train, train_with_stops
 from utils import utils_env_cl as env
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TIMES = ('training_time', 'time_per_task')      # what these names begin is not compared
 
 
@@ -52,12 +47,6 @@ def same_trial(trial, record, other_trial, other_record):
     same(trial.method.state, other_trial.method.state, 'state')
 
 
-def resumptions(log):
-    """(position, epoch of the task) at which a trial was taken up, each time."""
-    return [tuple(int(word.rstrip(',')) for word in line.split('resumed at')[1].split() if word.rstrip(',').isdigit())
-            for line in log if 'resumed at' in line]
-
-
 # ---- in one process: stopped after every epoch ----
 
 CASES = [      # of every selection one at least; the network has one layer; choices: what makes the case a hard one
@@ -69,6 +58,8 @@ CASES = [      # of every selection one at least; the network has one layer; cho
     ('LASEMG_DFCNN', dict(order=(0,), reset_prior=True)),
     ('LASEM_fixed_TF', dict(order=(0,), favoured='S')),
     ('DARTS_HPS', dict(order=(0, 1, 0), darts_selection_data='valid')),
+    ('ProgNN', dict(order=(0, 1, 0), dim_reduction_scale=1.)),
+    ('EWC', dict(order=(0, 1, 0), fisher_multiplier=10., **env.EWC)),
     ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
 ]
 
@@ -116,157 +107,7 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):
 # ---- child processes, killed ----
 
 OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
-           '--save_mat_name', 'found.mat']
-SECONDS = 120       # before a run is taken to hang; only a defect makes a test wait that long
-
-
-class Run(object):
-    """The command line in a process of its own, its results in `folder`; may be started again after it ended."""
-
-    def __init__(self, folder, options):
-        self.folder, self.parent, self.said = folder, None, ''
-        self.children = []
-        self.options = OPTIONS + options + ['--result_dir', str(folder)]
-
-    def start(self):
-        self.folder.mkdir(exist_ok=True)
-        self.parent = start(self.options, self.folder / 'said.txt')
-        return self
-
-    def wait(self):
-        """The exit status; what was said is in `said`."""
-        status = self.parent.wait(SECONDS)
-        self.said = (self.folder / 'said.txt').read_text()
-        return status
-
-    def errors(self):
-        """Lines that speak of an error."""
-        return [line for line in self.said.splitlines() if line.startswith(('error', 'Traceback'))]
-
-    @property
-    def folder_of_run(self):
-        return next((self.folder / 'found').iterdir())
-
-    @property
-    def checkpoint(self):
-        return os.path.join(trial_folder(str(self.folder_of_run), 0), 'checkpoint')
-
-    def last_checkpoint(self):
-        """What it says."""
-        return checkpoint.load(self.checkpoint, pytest.fail)[0]
-
-    def log(self):
-        return (self.folder_of_run / 'log.txt').read_text().splitlines()
-
-    def entry(self):
-        """The one experiment in the result file."""
-        found, = entries(str(self.folder / 'found.mat'))
-        return found
-
-    def child(self):
-        """The process of the running trial; waits for it."""
-        def look():
-            assert self.parent.poll() is None, (self.folder / 'said.txt').read_text()
-            return next((child for child in psutil.Process(self.parent.pid).children()
-                         if main.TRIAL_COMMAND in command_of(child)), None)
-        self.children.append(waited_for(look, 0.05))
-        return self.children[-1]
-
-    def child_stopped_when(self, condition):
-        """Freezes the trial (SIGSTOP) when its last checkpoint meets a condition.
-
-        Returns:
-            (process of the trial, what its last checkpoint says).
-        """
-        child, seen = self.child(), [None]
-
-        def look():
-            assert not gone(child), 'the trial ended before it was at the place to stop it'
-            if written_at(self.checkpoint) in seen:
-                return None
-            freeze(child)
-            meta = self.last_checkpoint()
-            if condition(meta):
-                return child, meta
-            seen.append(written_at(self.checkpoint))
-            child.resume()
-        return waited_for(look)
-
-    def kill(self, child):
-        """SIGKILL to the command and its trial."""
-        self.parent.kill()
-        child.kill()
-        assert self.wait() == -signal.SIGKILL
-        waited_for(lambda: gone(child))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        """Ends what a failed test left running."""
-        if self.parent.poll() is None:
-            self.parent.kill()
-            self.parent.wait()
-        for child in self.children:
-            if not gone(child):
-                child.kill()
-
-
-def freeze(process):
-    """SIGSTOP; returns when it has stopped."""
-    process.suspend()
-    waited_for(lambda: process.status() == psutil.STATUS_STOPPED)
-
-
-def start(options, said):
-    """A process of tests/command_line.py that writes what it says to a file."""
-    with open(str(said), 'w') as stream:      # without Keras TensorFlow 2 is there in two thirds of the time
-        return subprocess.Popen([sys.executable, '-m', 'tests.command_line'] + options, cwd=ROOT, stdout=stream,
-                                stderr=subprocess.STDOUT, env=dict(os.environ, TF_USE_LEGACY_KERAS='1'))
-
-
-def waited_for(condition, pause=0.003):
-    """What `condition` returns once it is true."""
-    end = time.time() + SECONDS
-    while time.time() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(pause)
-    raise AssertionError('waited in vain')
-
-
-def written_at(path):
-    """When a file was written; None if there is none."""
-    try:
-        return os.stat(path).st_mtime_ns
-    except OSError:
-        return None
-
-
-def command_of(process):
-    """The words of its command line; none if it is gone."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def gone(process):
-    """Whether a process has ended, buried or not."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def inside(position, phase=0):
-    """Whether a checkpoint was written in the midst of a task, not before this position."""
-    return lambda meta: meta['inside'] and meta['epoch'] > 0 and (meta['position'], meta['phase']) >= (position, phase)
-
-
-def place_of(meta):
-    return meta['position'], meta['epoch']
+           '--num_runs', '1']
 
 
 def same_result(run, calm):
@@ -287,7 +128,7 @@ COMMANDS = {
 
 
 def run_of(name, folder):
-    return Run(folder, ['--num_runs', '1', '--model_type'] + COMMANDS[name])
+    return Run(folder, OPTIONS + ['--model_type'] + COMMANDS[name])
 
 
 @pytest.fixture(scope='module')
@@ -295,8 +136,8 @@ def calm(tmp_path_factory):
     """Function name of a command -> the Run that nobody disturbed; they are trained while the tests go on."""
     folder = tmp_path_factory.mktemp('calm')
     runs = {name: run_of(name, folder / name) for name in sorted(COMMANDS)}
-    process = start([word for name in COMMANDS for word in [command_line.ONE_PROCESS] + runs[name].options],
-                    folder / 'said.txt')
+    process = start(['-m', 'tests.command_line'] + [word for name in COMMANDS for word in
+                                                   [command_line.ONE_PROCESS] + runs[name].options], folder / 'said.txt')
 
     def result(name):
         assert process.wait(SECONDS) == 0, (folder / 'said.txt').read_text()

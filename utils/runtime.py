@@ -35,14 +35,16 @@ with _silent():        # an ImportError still reaches the caller
     tf.enable_resource_variables()
 
 
-def session_config(threads, use_gpu=False):
-    """A ConfigProto: `threads` cores, and GPU memory taken as it is needed.
+def session_config(threads, use_gpu=False, gpu_memory_fraction=None):
+    """A ConfigProto: `threads` cores, and GPU memory taken as it is needed, at most that fraction.
 
     Ops run one after the other (each on `threads` cores): a result never depends on which op came first.
     """
     config = tf.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1, allow_soft_placement=True)
     if use_gpu:
         config.gpu_options.allow_growth = True
+        if gpu_memory_fraction is not None:
+            config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
     else:
         config.device_count['GPU'] = 0
     return config

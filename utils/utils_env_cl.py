@@ -17,7 +17,6 @@ class Training(NamedTuple):
     batch_size: int = 10
     improvement: float = 1.002      # validation accuracy must pass this times the best to count as better
     patience_multiplier: float = 1.5
-    patience_from_start: bool = False      # patience counts from the task's start, as published, and not from the best epoch
 
 
 TRAINING = {      # by family of data sets
@@ -129,6 +128,7 @@ class Model(NamedTuple):
     aliases: Tuple[str, ...] = ()
     pattern: str = 'searched'      # which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name
     one_head: bool = False         # the tasks share the output layer, so they must have equally many classes
+    joint: bool = False            # it can also train all tasks together
     revisits: bool = True          # the method says what happens when a task returns
     skips: bool = True             # it honours skip connections
     stops_early: bool = True       # it can go back to a task's best epoch
@@ -151,17 +151,17 @@ SEARCH_NAMES = OrderedDict([         # key of the table of selections -> what a 
 
 def _models():
     rows = OrderedDict([
-        ('STL', Model('hybrid', 'hps', 'stl_cnn', 'an independent network per task', pattern='none')),
+        ('STL', Model('hybrid', 'hps', 'stl_cnn', 'an independent network per task', pattern='none', joint=True)),
         ('SNN', Model('single_network', 'hps', 'singlenn_cnn', 'one network for all tasks, the output layer too',
-                      pattern='all', one_head=True)),
+                      pattern='all', one_head=True, joint=True)),
         ('Hybrid_HPS', Model('hybrid', 'hps', 'hybrid_hps_cnn', 'hard-parameter sharing of the chosen layers',
-                             aliases=('HPS',), pattern='asked')),
+                             aliases=('HPS',), pattern='asked', joint=True)),
         ('Hybrid_TF', Model('hybrid', 'tf', 'hybrid_tf_cnn', 'tensor factorization of the chosen layers',
-                            aliases=('TF',), pattern='asked')),
+                            aliases=('TF',), pattern='asked', joint=True)),
         ('Hybrid_DFCNN', Model('hybrid_dfcnn', 'dfcnn', 'hybrid_dfcnn', 'DF-CNN with the chosen layers',
-                               aliases=('DFCNN',), pattern='asked')),
+                               aliases=('DFCNN',), pattern='asked', joint=True)),
         ('APD', Model('hybrid', 'apd', 'additive_param_decompose_cnn', 'additive parameter decomposition of the chosen '
-                      'layers', aliases=('Additive_param_decompose',), pattern='asked')),
+                      'layers', aliases=('Additive_param_decompose',), pattern='asked', joint=True)),
     ])
     for selection, (name, architecture, search_help, others) in SEARCH_NAMES.items():
         for mechanism, (suffix, ending, mechanism_help) in MECHANISM_NAMES.items():

@@ -222,8 +222,12 @@ def rmsprop(learning_rate, name):
     return tf.train.RMSPropOptimizer(learning_rate, decay=0.9, momentum=0., epsilon=1e-10, name=name)
 
 
-def minimize(loss, variables, learning_rate, name='RMSProp'):
-    """One RMSProp step on those of `variables` that the loss depends on."""
-    optimizer = rmsprop(learning_rate, name)
+def apply(optimizer, loss, variables):
+    """One step of an optimizer on those of `variables` that the loss depends on."""
     gradients = tf.gradients(loss, variables)
     return optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables) if g is not None])
+
+
+def minimize(loss, variables, learning_rate, name='RMSProp'):
+    """One RMSProp step on those of `variables` that the loss depends on."""
+    return apply(rmsprop(learning_rate, name), loss, variables)

@@ -1,0 +1,126 @@
+"""Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same numbers."""
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+import main
+from classification import train_wrapper
+from classification.experiment import resolve
+from classification.progress import Progress
+from classification.train_wrapper import Place, _memory_fraction, _Run
+from tests.processes import Run, waited_for
+from tests.test_resume import same
+from utils import runtime
+
+TRIAL = '''
+import os, sys, time
+number = sys.argv[3]
+with open(os.path.join(sys.argv[2], 'seen.txt'), 'a') as seen:
+    seen.write('begin %s %s\\n' % (number, os.environ['CUDA_VISIBLE_DEVICES']))
+time.sleep(0.3)
+if os.environ.get('LONG'):
+    import signal
+    signal.signal(signal.SIGTERM, lambda *caught: sys.exit(75))
+    with open(os.path.join(sys.argv[2], 'ready' + number), 'w'):
+        time.sleep(60)
+with open(os.path.join(sys.argv[2], 'seen.txt'), 'a') as seen:
+    seen.write('end %s %s\\n' % (number, os.environ['CUDA_VISIBLE_DEVICES']))
+sys.exit(5 if number == '1' else 0)
+'''
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Function of options -> _Run whose trials are scripts that note when and where they run."""
+    (tmp_path / 'trial.py').write_text(TRIAL)
+    monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'trial.py'))
+    monkeypatch.setattr(_Run, '_write_temporary', lambda run: None)
+
+    def make(*options):
+        flags = main._parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
+                                          + list(options))
+        experiment = resolve(flags, lambda line: None)
+        place = Place(flags.result_dir, 'jobs.mat', experiment)
+        place.make()
+        return _Run(experiment, flags, [], lambda line: None, place, [str(gpu) for gpu in flags.gpu], [])
+    return make
+
+
+def events(run):
+    with open(os.path.join(run.place.run, 'seen.txt')) as stream:
+        return [line.split() for line in stream]
+
+
+@pytest.mark.parametrize('options, jobs, devices', [
+    ((), 1, {'-1'}), (('--jobs', '3'), 3, {'-1'}), (('--jobs', '2', '--gpu', '4,7'), 2, {'4', '7'}),
+    (('--jobs', '4', '--gpu', '0,1'), 4, {'0', '1'})])
+def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices):
+    run = make_run(*options)
+    assert run._train_all(list(range(6)), Progress(6, quiet=True)) == [1]        # and one that fails costs no other
+    assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
+    running, most, used = [], 0, set()
+    for what, number, device in events(run):
+        if what == 'begin':
+            running.append((number, device))
+            assert sum(other == device for _, other in running) <= -(-jobs // len(devices))
+            most = max(most, len(running))
+        else:
+            running.remove((number, device))
+        used.add(device)
+    assert (most, used, running) == (jobs, devices, [])
+
+
+def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
+    monkeypatch.setenv('LONG', '1')
+    run = make_run('--jobs', '2')
+    failed = []
+    worker = threading.Thread(target=lambda: failed.append(run._train_all(list(range(5)), Progress(5, quiet=True))))
+    worker.start()
+    waited_for(lambda: all(os.path.exists(os.path.join(run.place.run, 'ready%d' % number)) for number in (0, 1)))
+    began = time.time()
+    run._stop(signal.SIGTERM, None)
+    worker.join()
+    assert time.time() - began < 30 and failed == [[]] and run.stopping
+    assert sorted(number for _, number, _ in events(run)) == ['0', '1']
+
+
+@pytest.mark.parametrize('options, share', [
+    ([], None), (['--jobs', '2'], 0.45), (['--jobs', '2', '--gpu', '0,1'], None), (['--jobs', '3', '--gpu', '0,1'], 0.45),
+    (['--jobs', '8', '--gpu', '0,1'], 0.225), (['--jobs', '2', '--gpu_memory_fraction', '0.3'], 0.3)])
+def test_memory_of_a_gpu_is_divided(options, share):
+    flags = main._parser().parse_args(options)
+    assert _memory_fraction(flags) == share
+    config = runtime.session_config(1, True, share)
+    assert config.gpu_options.allow_growth
+    assert config.gpu_options.per_process_gpu_memory_fraction == pytest.approx(share or 0)
+
+
+OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
+           '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '3', '--num_runs', '3']
+
+
+def test_the_numbers_are_those_of_one_by_one(tmp_path):
+    one = Run(tmp_path / 'one', OPTIONS).start()
+    assert one.wait() == 0, one.said
+    side = Run(tmp_path / 'side', OPTIONS + ['--jobs', '2']).start()
+    waited_for(lambda: len(children_of(side)) == 2)
+    side.parent.send_signal(signal.SIGTERM)
+    assert side.wait() == 75, side.said
+    assert children_of(side) == []
+    assert side.start().wait() == 0, side.said
+    entries = [run.entry() for run in (one, side)]
+    for entry in entries:
+        assert entry.pop('run_id') and entry.pop('command')
+    same(entries[0], entries[1], 'entry')
+
+
+def children_of(run):
+    """Processes of its trials."""
+    try:
+        return [child for child in psutil.Process(run.parent.pid).children() if main.TRIAL_COMMAND in child.cmdline()]
+    except psutil.Error:
+        return []
