@@ -25,8 +25,9 @@ _gpus.__name__ = 'list of GPUs'      # for argparse's message
 def _parser():
     parser = _Parser(description=__doc__.split('\n')[0], allow_abbrev=False,
                      formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
-    data, method, schedule, run, other = [parser.add_argument_group(title) for title in (
-        'data', 'method', 'schedule', 'run', 'accepted without effect')]
+    data, method, schedule, analyses, run, other = [parser.add_argument_group(title) for title in (
+        'data', 'method', 'schedule', 'analyses', 'run', 'accepted without effect')]
+    analyses.description = 'results beside the accuracies; an experiment with one of them is another experiment'
 
     data.add_argument('--data_type', default='MNIST5', help='data set; --list shows all (default: %(default)s)')
     data.add_argument('--data_percent', type=int, default=None,
@@ -35,6 +36,9 @@ def _parser():
     data.add_argument('--normalize', choices=('split', 'train'), default='split',
                       help='CIFAR: standardise each part with its own statistics, or all with the training part\'s '
                            '(default: %(default)s)')
+    data.add_argument('--data_augment', action='store_true',
+                      help='training batches are augmented: each image is, with equal chances, left as it is, put under '
+                           'noise, rotated by 180 degrees, or shifted')
     data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
 
     method.add_argument('--model_type', default='STL', help='method; --list shows all (default: %(default)s)')
@@ -72,6 +76,9 @@ def _parser():
     method.add_argument('--channel_gate_mode', choices=('published_code', 'paper'), default='published_code',
                         help='ChannelGate: as in the code published with LASEM, or as its paper says (default: '
                              '%(default)s)')
+    method.add_argument('--tensorfactor_param_path', default=None, metavar='FILE',
+                        help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
+                             'looked for below --result_dir, then as a path of its own (default: they are drawn)')
 
     schedule.add_argument('--lifelong', action='store_true',
                           help='train one task after the other; without it, all tasks together (STL, SNN, HPS, Hybrid_TF, '
@@ -85,6 +92,26 @@ def _parser():
                                'best), and keep the best epoch\'s parameters (default: off)')
     schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
     schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
+
+    analyses.add_argument('--saveparam', action='store_true',
+                          help='write the parameters after each task, below params/ of --result_dir')
+    analyses.add_argument('--leep', action='store_true',
+                          help='LEEP scores: how well each earlier task\'s network transfers to a task before it is learned')
+    analyses.add_argument('--mutual_info', action='store_true',
+                          help='mutual information of each convolution layer with the images and with the labels, after '
+                               'training')
+    analyses.add_argument('--mutual_info_alpha', type=float, default=1.01,
+                          help='its order of Renyi entropy (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h', type=float, default=1.,
+                          help='its kernel width, in units of n^(-1/(4+d)) for n images of d values (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h_backward', type=float, default=1.,
+                          help='the same for the labels (default: %(default)g)')
+    analyses.add_argument('--stl_analysis', action='store_true',
+                          help='STL: learn one task only, from as many images as the tasks up to it have, augmented')
+    analyses.add_argument('--stl_task_to_learn', type=int, default=-1,
+                          help='that task; -1: none (default: %(default)s)')
+    analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
+                          help='share of those images, 0 to 1; never fewer than the task\'s own (default: %(default)g)')
 
     run.add_argument('--gpu', type=_gpus, default='-1',
                      help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')

@@ -1,5 +1,6 @@
 """What `--list` and `--dry_run` print."""
 from classification import gen_data
+from classification.augmentation import enlarged_size
 from utils import utils_env_cl as env
 from utils.utils import counted
 
@@ -72,7 +73,22 @@ def dry_run(experiment, flags):
         experiment.seed))
     for name in sorted(experiment.options):
         lines.append('%s: %s' % (name, experiment.options[name]))
-    return '\n'.join(lines)
+    return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))
+
+
+def _analyses(experiment, train_sizes):
+    """A line for each analysis."""
+    lines = []
+    for name, setting in sorted(experiment.analyses.items()):
+        if name == 'stl_analysis':
+            lines.append('STL analysis of task %d: %d training images, patience %s, at most %s' % (
+                setting['task'], enlarged_size(train_sizes, setting['task'], setting['ratio']),
+                counted(experiment.early_stopping, 'epoch'), counted(experiment.training.epochs, 'epoch')))
+        elif isinstance(setting, dict):
+            lines.append('%s: %s' % (name, ', '.join('%s %g' % pair for pair in sorted(setting.items()))))
+        else:
+            lines.append('%s: %s' % (name, setting))
+    return lines
 
 
 def _parameters(experiment):

@@ -7,7 +7,7 @@ import os
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
-from classification import gen_data
+from classification import analyses, gen_data
 from utils import utils_env_cl as env
 from utils.utils import UserError, entry
 
@@ -36,6 +36,7 @@ class Experiment(NamedTuple):
     tensorflow: int                       # major version
     lifelong: bool = True                 # one task after the other; False: all together
     numerics: int = NUMERICS
+    analyses: Mapping[str, Any] = {}      # what else was asked for: see analyses.asked
 
     @property
     def model(self):
@@ -158,7 +159,9 @@ def resolve(flags, say):
     _check_model(flags, model_type, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
-    order = task_order(flags.num_tasks or dataset.num_tasks, flags.task_order_type)
+    num_tasks = flags.num_tasks or dataset.num_tasks
+    order = task_order(num_tasks, flags.task_order_type)
+    asked = analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
     percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
@@ -169,15 +172,20 @@ def resolve(flags, say):
     training = env.TRAINING[dataset.family]
     if flags.epochs_per_task is not None:
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
+    early_stopping = flags.early_stopping or 0
+    if 'stl_analysis' in asked:
+        early_stopping = training.patience
+        training = training._replace(epochs=training.epochs * len(order))
+        order = (asked['stl_analysis']['task'],)
     _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
         checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
-        options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
+        options=options, training=training, early_stopping=early_stopping, keep=env.KEEP_PROBABILITY,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
-        lifelong=flags.lifelong)
+        lifelong=flags.lifelong, analyses=asked)
 
 
 def _pattern(flags, model_type, family, depth):
@@ -283,4 +291,5 @@ def info(experiment):
         fields['cnn_deconv_stride_sizes'] = [2] * (2 * depth)
     if experiment.model.pattern == 'asked':
         fields['conv_sharing'] = [letter == 'S' for letter in experiment.pattern]
+    fields.update(analyses.info(experiment.analyses, training.patience))
     return fields

@@ -14,7 +14,8 @@ DEFAULT_PERCENT = 100
 
 
 class Part(NamedTuple):
-    """Training, validation or test images of a task, 8 bits a value; the network sees pixel * scale + offset."""
+    """Training, validation or test images of a task, 8 bits a value (but see augmentation.EnlargedImages); the network
+    sees pixel * scale + offset."""
     labels: np.ndarray                # int32 [size], from 0
     scale: np.ndarray                 # float32 [channels]
     offset: np.ndarray                # float32 [channels]
@@ -28,9 +29,13 @@ class Part(NamedTuple):
         return len(self.labels)
 
     def images(self, selection=None):
-        """uint8 [size or len(selection), height, width, channels]."""
+        """uint8 (or float32) [size or len(selection), height, width, channels]."""
         images = self.pixels[self.rows if selection is None else self.rows[selection]]
         return np.ascontiguousarray(images if self.swap is None else images[..., list(self.swap)])
+
+    def seen(self, selection=None):
+        """float32, same shape as `images`: what the network sees."""
+        return self.images(selection).astype(np.float32) * self.scale + self.offset
 
 
 class Task(NamedTuple):

@@ -19,7 +19,7 @@ class JointGraph(TaskGraph):
     def _training(self, phase):
         optimizer, self._updates = nn.rmsprop(self._learning_rate, 'RMSProp'), {}
         for task in self.learned:
-            batch = self._inputs(task.train, self._name(task.index))
+            batch = self._inputs(task.train, self._name(task.index), self._augments)
             loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index), batch)
             self._updates[task.index] = nn.apply(optimizer, loss, self.parameters.trained), loss
         return self._updates[self.task.index]
@@ -31,7 +31,8 @@ class JointGraph(TaskGraph):
     def take(self, task):
         """From now on `step` trains this task."""
         self._update, self._loss = self._updates[task]
-        self._data['training'] = self._data[self._name(task)]
+        for found in (self._data, self._fed):
+            found.update({'training': found[name] for name in [self._name(task)] if name in found})
 
 
 class JointTrial(Trial):

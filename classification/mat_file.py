@@ -102,6 +102,20 @@ def write_temp(path, summary):
     write_atomically(path, _content({'training_summary_temp': _savable(as_stored(summary))}))
 
 
+def read(path):
+    """Every variable of a file of this kind: dict name -> dicts, lists, texts and arrays, as `as_stored` makes them.
+
+    Raises:
+        UserError: the file is missing, damaged or not a MATLAB file of version 5.
+    """
+    return {name: _plain(value) for name, value in _variables(path).items() if isinstance(value, np.ndarray)}
+
+
+def encoded(variables):
+    """The bytes of a file that holds these variables: dict name -> anything that `as_stored` takes."""
+    return _content({name: _savable(as_stored(value)) for name, value in variables.items()})
+
+
 def _place(old, entry, replace):
     """Index of the entry that the new one replaces; len(old): it replaces none."""
     for name in ('run_id', 'fingerprint') if replace else ('run_id',):
@@ -128,7 +142,17 @@ def _locked(path):
 
 
 def _load(path):
-    """All variables of a result file as loadmat gives them: structured arrays, logicals kept."""
+    """All variables of a result file; see `_variables`."""
+    variables = _variables(path)
+    cell = variables.get('training_summary')
+    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
+        raise UserError('%s is not a result file: it has no cell training_summary of structs; '
+                        'move it away or give another file name' % path)
+    return variables
+
+
+def _variables(path):
+    """All variables of a file as loadmat gives them: structured arrays, logicals kept."""
     from scipy.io import loadmat
     try:
         with open(path, 'rb') as stream:
@@ -147,10 +171,6 @@ def _load(path):
             variables = loadmat(io.BytesIO(content), struct_as_record=True, mat_dtype=True)
     except Exception as problem:          # SciPy has another class of error for every kind of damage
         raise UserError('%s is damaged (%s); move it away or give another file name' % (path, problem))
-    cell = variables.get('training_summary')
-    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
-        raise UserError('%s is not a result file: it has no cell training_summary of structs; '
-                        'move it away or give another file name' % path)
     return {name: value for name, value in variables.items() if not name.startswith('__')}
 
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from classification.augmentation import augmented
 from classification.model.method import Batch
 from utils import runtime
 from utils.utils_nn import Parameters, assign
@@ -24,12 +25,14 @@ class TaskGraph(object):
         evaluation_batch: images per evaluation call.
         config: tf.ConfigProto.
         phase: number of the method's phase.
+        augments: whether steps get training images that are augmented.
     """
 
-    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0):
+    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
         self.method, self.task, self.learned = method, task, learned
-        self.batch_size, self.evaluation_batch = batch_size, evaluation_batch
-        self._data = {}      # name -> (part, pixel variable, label variable, placeholder of row numbers)
+        self.batch_size, self.evaluation_batch, self._augments = batch_size, evaluation_batch, augments
+        self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
+        self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.parameters = Parameters(store, self._trained_tasks(), draw)
@@ -45,7 +48,9 @@ class TaskGraph(object):
         self.session.run(initialise)
         assign(self.session, assign_values)
         for part, pixels, labels, _ in self._data.values():
-            assign(self.session, {pixels: part.images(), labels: part.labels})
+            assign(self.session, {labels: part.labels})
+            if pixels is not None:
+                assign(self.session, {pixels: part.images()})
 
     def __enter__(self):
         return self
@@ -58,7 +63,7 @@ class TaskGraph(object):
 
     def _training(self, phase):
         """(update, loss) of one step."""
-        batch = self._inputs(self.task.train, 'training')
+        batch = self._inputs(self.task.train, 'training', self._augments)
         if self.method.validation_batches:
             batch = batch._replace(selection=self._inputs(self.task.valid, 'validation'))
         if self.method.single_images:
@@ -68,17 +73,29 @@ class TaskGraph(object):
 
     # ---- inputs ----
 
-    def _inputs(self, part, name):
-        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value."""
-        shape = (part.size,) + part.images(np.arange(1)).shape[1:]
+    def _inputs(self, part, name, fed=False):
+        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
+
+        With `fed`, and where a part computes its images when they are asked for, a step feeds them as well.
+        """
+        first, pixels = part.images(np.arange(1)), None
+        computed = first.dtype != np.uint8
         with tf.device('/cpu:0'):
-            pixels, labels = [tf.Variable(tf.zeros(size, kind), trainable=False, name='%s_%s' % (name, what),
-                                          collections=[tf.GraphKeys.LOCAL_VARIABLES])
-                              for what, size, kind in (('pixels', shape, tf.uint8), ('labels', shape[:1], tf.int32))]
             rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
-            images, truth = tf.gather(pixels, rows), tf.gather(labels, rows)
+            labels = self._stored(name + '_labels', [part.size], tf.int32)
+            if not computed and (not fed or self.method.single_images):
+                pixels = self._stored(name + '_pixels', (part.size,) + first.shape[1:], tf.uint8)
+            truth = tf.gather(labels, rows)
         self._data[name] = (part, pixels, labels, rows)
-        return self._batch(part, images, truth, self.batch_size)
+        if not fed and not computed:
+            with tf.device('/cpu:0'):
+                images = tf.gather(pixels, rows)
+            return self._batch(part, images, truth, self.batch_size)
+        self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
+        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size)
+
+    def _stored(self, name, shape, kind):
+        return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
     def _batch(self, part, images, truth, size):
         return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed, size)
@@ -89,9 +106,9 @@ class TaskGraph(object):
         return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
 
     def _evaluation(self, part):
-        shape = part.images(np.arange(1)).shape[1:]
-        channels = shape[-1]
-        self._eval_pixels = tf.placeholder(tf.uint8, (None,) + shape, 'evaluated_pixels')
+        first = part.images(np.arange(1))
+        channels = first.shape[-1]
+        self._eval_pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
         self._eval_labels = tf.placeholder(tf.int32, [None], 'evaluated_labels')
         self._eval_scale = tf.placeholder(tf.float32, [channels], 'scale')
         self._eval_offset = tf.placeholder(tf.float32, [channels], 'offset')
@@ -106,14 +123,19 @@ class TaskGraph(object):
 
     # ---- use ----
 
-    def step(self, rows, learning_rate, seed, fetch_loss=False):
+    def step(self, rows, learning_rate, seed, fetch_loss=False, augmentation=None):
         """One training step; returns the loss if asked.
 
         Args:
             rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
+            augmentation: RandomState with which the training images are augmented; None: they are not.
         """
-        feed = {self._data[name][3]: numbers for name, numbers in rows.items()}
-        feed.update({self._learning_rate: learning_rate, self._seed: seed})
+        feed = {self._learning_rate: learning_rate, self._seed: seed}
+        for name, numbers in rows.items():
+            feed[self._data[name][3]] = numbers
+            if name in self._fed:
+                images = self._data[name][0].seen(numbers)
+                feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
         if fetch_loss:
             return self.session.run([self._update, self._loss], feed)[1]
         self.session.run(self._update, feed)

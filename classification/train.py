@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from classification import checkpoint
+from classification import checkpoint, leep, trial_analyses
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.results import TrialRecord
@@ -35,10 +35,12 @@ class History(object):
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
         extra: dict name -> rows of the method's own histories.
+        leep: LEEP scores [parts, positions, tasks]; 0 where there is none.
     """
 
-    def __init__(self, num_tasks):
+    def __init__(self, num_tasks, positions):
         self.num_tasks = num_tasks
+        self.leep = np.zeros((3, positions, num_tasks))
         self.rows, self.best_test, self.changed, self.matrix, self.seconds = [], [], [], [], []
         self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.extra = {}, OrderedDict()
@@ -48,14 +50,15 @@ class History(object):
         arrays = {'rows': np.reshape(self.rows, (-1, self.num_tasks, 3)), 'best_test': np.array(self.best_test),
                   'changed': np.array(self.changed, int), 'seconds': np.array(self.seconds),
                   'matrix': np.array(self.matrix), 'final': self.final, 'peak_tasks': np.array(sorted(self.peak), int),
-                  'peak': np.array([self.peak[task] for task in sorted(self.peak)])}
+                  'peak': np.array([self.peak[task] for task in sorted(self.peak)]), 'leep': self.leep}
         arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
         return arrays
 
     @classmethod
     def from_arrays(cls, num_tasks, arrays):
         """The history that `arrays` gave."""
-        history = cls(num_tasks)
+        history = cls(num_tasks, 0)
+        history.leep = arrays['leep']
         history.rows, history.best_test = list(arrays['rows']), list(arrays['best_test'])
         history.changed = [int(row) for row in arrays['changed']]
         history.matrix, history.seconds = list(arrays['matrix']), list(arrays['seconds'])
@@ -119,18 +122,21 @@ class Trial(object):
         tell: function of keyword arguments for the progress display.
         stopping: function that says whether to stop at the next epoch boundary.
         graph_folder: where to write graphs for TensorBoard, or None.
+        parameter_folder: where to write parameter files, or None.
+        given: dict name -> array, what variables of these names start from instead of being drawn.
     """
     graph_type = TaskGraph
 
     def __init__(self, experiment, number, tasks, folder, config, minutes=5., say=lambda line: None,
-                 tell=lambda **what: None, stopping=lambda: False, graph_folder=None):
+                 tell=lambda **what: None, stopping=lambda: False, graph_folder=None, parameter_folder=None, given=None):
         self.experiment, self.number, self.folder, self.config, self.minutes = experiment, number, folder, config, minutes
         self.say, self.tell, self.stopping, self.graph_folder = say, tell, stopping, graph_folder
-        self.tasks = {task.index: task for task in tasks}
+        self.parameter_folder, self.given = parameter_folder, given or {}
+        self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
-        self.history = History(len(experiment.class_counts))
+        self.history = History(len(experiment.class_counts), len(experiment.task_order))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0
         self.global_epoch = 0                  # of the learning rate
@@ -159,6 +165,9 @@ class Trial(object):
         positions = self._positions()
         while self.position < len(positions):
             self._learn_task(positions[self.position])
+            if self.parameter_folder:       # before the checkpoint: a kill between them costs an epoch and no file
+                trial_analyses.save_parameters(self, positions[self.position], self._tasks_at(self.position),
+                                               last=self.position + 1 == len(positions))
             self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
             self._checkpoint({})
         return self._record()
@@ -176,7 +185,8 @@ class Trial(object):
         return [task]
 
     def _new_progress(self, *state):
-        return TaskProgress(self.experiment.training, self.experiment.early_stopping, *state)
+        kind = PublishedPatience if 'stl_analysis' in self.experiment.analyses else TaskProgress
+        return kind(self.experiment.training, self.experiment.early_stopping, *state)
 
     def _learn_task(self, task):
         if len(self.history.changed) == self.position:
@@ -247,11 +257,13 @@ class Trial(object):
 
     def _graph(self, task):
         learned = [self.tasks[index] for index in self._tasks_at(self.position)]
-        graph = self.graph_type(self.method, self.store, self.tasks[task], learned, lambda name: self._draw(name, task),
-                                self.experiment.training.batch_size, self.experiment.evaluation_batch, self.config,
-                                self.phase)
+        graph = self.graph_type(self.method, dict(self.given, **self.store), self.tasks[task], learned,
+                                lambda name: self._draw(name, task), self.experiment.training.batch_size,
+                                self.experiment.evaluation_batch, self.config, self.phase,
+                                'data_augment' in self.experiment.analyses)
         if self.graph_folder and self.epoch == 0:
-            tf.summary.FileWriter(os.path.join(self.graph_folder, 'task%d' % self.position), graph.graph).close()
+            folder = os.path.join(self.graph_folder, 'task%d' % self.position)
+            tf.summary.FileWriter(os.path.join(folder, 'phase%d' % self.phase) if self.phase else folder, graph.graph).close()
         if self.restored is not None:
             graph.restore_all(self.restored)
             self.restored = None
@@ -260,6 +272,9 @@ class Trial(object):
         return graph
 
     def _learn_phase(self, graph, task, epochs):
+        if 'leep' in self.experiment.analyses and (self.phase, self.epoch) == (0, 0):
+            earlier = list(OrderedDict.fromkeys(self.experiment.task_order[:self.position]))
+            self.history.leep[:, self.position, earlier] = leep.scores(graph, earlier)
         if not self.history.rows:
             self._evaluate(graph, task)
         while self.epoch < epochs and not self.progress.exhausted(self.epoch):
@@ -284,7 +299,7 @@ class Trial(object):
         experiment, data = self.experiment, self.tasks[task]
         place = dict(seed=experiment.seed, trial=self.number, task=task, epoch=self.global_epoch)
         rate = experiment.training.lr / (1. + self.global_epoch * experiment.training.lr_decay)
-        batch = experiment.training.batch_size
+        batch, augments = experiment.training.batch_size, 'data_augment' in experiment.analyses
         steps = data.train.size // batch       # an incomplete last batch is dropped
         orders = {'training': random_state(purpose='batches', **place).permutation(data.train.size)}
         if self.method.validation_batches:
@@ -292,8 +307,9 @@ class Trial(object):
         for step in range(steps):
             rows = {name: np.take(order, np.arange(step * batch, (step + 1) * batch), mode='wrap')
                     for name, order in orders.items()}
+            augmentation = random_state(step=step, purpose='augmentation', **place) if augments else None
             loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **place),
-                              fetch_loss=step == steps - 1)
+                              fetch_loss=step == steps - 1, augmentation=augmentation)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d' % (task, loss, self.epoch + 1))
 
@@ -377,6 +393,7 @@ class Trial(object):
         history, tasks = self.history, self.experiment.tasks
         extra = OrderedDict((name, np.array(rows)) for name, rows in history.extra.items())
         extra.update(self.method.extra(self.experiment.task_order))
+        extra.update(trial_analyses.fields(self))
         return TrialRecord(trial=self.number, accuracy=history.arrays()['rows'], best_test=np.array(history.best_test),
                            task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
                            peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import mat_file, results
+from classification import mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
@@ -289,13 +289,29 @@ class _Run(object):
                           'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
                           'threads': self.flags.threads or max(1, _cores() // self.flags.jobs),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
-                          'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None}),
+                          'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
+                          'parameter_folder': self._parameter_folder(begun),
+                          'tensorfactor_file': self._tensorfactor_file()}),
             ('versions', _versions()),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('git_commit', _git_commit()),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
+
+    def _parameter_folder(self, begun):
+        """Where parameter files go: chosen when the experiment begins, and remembered."""
+        if 'saveparam' not in self.experiment.analyses:
+            return None
+        chosen = begun.get('settings', {}).get('parameter_folder')
+        params, name = os.path.abspath(os.path.join(self.place.result_dir, 'params')), os.path.basename(chosen or '')
+        return os.path.join(params, name or parameter_files.new_folder(
+            self.place.result_dir, parameter_files.folder_name(self.flags)))
+
+    def _tensorfactor_file(self):
+        if 'tensorfactor' not in self.experiment.analyses:
+            return None
+        return os.path.abspath(parameter_files.find(self.place.result_dir, self.flags.tensorfactor_param_path))
 
     def _summary(self, records):
         experiment = self.experiment
@@ -304,6 +320,8 @@ class _Run(object):
             ('data_percent', -1 if experiment.data_percent is None else experiment.data_percent),
             ('command', self._command()), ('versions', self.config['versions']), ('schema_version', SCHEMA_VERSION),
             ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id'])])
+        if self.config['settings']['parameter_folder']:
+            more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
         more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
         return results.summary(info(experiment), records, experiment.task_order, more,
                                leep=experiment.pattern is not None, lifelong=experiment.lifelong)
@@ -339,6 +357,8 @@ class _Run(object):
             counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
+        if self.config['settings']['parameter_folder']:
+            self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
 
 
 def _said(line):

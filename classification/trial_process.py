@@ -13,6 +13,7 @@ import traceback
 
 from filelock import FileLock, Timeout
 
+from classification import parameter_files
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, write_atomically
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
@@ -112,6 +113,16 @@ def run_trial_process(run_folder, number):
         lock.release()
 
 
+def _given(experiment, path):
+    """What the variables start from: the tensor factors that --tensorfactor_param_path names."""
+    if 'tensorfactor' not in experiment.analyses:
+        return None
+    values = parameter_files.tensor_factors(path, experiment.net)
+    if parameter_files.checksum(values) != experiment.analyses['tensorfactor']:
+        raise UserError('%s was changed while the experiment ran; start the experiment again' % path)
+    return values
+
+
 def _train(run_folder, folder, number, stop):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
@@ -136,7 +147,8 @@ def _train(run_folder, folder, number, stop):
                        say=lambda line: _tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
     trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction']),
-                 settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None)
+                 settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None,
+                 settings['parameter_folder'], _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))

@@ -4,6 +4,7 @@ import pytest
 
 from classification.joint import JointTrial
 from classification.mat_file import entries
+from classification.parameter_files import FINAL, load
 from classification.train import PublishedPatience
 from tests import trials
 from tests.test_resume import same_trial
@@ -137,3 +138,18 @@ def test_result_has_the_published_layout_of_joint_training(tmp_path, monkeypatch
         assert entry[name + '_stddev'].item() == pytest.approx(np.std(values, ddof=1))
     assert all('task_changed_epoch' not in run and run['history_trained_task'].size == run['num_epoch'].item() for run in runs)
     assert 'forgetting' not in capsys.readouterr().out
+
+
+def test_analyses_of_joint_training(tmp_path, monkeypatch):
+    """The batches of every task are augmented, all tasks are in the parameter file and have mutual information."""
+    seen = []
+    monkeypatch.setattr('classification.task_graph.augmented', lambda images, state: seen.append(images) or images)
+    settings = {'data_augment': True, 'saveparam': True,
+                'mutual_info': {'alpha': 1.01, 'kernel_h': 1., 'kernel_h_backward': 1.}}
+    experiment = make_joint('Hybrid_HPS', (0, 1))._replace(analyses=settings)
+    trial = make_trial(experiment, tmp_path, parameter_folder=str(tmp_path / 'params'))
+    record = trial.run()
+    assert len(seen) == 4 * (make_task(0).train.size // 4)
+    file = load(str(tmp_path / 'params' / 'run0' / FINAL))
+    assert file.about['tasks'] == [0, 1] and set(file.store) == set(trial.store)
+    assert record.extra['mutual_info_input'].shape == (2, 2)

@@ -118,7 +118,9 @@ def test_published_options_keep_their_defaults():
     published = dict(gpu=(-1,), data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
                      task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False,
                      skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9,
-                     em_cnt_prior=False, em_prior_init_cnt=1, darts_approx_order=1)
+                     em_cnt_prior=False, em_prior_init_cnt=1, darts_approx_order=1, saveparam=False, data_augment=False,
+                     tensorfactor_param_path=None, stl_analysis=False, stl_task_to_learn=-1, stl_total_data_ratio=1,
+                     mutual_info=False, mutual_info_alpha=1.01, mutual_info_kernel_h=1, mutual_info_kernel_h_backward=1)
     new = dict(seed=0, num_runs=5, data_dir='Data', result_dir='Result', checkpoint_minutes=5, normalize='split')
     assert {name: flags[name] for name in list(published) + list(new)} == dict(published, **new)
 
@@ -325,6 +327,19 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--model_type LASEM_TF --em_cnt_prior --em_prior_init_cnt inf', '--em_prior_init_cnt inf'),
     ('--model_type LASEM_TF --em_prior_init_cnt -1', '--em_prior_init_cnt -1'),
     ('--model_type DARTS_HPS --darts_approx_order 3', '--darts_approx_order'),
+    ('--model_type STL --stl_analysis', '--stl_task_to_learn -1: --stl_analysis needs the number of a task, 0 to 4'),
+    ('--model_type STL --stl_analysis --stl_task_to_learn 3 --num_tasks 3', 'the number of a task, 0 to 2'),
+    ('--stl_analysis --stl_task_to_learn 1', 'which is --model_type STL; Hybrid_HPS was asked for'),
+    ('--model_type STL --stl_task_to_learn 1', '--stl_task_to_learn is a setting of --stl_analysis; add --stl_analysis'),
+    ('--stl_total_data_ratio 0.5', '--stl_total_data_ratio is a setting of --stl_analysis'),
+    ('--model_type STL --stl_analysis --stl_task_to_learn 1 --stl_total_data_ratio nan', 'between 0 and 1'),
+    ('--model_type STL --stl_analysis --stl_task_to_learn 1 --early_stopping 3', 'leave it away'),
+    ('--mutual_info_kernel_h 2', '--mutual_info_kernel_h is a setting of --mutual_info'),
+    ('--mutual_info --mutual_info_alpha 0', '--mutual_info_alpha 0: a number greater than 0'),
+    ('--mutual_info --mutual_info_kernel_h_backward nan', '--mutual_info_kernel_h_backward nan'),
+    ('--tensorfactor_param_path x.mat', 'Hybrid_HPS has no tensor factors; use a model ending in TF'),
+    ('--model_type LASEM_TF --tensorfactor_param_path x.mat', 'x.mat: there is no such file, neither below Result'),
+    ('--model_type TF --tensorfactor_param_path .', 'a folder is none'),
 ]
 
 
@@ -342,6 +357,8 @@ def is_refused(options, says):
 def test_lifelong_must_be_said(folder):
     is_refused([option for option in DIGITS if option != '--lifelong'] + ['--model_type', 'LASEM_HPS'],
                'LASEM_HPS learns one task after the other; add --lifelong')
+    for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
+        is_refused([word for word in DIGITS if word != '--lifelong'] + options, 'one after the other; add --lifelong')
     for option in ('--task_order_type 1', '--early_stopping 3'):
         is_refused([word for word in DIGITS if word != '--lifelong'] + option.split(), option.split()[0] + ' has no meaning where')
     assert os.listdir(str(folder)) == []
@@ -455,7 +472,7 @@ def test_dry_run_of_a_search(capsys, folder):
 
 @pytest.mark.parametrize('options', [
     '--seed 1', '--epochs_per_task 49', '--num_tasks 4', '--task_order_type 1', '--transfer_config top3',
-    '--model_type TF', '--model_type STL', '--early_stopping 5'])
+    '--model_type TF', '--model_type STL', '--early_stopping 5', '--data_augment', '--leep', '--saveparam', '--mutual_info'])
 def test_what_changes_the_numbers_changes_the_fingerprint(options):
     assert experiment_of(*options.split()).fingerprint() != experiment_of().fingerprint()
 
@@ -467,6 +484,40 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
     '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
 def test_what_changes_no_number_does_not_change_the_fingerprint(options):
     assert experiment_of(*options.split()) == experiment_of()
+
+
+def analysed(*options):
+    return experiment_of('--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '2', *options)
+
+
+def test_the_stl_analysis_is_an_experiment_of_one_task():
+    experiment = analysed()
+    assert experiment.task_order == (2,) and len(experiment.class_counts) == 5
+    assert (experiment.early_stopping, experiment.training.epochs) == (50, 5 * 50) and experiment.training.patience == 50
+    fields = info(experiment)
+    assert [(name, fields[name]) for name in fields if 'STL' in name] == [
+        ('STL_analysis', True), ('STL_analysis_task', 2), ('STL_analysis_ratio', 1.), ('STL_analysis_comparable_epoch', 101)]
+    assert fields['early_stopping_para'] == [50., 1.5]
+    others = [analysed('--stl_total_data_ratio', '0.5'), analysed('--stl_task_to_learn', '1'), experiment_of('--model_type', 'STL')]
+    assert len({one.fingerprint() for one in [experiment] + others}) == 4
+    assert analysed('--stl_total_data_ratio', '1.5') == experiment and analysed('--stl_total_data_ratio', '-1').analyses[
+        'stl_analysis']['ratio'] == 0
+    assert (analysed('--epochs_per_task', '3').training.epochs, analysed('--epochs_per_task', '3').early_stopping) == (15, 3)
+
+
+def test_settings_of_mutual_information_are_part_of_the_result():
+    default, other = [experiment_of('--mutual_info', *more) for more in ((), ('--mutual_info_kernel_h', '2'))]
+    assert default.fingerprint() != other.fingerprint() and info(other)['mutual_info_kernel_h'] == 2
+    assert Experiment.from_json(other.to_json()) == other
+    assert experiment_of().differences(json.loads(other.to_json())).startswith('analyses.mutual_info.alpha 1.01 instead of null')
+
+
+def test_a_dry_run_tells_the_analyses(capsys, folder):
+    options = '--model_type STL --stl_analysis --stl_task_to_learn 1 --stl_total_data_ratio 0.9 --data_augment --dry_run'
+    assert run(DIGITS + options.split()) == 0
+    assert capsys.readouterr().out.rstrip().split('\n')[-2:] == [
+        'data_augment: True', 'STL analysis of task 1: 392 training images, patience 50 epochs, at most 250 epochs']
+    assert os.listdir(str(folder)) == []
 
 
 def test_normalisation_changes_the_fingerprint_where_images_are_standardised(tmp_path):
@@ -604,6 +655,54 @@ def test_result_file(trained):
     assert entry['seed'] == 0 and entry['schema_version'] == 1
     assert entry['versions']['tensorflow'] == tensorflow_version()
     assert entry['command'].startswith('main.py --data_type DIGITS5 ')
+
+
+ANALYSES = ['--saveparam', '--leep', '--mutual_info']
+
+
+def test_analyses_of_a_finished_experiment_are_not_left_out(trained, copy):
+    """Another experiment: trained by itself, to the same accuracies, with its parameter files and fields."""
+    status, out, err = run_and_listen(SHORT + ['--num_runs', '1'] + ANALYSES)
+    assert (status, err) == (0, '') and 'parameter files: %s\n' % os.path.join('Result', 'params', 'digits5_100p_HPS_t10') in out
+    first, more = stored()
+    assert more['fingerprint'] != first['fingerprint'] == trained.entry['fingerprint']
+    np.testing.assert_array_equal(more['accuracy_matrix'], first['accuracy_matrix'])
+    one, other = [entry['result_of_each_run'][0] for entry in (first, more)]
+    np.testing.assert_array_equal(one['history_train_error'], other['history_train_error'])
+    assert set(other) - set(one) == {'mutual_info_input', 'mutual_info_output'} and other['mutual_info_input'].shape == (2, 4)
+    assert not one['LEEP_score_testset'].any() and np.count_nonzero(other['LEEP_score_testset']) == 1
+    assert more['parameter_folder'] == os.path.join('params', 'digits5_100p_HPS_t10')
+    names = ['final_model_parameter.mat', 'model_parameter_taskC0_task0.mat', 'model_parameter_taskC1_task1.mat']
+    assert sorted(os.listdir(os.path.join('Result', more['parameter_folder'], 'run0'))) == names
+    assert 'nothing to train' in run_and_listen(SHORT + ['--num_runs', '1'] + ANALYSES)[1]
+    assert os.listdir(os.path.join('Result', 'params')) == ['digits5_100p_HPS_t10']
+
+
+def test_the_folder_of_parameter_files_is_remembered(folder, pretended):
+    pretended.statuses[0] = EXIT_INTERRUPTED
+    assert run(SHORT + ['--num_runs', '2', '--saveparam']) == EXIT_INTERRUPTED
+    assert run(SHORT + ['--num_runs', '1', '--saveparam', '--seed', '1']) == EXIT_INTERRUPTED      # another one: a folder of its own
+    pretended.statuses.clear()
+    for options in (['--num_runs', '2'], ['--num_runs', '1', '--seed', '1'], ['--num_runs', '3']):
+        assert run_and_listen(SHORT + options + ['--saveparam'])[0] == 0
+    assert sorted(os.listdir(os.path.join('Result', 'params'))) == ['digits5_100p_HPS_t10', 'digits5_100p_HPS_t10a']
+    assert [entry['parameter_folder'] for entry in stored()] == [
+        os.path.join('params', name) for name in ('digits5_100p_HPS_t10', 'digits5_100p_HPS_t10a')]
+
+
+def test_a_folder_of_parameter_files_that_cannot_be(folder):
+    (folder / 'Result').mkdir()
+    (folder / 'Result' / 'params').write_text(u'a file')
+    is_refused(SHORT + ['--saveparam'], 'Result/params cannot be written')
+
+
+def test_a_file_that_is_no_parameter_file(folder):
+    (folder / 'Result').mkdir()
+    append_entry(MAT, {'fingerprint': 'x' * 64})
+    (folder / 'text.mat').write_text(u'text')
+    tensors = SHORT + ['--model_type', 'TF', '--tensorfactor_param_path']
+    is_refused(tensors + ['digits.mat'], 'Result/digits.mat is not a parameter file that --saveparam wrote')
+    is_refused(tensors + ['text.mat'], 'text.mat is not a MATLAB file of version 5')
 
 
 def test_run_folder(trained):

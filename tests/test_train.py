@@ -24,9 +24,9 @@ def steps(monkeypatch):
     """List of (rows by name, learning rate, dropout seed) of each training step."""
     seen, step = [], TaskGraph.step
 
-    def spy(self, rows, learning_rate, seed, fetch_loss=False):
+    def spy(self, rows, learning_rate, seed, *more, **options):
         seen.append(({name: np.array(numbers) for name, numbers in rows.items()}, learning_rate, tuple(seed)))
-        return step(self, rows, learning_rate, seed, fetch_loss)
+        return step(self, rows, learning_rate, seed, *more, **options)
     monkeypatch.setattr(TaskGraph, 'step', spy)
     return seen
 

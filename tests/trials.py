@@ -2,12 +2,16 @@
 import collections
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from classification.experiment import Experiment
 from classification.gen_data import Part, Task
+from classification.model.method import Setting
+from classification.model.registry import make_method
 from classification.train import Interrupted, Trial
 from utils import runtime
 from utils import utils_env_cl as env
+from utils.utils_nn import Parameters
 
 _NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(),
                        df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
@@ -16,7 +20,8 @@ SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])   
 
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
 _OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
-                 'darts': dict(darts_approx_order=1, darts_selection_data='train')}
+                 'darts': dict(darts_approx_order=1, darts_selection_data='train'), 'prognn': dict(dim_reduction_scale=1.),
+                 'ewc': dict(env.EWC, fisher_multiplier=1.)}
 _OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
                  'apd': dict(lambda1=0.1, lambda2=100.)}
 
@@ -53,6 +58,20 @@ def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, patter
         class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=make_net(depth), pattern=pattern,
         options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
         early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=seed, tensorflow=1)
+
+
+def learned(model_type, patterns, **options):
+    """(method, store) of tasks 0, 1, ... as if they were learned with these patterns, with values at random."""
+    experiment = make_experiment(model_type, range(len(patterns)), **options)
+    method = make_method(model_type, Setting(experiment.net, experiment.class_counts, experiment.model.mechanism,
+                                             dict(experiment.options, pattern=patterns[0])))
+    with tf.Graph().as_default():
+        parameters = Parameters({}, (), lambda name: np.random.RandomState(len(name)))
+        for task, pattern in enumerate(patterns):
+            method.remember(task, pattern)
+            method.logits(parameters, task, tf.placeholder(tf.float32, (None,) + experiment.net.image_shape))
+    state = np.random.RandomState(0)
+    return method, {name: state.normal(size=value.shape).astype(np.float32) for name, value in parameters.start.items()}
 
 
 def _config():

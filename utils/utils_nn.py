@@ -181,6 +181,20 @@ def convolutional_part(net, images, branches, gates=None):
     return tf.reshape(stack, [-1, net.num_features])
 
 
+def layer_maps(net, images, activations):
+    """What each convolution block gives, input side first: list of [n, height, width, channels].
+
+    Args:
+        activations: one function per layer (input map -> activated map); a network without choices.
+    """
+    x, seen, maps = images, [], []
+    for layer, activate in enumerate(activations):
+        seen.append((x, 1))
+        x = _block(net, layer, activate, seen, 1)
+        maps.append(x)
+    return maps
+
+
 def dropout(x, keep, seed):
     """Inverted dropout whose mask is a function of `seed` (int32 [2])."""
     if keep >= 1:

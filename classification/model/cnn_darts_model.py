@@ -101,7 +101,9 @@ class Darts(PatternSearch):
         return [g - rate * (plus - minus) / (2. * size) for g, plus, minus in zip(direct, *sides)]
 
     def without_search_variables(self, store, task):
-        return without(store, *['conv%d/task%d/%s/' % (layer, task, SELECTION) for layer in range(len(self.net.layers))])
+        prefixes = ['conv%d/task%d/%s/' % (layer, task, SELECTION) for layer in range(len(self.net.layers))]
+        self.left_selections = [store[prefix + 'selection'] for prefix in prefixes]
+        return without(store, *prefixes)
 
     def end_epoch(self, session, task):
         if task != self.searching:

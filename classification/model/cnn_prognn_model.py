@@ -54,6 +54,9 @@ class ProgNN(Method):
         features = tf.reshape(self._column_maps(parameters, images, task)[-1], [-1, self.net.num_features])
         return self.head(parameters, task, features)
 
+    def layer_outputs(self, parameters, task, images):
+        return self._column_maps(parameters, images, task)
+
     def _column_maps(self, parameters, images, task):
         """What each layer of a task's column gives; a column is built once per graph and images."""
         if self._maps_of is not parameters:

@@ -192,3 +192,7 @@ class Method(object):
         """Logits of a learned task, or of the current one as it is now; no dropout."""
         activations = self.activations(parameters, task, self.pattern_of(task))
         return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))
+
+    def layer_outputs(self, parameters, task, images):
+        """What each convolution layer of a learned task's network gives, after its pool: list of [n, h, w, channels]."""
+        return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern_of(task)))
