@@ -153,7 +153,7 @@ def resolve(flags, say):
     pattern = _pattern(flags, model_type, dataset.family, depth)
     skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
-    options = env.method_options(flags, model_type, depth, network)
+    options = env.method_options(flags, model_type, dataset.family, depth, network)
     _check_model(flags, model_type, model, net)
     if not flags.lifelong:
         raise UserError('only lifelong training (one task after the other) is available; add --lifelong')
@@ -175,7 +175,8 @@ def resolve(flags, say):
         normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
         checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
-        options=options, training=training, early_stopping=flags.early_stopping or 0, keep=env.KEEP_PROBABILITY,
+        options=options, training=training, early_stopping=flags.early_stopping or 0,
+        keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major)
 
 
@@ -251,6 +252,8 @@ def info(experiment):
     for name in ('auxiliary_loss_weight', 'darts_approx_order', 'lambda1', 'lambda2'):
         if name in options:
             fields[name] = options[name]
+    if experiment.model.selection == 'den':
+        fields.update((name, options[name]) for name in list(env.DEN) + ['den_drift_threshold', 'den_split_cap'])
     if 'groups' in options:
         fields['layer_group_config'] = list(options['groups'])
     if 'regularization_scale' in options:

@@ -40,7 +40,7 @@ class Method(object):
     The loop calls, for each task of the order: `start_task`; per phase `build`, then per epoch `start_epoch`, `update`
     for each step and `end_epoch`; `end_phase`; at last `end_task`. `logits` gives the network that evaluates a task.
     Between graphs everything lives in the parameter store, in `state` and in `arrays`. Where a hook takes `graph`, it is
-    the open TaskGraph, of which a method uses `session`, `probe` and `sweep`.
+    the open TaskGraph, of which a method uses `session`, `task`, `values`, `set_values`, `probe` and `sweep`.
     """
     alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
     validation_batches = False      # a step also needs a batch of validation images
@@ -51,6 +51,7 @@ class Method(object):
         self.state = {'patterns': {}}     # JSON-able; patterns: task -> 'STTS' as chosen for a learned task
         self.arrays = {}                  # dict name -> array: what a method keeps between tasks beside the parameters
         self.update = self.loss = None    # the op of one training step, and its loss
+        self.say = lambda line: None      # for the log
 
     # -- what a selection says of itself --
 

@@ -2,12 +2,14 @@
 from classification.model.cnn_baseline_model import FixedPattern, SingleNetwork
 from classification.model.cnn_bruteforce_model import BruteForce
 from classification.model.cnn_darts_model import Darts
+from classification.model.cnn_den_model import DEN
 from classification.model.cnn_dfcnn_model import LL_hybrid_DFCNN_minibatch
 from classification.model.cnn_lasem_model import FixedLasem, GroupedLasem, Lasem
 from utils.utils_env_cl import MODELS
 
 SELECTIONS = {'hybrid': FixedPattern, 'hybrid_dfcnn': LL_hybrid_DFCNN_minibatch, 'single_network': SingleNetwork,
-              'lasem': Lasem, 'lasemg': GroupedLasem, 'lasem_fixed': FixedLasem, 'darts': Darts, 'bruteforce': BruteForce}
+              'lasem': Lasem, 'lasemg': GroupedLasem, 'lasem_fixed': FixedLasem, 'darts': Darts, 'bruteforce': BruteForce,
+              'den': DEN}
 
 
 def make_method(model_type, setting):
