@@ -1,4 +1,4 @@
-"""DEN's small network, computed the plain way in NumPy from its blocks, and bodies of random numbers."""
+"""DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers."""
 import numpy as np
 
 from classification.model.den_blocks import Body, layers_of
@@ -48,3 +48,36 @@ def narrowed(body, widths):
 
 IMAGES = np.random.RandomState(9).uniform(-1, 1, (6, 8, 8, 2))
 HEAD_BIAS = np.array([.1, -.2, .3])
+
+
+# ---- shrinking ----
+
+def soft(x, threshold):
+    """Entry by entry."""
+    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+
+
+def shorter(vector, threshold):
+    """The vector, its length less by `threshold`."""
+    length = np.sqrt((vector ** 2).sum())
+    return vector * max(0, 1 - threshold / length) if length else vector
+
+
+def edges_shrunk(block, threshold):
+    """Edge by edge."""
+    out = np.zeros_like(block)
+    for i in range(block.shape[1]):
+        for j in range(block.shape[2]):
+            out[:, i, j] = shorter(block[:, i, j], threshold * np.sqrt(block.shape[0]))
+    return out
+
+
+def shrunk(block, threshold, by_edge=True):
+    """Edges as a whole where they have several weights."""
+    return edges_shrunk(block, threshold) if by_edge and len(block) > 1 else soft(block, threshold)
+
+
+def groups_shrunk(columns, bias, threshold):
+    """(columns, bias), unit by unit."""
+    out = np.stack([shorter(columns[:, :, j], threshold) for j in range(columns.shape[2])], axis=2)
+    return out, np.where(out.any(axis=(0, 1)), bias, 0)
