@@ -123,6 +123,11 @@ def unchanged(body, pruned):
 def test_nothing_that_works_is_pruned():
     body = random_body(0, WIDE)
     assert den_blocks.prune(body, WIDTHS).widths == WIDE
+    for layer in range(3):      # one position of one edge is enough
+        body.blocks[layer][:-1, :, -1] = 0
+        (body.blocks + [body.head])[layer + 1][:-1, -2] = 0
+    body.biases[0][-1] = body.biases[1][-1] = 0
+    assert den_blocks.prune(body, WIDTHS).widths == WIDE
 
 
 @pytest.mark.parametrize('layer', range(3))

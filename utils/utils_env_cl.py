@@ -195,7 +195,7 @@ DEN = OrderedDict([
     ('l1_lambda', 1e-6),                      # shrinks weights by this much at each step
     ('den_l1_mode', 'per_step'),              # 'per_step', or 'lr_scaled': by learning rate x l1_lambda
     ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
-    ('den_zero_eps', 1e-4),                   # edges below it become 0 when a stage ends
+    ('den_zero_eps', 1e-2),                   # edges below it become 0 when a stage ends; at 1e-4 nearly none do
     ('l2_lambda', 0.01),                      # of half the sum of squared weights
     ('reg_lambda', 0.5),                      # of half the sum of squared changes since the previous task
     ('den_reg_in_retraining', True),          # ... while the sub-network is retrained, too
