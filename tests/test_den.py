@@ -535,6 +535,7 @@ def test_no_old_task_changes_without_stages_b_and_d(frozen):
 
 
 def test_old_tasks_change_through_stages_b_and_d(run):
+    assert [run.trial.method.may_change(0, phase) for phase in range(4)] == [False, True, False, True]
     for stage in (SUBNETWORK, RETRAINING):
         pairs = [pair for pair in run.of(stage) if len(pair[1][4]) > 1]
         assert any((before[4][task] != after[4][task]).any() for before, after in pairs for task in before[4]
