@@ -25,6 +25,9 @@ def listing():
     lines += ['  on %s, models ending in %s have hidden layers of %s instead of %s, as published' % (
         data_type, env.MECHANISM_NAMES[mechanism][0], _sizes(hidden), _sizes(_default_network(data_type).hidden))
         for (data_type, mechanism), hidden in env.HIDDEN_BY_MECHANISM.items()]
+    lines += ['  on %s with %d layers, DEN has hidden layers of %s instead of %s, as published' % (
+        family, depth, _sizes(hidden), _sizes(env.NETWORKS[family, depth].hidden))
+        for (family, depth), hidden in env.DEN_HIDDEN.items()]
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
@@ -94,6 +97,6 @@ def _analyses(experiment, train_sizes):
 def _parameters(experiment):
     from classification.parameters import count     # imports TensorFlow
     if experiment.pattern is not None:
-        return '{:,}'.format(count(experiment, experiment.pattern))
+        return '{:,}{}'.format(count(experiment, experiment.pattern), ' before units are added' * experiment.model.grows)
     depth = len(experiment.net.layers)
     return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth), count(experiment, 'T' * depth))

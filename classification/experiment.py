@@ -155,7 +155,7 @@ def resolve(flags, say):
     pattern = _pattern(flags, model_type, dataset.family, depth)
     skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
-    options = env.method_options(flags, model_type, depth, network)
+    options = env.method_options(flags, model_type, dataset.family, depth, network)
     _check_model(flags, model_type, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
@@ -183,7 +183,8 @@ def resolve(flags, say):
         normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
         checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
-        options=options, training=training, early_stopping=early_stopping, keep=env.KEEP_PROBABILITY,
+        options=options, training=training, early_stopping=early_stopping,
+        keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, analyses=asked)
 
@@ -282,6 +283,8 @@ def info(experiment):
             fields[name] = options[name]
     if 'paper' in (options.get('apd_mode'), options.get('channel_gate_mode')):       # its fields are not the published ones
         fields.update((name, options[name]) for name in sorted(options) if name.startswith(('apd_', 'channel_gate_')))
+    if experiment.model.selection == 'den':
+        fields.update((name, options[name]) for name in list(env.DEN) + ['den_drift_threshold', 'den_split_cap'])
     if 'groups' in options:
         fields['layer_group_config'] = list(options['groups'])
     if 'regularization_scale' in options:

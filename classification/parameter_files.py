@@ -62,6 +62,8 @@ FACTORS = {'tf': _own('conv', 'tf', 'mix_h mix_w mix_i mix_o bias'),
            'dfcnn': _own('conv', 'dfcnn', 'filter deconv_bias mixer bias')}
 ADDITIVE = (Field('shared_conv', _shared('conv', 'apd')), Field('conv_mask_weights', _own('conv', 'apd', 'mask')),
             Field('conv_APD_weights', _own('conv', 'apd', 'additive')))
+GATES = (Field('shared_conv', _shared('conv', 'hps')),
+         Field('gates_weights', _own('conv', 'gate', 'hidden_kernel hidden_bias kernel bias')))
 PROGNN = (Field('conv_trainable_weights', _own('conv', 'own')),
           Field('conv_lateral_weights', _own('conv', 'lateral{earlier}', 'alpha reduce reduce_bias expand')))
 
@@ -69,6 +71,7 @@ PROGNN = (Field('conv_trainable_weights', _own('conv', 'own')),
 def _layouts():
     """dict (selection, mechanism) -> fields; a selection that is not named here has the row of 'fixed'."""
     rows = {('fixed', 'hps'): (Field('conv_trainable_weights', USED),), ('prognn', 'hps'): PROGNN,
+            ('channel_gate', 'hps'): GATES,
             ('lasem', 'hps'): (Field('conv_shared_weights', _shared('conv', 'hps')),
                                Field('conv_taskspecific_weights', _own('conv', 'own'))),
             ('darts', 'hps'): (Field('shared_conv', _shared('conv', 'hps')), Field('TS_conv', USED))}
@@ -86,7 +89,10 @@ def _layouts():
         rows[selection, 'apd'] = ADDITIVE + (Field('conv_taskspecific_weights', _own('conv', 'own')),)
     for mechanism in ('hps', 'tf', 'dfcnn', 'apd'):
         rows['darts', mechanism] = (Field('DARTS_selection_param', (SELECTION,)),) + rows['darts', mechanism]
-    return {key: fields + (HEAD,) for key, fields in rows.items()}
+    rows = {key: fields + (HEAD,) for key, fields in rows.items()}
+    rows['den', 'den'] = (Field('conv_trainable_weights', _shared('conv', 'den')),
+                          Field('fc_weights', tuple(zip(_own('fc', 'den'), _shared('fc', 'den')))))
+    return rows
 
 
 LAYOUTS = _layouts()

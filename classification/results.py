@@ -12,7 +12,7 @@ from classification.metrics import METRICS, learned_at, mean_and_std, mean_over_
 from utils.utils import UserError, counted, write_atomically
 
 SPLITS = ('train', 'valid', 'test')
-TEST = SPLITS.index('test')
+VALID, TEST = SPLITS.index('valid'), SPLITS.index('test')
 LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
 
 
@@ -54,11 +54,12 @@ def load_record(path):
     return TrialRecord(extra=extra, **fields)
 
 
-def run_struct(record, task_order, leep=False, lifelong=True):
+def run_struct(record, task_order, leep=False, lifelong=True, own_trainer=False):
     """One trial as `result_of_each_run` holds it.
 
     With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
-    Where tasks are trained together no epoch changes the task.
+    Where tasks are trained together (not `lifelong`) no epoch changes the task.
+    `own_trainer`: the fields of those with a loop of their own, where a 0.0 stands for what `peak_accuracy` holds.
     """
     train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
     extra = dict(record.extra)
@@ -74,7 +75,15 @@ def run_struct(record, task_order, leep=False, lifelong=True):
         ('history_best_test_error', np.asarray(record.best_test, dtype=np.float64)),
     ] + list(extra.items()) + ([
         ('task_changed_epoch', np.asarray(record.task_changed_epoch, dtype=np.int64)),
-    ] if lifelong else []) + scores))
+    ] if lifelong else []) + ([('best_validation_error', _best_validation(record, task_order)),
+                               ('test_error_at_best_epoch', 0.)] if own_trainer else []) + scores))
+
+
+def _best_validation(record, task_order):
+    """Mean over positions of the best validation accuracy in the position's own rows."""
+    starts = np.asarray(record.task_changed_epoch)
+    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, _last_rows(record), task_order)]
+    return float(np.mean([rows.max() for rows in own]))
 
 
 def _history(accuracy):
@@ -85,7 +94,7 @@ def _history(accuracy):
     return np.column_stack([filled, mean])
 
 
-def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True):
+def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True, own_trainer=False):
     """One experiment as `training_summary` holds it.
 
     Args:
@@ -93,7 +102,7 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
         records: the finished trials.
         task_order: data-set indices of the tasks.
         more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
-        leep: see `run_struct`.
+        leep, own_trainer: see `run_struct`.
         lifelong: one task was trained after the other; False: all together, which the published layout tells apart.
     """
     records = sorted(records, key=lambda record: record.trial)
@@ -103,7 +112,7 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     training_time = np.array([record.training_time for record in records], dtype=np.float64)
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
-                  result_of_each_run=[run_struct(record, task_order, leep, lifelong) for record in records])
+                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, own_trainer) for record in records])
     _add_statistics(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:

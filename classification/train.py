@@ -136,6 +136,7 @@ class Trial(object):
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
+        self.method.say = lambda line: say('trial %d: %s' % (number, line))
         self.history = History(len(experiment.class_counts), len(experiment.task_order))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0

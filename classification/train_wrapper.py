@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import mat_file, parameter_files, results
+from classification import den_report, mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
@@ -324,7 +324,8 @@ class _Run(object):
             more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
         more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
         return results.summary(info(experiment), records, experiment.task_order, more,
-                               leep=experiment.pattern is not None, lifelong=experiment.lifelong)
+                               leep=experiment.pattern is not None and not experiment.model.own_trainer,
+                               lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
 
     def _write_temporary(self):
         mat_file.write_temp(self.place.temporary, self._summary(self._records()))
@@ -340,6 +341,11 @@ class _Run(object):
                 for record in records:
                     print('  trial %d: %s' % (record.trial, '  '.join(
                         'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
+            if self.experiment.model.grows:
+                print('per layer, input side first:')
+                for record in records:
+                    for line in den_report.lines(record.extra, self.experiment.tasks):
+                        print('  trial %d, %s' % (record.trial, line))
             print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
         if failed:
             sys.stderr.write('%s failed (%s); %s tries them again\n'

@@ -32,7 +32,10 @@ from utils.utils_nn import Parameters, assign  # noqa: E402
 OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_code', apd_mode='published_code',
                auxiliary_loss_weight=0.1, regularization_scale=(1e-7, 1e-7), lambda1=4e-4, lambda2=100.,
                em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, darts_approx_order=1,
-               darts_selection_data='train', em_maxP=0.9, dim_reduction_scale=2., fisher_multiplier=1., **env.EWC)
+               darts_selection_data='train', em_maxP=0.9, dim_reduction_scale=2., fisher_multiplier=1.,
+               den_drift_threshold=env.DEN_DRIFT_THRESHOLD['l2'], den_split_cap=None)
+OPTIONS.update(env.EWC)
+OPTIONS.update(env.DEN)
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 7, 5
 
 

@@ -235,7 +235,7 @@ def test_seventeen_layers_always_have_skip_connections():
 
 
 def test_models_are_the_product_of_searches_and_mechanisms():
-    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate', 'ProgNN', 'EWC'} | {
+    names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate', 'ProgNN', 'EWC', 'DEN'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
     assert set(env.MODELS) == names
@@ -253,6 +253,24 @@ def test_tensor_factorization_has_a_smaller_head_on_stl10_20t_only():
     assert set(heads.values()) == {(128,), (128, 16)}
 
 
+def test_the_table_of_the_expandable_network():
+    def row(family, depth):
+        flags = main._parser().parse_args([])
+        _, network = env.network_of(family, '', depth, 'den')
+        options = env.method_options(flags, 'DEN', family, depth, network)
+        return network.hidden, options['den_expansion'], options['den_split_cap']
+    assert {key: row(*key) for key in env.NETWORKS if key[1] != 17} == {
+        ('mnist5', 2): ((32,), 16, 16), ('mnist10', 2): ((32,), 16, 16), ('fashion', 4): ((64,), 16, 16),
+        ('cifar10_5', 4): ((128,), 16, 16), ('cifar10_10', 4): ((128,), 16, 16), ('cifar100', 4): ((128,), 16, 16),
+        ('cifar100', 6): ((64,), 16, 16), ('cifar100', 8): ((64,), 16, 16), ('officehome', 4): ((256, 64), 32, 32),
+        ('officehome', 6): ((256, 64), 32, 32), ('officehome', 8): ((256, 64), 32, 32), ('stl10', 6): ((128, 16), 16, 16),
+        ('stl10', 9): ((128, 16), 16, 16), ('digits5', 4): ((32,), 16, 16)}
+    published = dict(l1_lambda=1e-6, l2_lambda=0.01, reg_lambda=0.5, gl_lambda=0.8, loss_threshold=0.01)
+    assert {name: env.DEN[name] for name in published} == published
+    assert env.DEN['den_stage_fractions'] == (0.15, 0.35, 0.25, 0.25)
+    assert env.DEN_DRIFT_THRESHOLD == {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
+
+
 def test_list_shows_everything(capsys):
     assert run(['--list']) == 0
     shown = capsys.readouterr().out
@@ -266,6 +284,7 @@ def test_list_shows_everything(capsys):
             ('%d-%d' % (5 * place, 5 * place + 4), pattern) for place, pattern in enumerate(patterns)]
         assert not re.match(r'\d+-\d+$', rows[-1][0])      # the table ends here
     assert 'on STL10_20t, models ending in TF have hidden layers of 128 instead of 128,16' in shown
+    assert 'on cifar100 with 4 layers, DEN has hidden layers of 128 instead of 64' in shown
     assert '(also: LASEM_GROUP_HPS)' in shown and '5,4,4,2,2' in shown
 
 
@@ -340,6 +359,11 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--tensorfactor_param_path x.mat', 'Hybrid_HPS has no tensor factors; use a model ending in TF'),
     ('--model_type LASEM_TF --tensorfactor_param_path x.mat', 'x.mat: there is no such file, neither below Result'),
     ('--model_type TF --tensorfactor_param_path .', 'a folder is none'),
+    ('--model_type DEN --task_order_type 1', 'DEN learns each task once; use --task_order_type 0'),
+    ('--model_type DEN --early_stopping 5', 'DEN hands on the last epoch of each task; leave --early_stopping away'),
+    ('--model_type DEN --data_type CIFAR100_10 --num_clayers 17', 'DEN has no skip connections'),
+    ('--model_type DEN --data_type CIFAR100_10 --skip_connect_test_type 1', 'DEN has no skip connections'),
+    ('--model_type DEN --transfer_config top1', 'DEN, which shares all layers'),
 ]
 
 
@@ -355,8 +379,9 @@ def is_refused(options, says):
 
 
 def test_lifelong_must_be_said(folder):
-    is_refused([option for option in DIGITS if option != '--lifelong'] + ['--model_type', 'LASEM_HPS'],
-               'LASEM_HPS learns one task after the other; add --lifelong')
+    for model_type in ('LASEM_HPS', 'DEN', 'EWC', 'ChannelGate'):
+        is_refused([option for option in DIGITS if option != '--lifelong'] + ['--model_type', model_type],
+                   '%s learns one task after the other; add --lifelong' % model_type)
     for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
         is_refused([word for word in DIGITS if word != '--lifelong'] + options, 'one after the other; add --lifelong')
     for option in ('--task_order_type 1', '--early_stopping 3'):
@@ -460,6 +485,14 @@ def test_dry_run_of_the_first_sample(capsys, folder):
     assert os.listdir(str(folder)) == ['Data']
 
 
+def test_dry_run_of_a_network_that_grows(capsys, folder):
+    assert run(DIGITS + '--model_type DEN --num_tasks 3 --dry_run'.split()) == 0
+    lines = capsys.readouterr().out.rstrip().split('\n')
+    convolutions = 9 * (16 + 16 * 16 + 16 * 32 + 32 * 32) + 16 + 16 + 32 + 32
+    assert 'parameters: {:,} before units are added'.format(convolutions + 128 * 32 + 32 + 3 * (32 * 2 + 2)) in lines
+    assert {'den_expansion: 16', 'den_drift_threshold: (0.05, 0.05)', 'gl_lambda: 0.8', 'den_split_cap: 16'} <= set(lines)
+
+
 def test_dry_run_of_a_search(capsys, folder):
     assert run(DIGITS + '--model_type LASEMG_HPS --layer_groups 2,2 --num_tasks 2 --dry_run'.split()) == 0
     lines = capsys.readouterr().out.rstrip().split('\n')
@@ -539,7 +572,8 @@ def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
 
 @pytest.mark.parametrize('model_type', sorted(env.MODELS))
 def test_an_experiment_survives_json(model_type):
-    experiment = experiment_of('--model_type', model_type, '--test_type', '1', '--task_order_type', '1')
+    order = '1' if env.MODELS[model_type].revisits else '0'
+    experiment = experiment_of('--model_type', model_type, '--test_type', '1', '--task_order_type', order)
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
     assert json.loads(experiment.to_json())['training']['lr'] == 1e-3

@@ -67,6 +67,7 @@ CASES = [      # of every selection one at least; the network has one layer; cho
     ('ProgNN', dict(order=(0, 1, 0), dim_reduction_scale=1.)),
     ('EWC', dict(order=(0, 1, 0), fisher_multiplier=10., **env.EWC)),
     ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
+    ('DEN', dict(order=(0, 1), epochs=5)),                                           # two epochs of stage B, one of others
 ]
 
 
@@ -84,10 +85,14 @@ def test_stopped_after_every_epoch(model_type, settings, tmp_path):
     same_trial(trial, record, stopped_trial, stopped_record)
     if choices:
         assert ''.join(trial.method.pattern_of(task) for task in experiment.tasks) == choices
-    searched = [2 if model_type.startswith('BruteForce') and position == 1 else 1
-                for position in range(len(experiment.task_order))]
-    assert resumptions(log) == [(position, epoch) for position, phases in enumerate(searched)
-                                for _ in range(phases) for epoch in (1, 2)]
+    phases = [[experiment.training.epochs] for _ in experiment.task_order]
+    if model_type.startswith('BruteForce'):
+        phases[1] *= 2
+    elif model_type == 'DEN':
+        phases[1] = record.extra['den_stage_epochs'][1]
+        assert phases[1].tolist() == [1, 2, 1, 1] and record.extra['den_split'][1].any()
+    assert resumptions(log) == [(position, epoch) for position, of_position in enumerate(phases)
+                                for epochs in of_position for epoch in range(1, epochs + 1)]
 
 
 def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):

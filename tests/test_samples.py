@@ -16,8 +16,11 @@ from classification.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from tests import data_files
 
 SAMPLES = [      # the longest first
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DEN --lifelong --save_mat_name officehome_den.mat',
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong '
     '--save_mat_name officehome_darts_hps.mat',
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type ProgNN --test_type 1 --lifelong '
+    '--save_mat_name officehome_prognn.mat',
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type Hybrid_TF --test_type 30 --lifelong '
     '--save_mat_name officehome_tfBot3.mat',
     '--gpu 0 --data_type STL10_20t --num_clayers 6 --model_type Hybrid_DFCNN --test_type 55 --lifelong '
@@ -30,6 +33,8 @@ SAMPLES = [      # the longest first
 FIELDS = ['training_time', 'num_epoch', 'history_train_error', 'history_validation_error', 'history_test_error',
           'history_best_test_error', 'task_changed_epoch']
 LEEP = ['LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset']
+DEN = ['den_widths', 'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs', 'den_loss_before_expansion',
+       'den_selected_fraction', 'den_edge_density', 'den_nonzeros', 'best_validation_error', 'test_error_at_best_epoch']
 
 
 def write_data(folder):
@@ -81,6 +86,9 @@ def outcome(tmp_path_factory):
           kernel_sizes=[11, 11, 5, 5, 3, 3, 3, 3], hidden_layer=[256, 64], learning_rate=2e-5)),
     ('officehome_darts_hps', 'darts_hps_cnn', ['history_DARTS_arch_select', 'conv_sharing'],
      dict(darts_approx_order=1, image_dimension=[128, 128, 3], pooling_size=[3, 3, 3, 3, 2, 2, 2, 2])),
+    ('officehome_prognn', 'prognn_cnn', LEEP, dict(dim_reduction_scale=2)),
+    ('officehome_den', 'den_cnn', DEN,
+     dict(hidden_layer=[256, 64], den_expansion=32, gl_lambda=0.8, den_drift_threshold=[0.05, 0.05], dropout=0)),
 ])
 def test_sample(name, architecture, of_the_method, info, outcome):
     status, out, err, stored = outcome(name)
@@ -90,7 +98,7 @@ def test_sample(name, architecture, of_the_method, info, outcome):
     result, = entry['result_of_each_run']
     of_info = entry['model_specific_info']
     assert of_info['architecture'] == architecture
-    assert ('conv_sharing' in of_info) == ('conv_sharing' not in of_the_method)
+    assert ('conv_sharing' in of_info) == (architecture.startswith('hybrid'))
     for field, expected in info.items():
         np.testing.assert_array_equal(of_info[field].ravel(), expected, err_msg=field)
 
@@ -118,6 +126,12 @@ def test_sample(name, architecture, of_the_method, info, outcome):
         assert selection.shape == (2, 2 * layers) and selection.dtype == np.float32 and selection.any(axis=1).all()
         assert result['conv_sharing'].dtype == np.int64
         np.testing.assert_array_equal(result['conv_sharing'], selection[:, 1::2] > selection[:, ::2])
+    elif name == 'officehome_den':
+        assert result['den_stage_epochs'].tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]       # of one epoch, half a one is one
+        assert result['den_widths'].tolist() == [[64, 256, 256, 256, 256, 64]] * 2 and entry['chosen_config'] == 'SSSS'
+        assert of_info['number_of_trainable_parameters'] == 2678592 + 2 * (64 * 13 + 13)      # 2679437 for one task
+        assert out.count('loss before expansion %.4g' % result['den_loss_before_expansion'][0, 1]) == 1
+        return
     if 'conv_sharing' in result:
         letters = [''.join('TS'[int(shared)] for shared in row) for row in result['conv_sharing']]
         assert '  trial 0: task 0 %s  task 1 %s\n' % tuple(letters) in out

@@ -21,7 +21,8 @@ SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])   
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
 _OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
                  'darts': dict(darts_approx_order=1, darts_selection_data='train'), 'prognn': dict(dim_reduction_scale=1.),
-                 'ewc': dict(env.EWC, fisher_multiplier=1.)}
+                 'ewc': dict(env.EWC, fisher_multiplier=1.),
+                 'den': dict(env.DEN, den_expansion=2, den_split_cap=2, den_drift_threshold=(0.05, 0.05))}
 _OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
                  'apd': dict(lambda1=0.1, lambda2=100.)}
 
@@ -82,9 +83,9 @@ def _config():
     return config
 
 
-def make_trial(experiment, folder, say=lambda line: None, **more):
-    """A trial of `experiment`; it checkpoints after every epoch."""
-    return Trial(experiment, 0, [make_task(task) for task in sorted(set(experiment.task_order))], str(folder),
+def make_trial(experiment, folder, say=lambda line: None, task=make_task, **more):
+    """A trial of `experiment`; it checkpoints after every epoch. `task` makes a task from its index."""
+    return Trial(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))], str(folder),
                  _config(), 0., say, **more)
 
 

@@ -89,6 +89,8 @@ NETWORKS = OrderedDict([      # by (family, number of convolution layers); a fam
 ])
 # The published code gives the TF family a smaller head on this data set.
 HIDDEN_BY_MECHANISM = {('STL10_20t', 'tf'): (128,)}
+# It gives DEN, whose hidden layers are shared, other ones on these networks; by (family, layers).
+DEN_HIDDEN = {('cifar10_5', 4): (128,), ('cifar10_10', 4): (128,), ('cifar100', 4): (128,)}
 
 # --skip_connect_test_type: pairs (i, o); the pooled input of layer i is added to the activated output of layer o.
 SKIP_CONNECTIONS = {
@@ -132,6 +134,8 @@ class Model(NamedTuple):
     revisits: bool = True          # the method says what happens when a task returns
     skips: bool = True             # it honours skip connections
     stops_early: bool = True       # it can go back to a task's best epoch
+    grows: bool = False            # units are added while it learns
+    own_trainer: bool = False      # the published code trains it with a loop of its own, whose results have other fields
 
 
 MECHANISM_NAMES = OrderedDict([      # key of the table of mechanisms -> (its part of a model's name, of an architecture)
@@ -170,10 +174,13 @@ def _models():
             rows['%s_%s' % (name, suffix)] = Model(
                 selection, mechanism, '%s_%s' % (architecture, ending), '%s, on %s' % (search_help, mechanism_help),
                 aliases=tuple('%s_%s' % (other, suffix) for other in others))
-    rows['EWC'] = Model('ewc', 'hps', 'ewc_cnn', 'elastic weight consolidation: all convolutions shared, held near earlier optima',
-                        pattern='all')
+    rows['EWC'] = Model('ewc', 'hps', 'ewc_cnn', 'elastic weight consolidation: all convolutions shared, held near earlier '
+                        'optima', pattern='all', own_trainer=True)
     rows['ProgNN'] = Model('prognn', 'hps', 'prognn_cnn', 'progressive network: a column per task, which reads the earlier '
                            'ones', aliases=('Prog',), pattern='none')
+    rows['DEN'] = Model('den', 'den', 'den_cnn', 'dynamically expandable network: it retrains, adds and splits units, all '
+                        'hidden layers shared', pattern='all', revisits=False, skips=False, stops_early=False, grows=True,
+                        own_trainer=True)
     return rows
 
 
@@ -207,6 +214,30 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
 }
 MAX_PATTERNS = 512
 
+# DEN (Yoon et al. 2018). Names without the prefix den_, and their values, are the published code's.
+DEN = OrderedDict([
+    ('den_expansion', 16),                    # k, units added to each hidden layer; DEN_EXPANSION has other values
+    ('den_stage_fractions', (0.15, 0.35, 0.25, 0.25)),   # of a task's epochs: head, sub-network, expansion, split
+    ('den_drift_metric', 'l2'),               # 'l2': length of a unit's change; 'cosine': of its weights before and after
+    ('den_split', True),                      # False: no unit is split
+    ('den_expand', 'loss'),                   # 'loss': if the loss is high; 'always', 'never'
+    ('l1_lambda', 1e-6),                      # shrinks weights by this much at each step
+    ('den_l1_mode', 'per_step'),              # 'per_step', or 'lr_scaled': by learning rate x l1_lambda
+    ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
+    ('den_zero_eps', 1e-2),                   # edges below it become 0 when a stage ends; at 1e-4 nearly none do
+    ('l2_lambda', 0.01),                      # of half the sum of squared weights
+    ('reg_lambda', 0.5),                      # of half the sum of squared changes since the previous task
+    ('den_reg_in_retraining', True),          # ... while the sub-network is retrained, too
+    ('gl_lambda', 0.8),                       # of the sum of the lengths of new units' incoming weights
+    ('loss_threshold', 0.01),                 # tau: units are added above it
+    ('den_new_to_old_start', 'random'),       # 'zeros': at first old units do not read new ones
+    ('den_optimizer', 'adam'),                # or 'rmsprop'
+    ('den_dropout', False),
+])
+DEN_EXPANSION = {'officehome': 32}            # by family
+# A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully connected layers).
+DEN_DRIFT_THRESHOLD = {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
+
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
 LAYER_GROUPS = {
     2: ((1, 1),),
@@ -238,7 +269,14 @@ def layer_groups(asked, test_type, depth):
     return tuple(map(int, sizes))
 
 
-def method_options(flags, model_type, depth, network):
+def _den_options(family):
+    options = OrderedDict(DEN, den_expansion=DEN_EXPANSION.get(family, DEN['den_expansion']))
+    options['den_drift_threshold'] = DEN_DRIFT_THRESHOLD[options['den_drift_metric']]
+    options['den_split_cap'] = options['den_expansion']      # most units split per layer and task; None: no limit
+    return options
+
+
+def method_options(flags, model_type, family, depth, network):
     """The hyper-parameters of a method, from the tables and the flags.
 
     Raises:
@@ -280,6 +318,8 @@ def method_options(flags, model_type, depth, network):
     if model.selection == 'ewc':
         options['fisher_multiplier'] = _row(EWC_MULTIPLIER, flags.test_type, model_type, 'factor of the penalty')
         options.update(EWC)
+    if model.selection == 'den':
+        options.update(_den_options(family))
     if model.selection == 'darts':
         options.update(darts_approx_order=flags.darts_approx_order, darts_selection_data=flags.darts_selection_data)
     elif model.pattern == 'searched' and patterns > MAX_PATTERNS:
@@ -367,7 +407,10 @@ def network_of(family, data_type, depth, mechanism):
         raise UserError('--num_clayers %d is not defined for %s; choose one of: %s'
                         % (depth, data_type, ', '.join(map(str, depths))))
     network = NETWORKS[family, depth]
-    return depth, network._replace(hidden=HIDDEN_BY_MECHANISM.get((data_type, mechanism), network.hidden))
+    hidden = HIDDEN_BY_MECHANISM.get((data_type, mechanism), network.hidden)
+    if mechanism == 'den':
+        hidden = DEN_HIDDEN.get((family, depth), hidden)
+    return depth, network._replace(hidden=hidden)
 
 
 def skip_connections(family, depth, preset):

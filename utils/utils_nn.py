@@ -181,16 +181,17 @@ def convolutional_part(net, images, branches, gates=None):
     return tf.reshape(stack, [-1, net.num_features])
 
 
-def layer_maps(net, images, activations):
+def layer_maps(net, images, activations, gates=None):
     """What each convolution block gives, input side first: list of [n, height, width, channels].
 
     Args:
         activations: one function per layer (input map -> activated map); a network without choices.
+        gates: see `convolutional_part`.
     """
     x, seen, maps = images, [], []
     for layer, activate in enumerate(activations):
         seen.append((x, 1))
-        x = _block(net, layer, activate, seen, 1)
+        x = _block(net, layer, activate, seen, 1, gates and gates[layer])
         maps.append(x)
     return maps
 

@@ -118,11 +118,17 @@ class AdditiveDecomposition(FixedPattern):
             loss += options['lambda2'] * tf.nn.l2_loss(target - kernel)
         return loss
 
+    def evaluated(self, parameters, task):
+        """One function per layer, with small entries of tau taken for zero."""
+        return [nn.activation(self.mechanism(parameters, layer).evaluated_weights(task) if letter == 'S' else
+                              self.layer_weights(parameters, layer, task, False), self.net.padding)
+                for layer, letter in enumerate(self.pattern)]
+
     def logits(self, parameters, task, images):
-        activations = [nn.activation(self.mechanism(parameters, layer).evaluated_weights(task) if letter == 'S' else
-                                     self.layer_weights(parameters, layer, task, False), self.net.padding)
-                       for layer, letter in enumerate(self.pattern)]
-        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))
+        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[self.evaluated(parameters, task)]]))
+
+    def layer_outputs(self, parameters, task, images):
+        return nn.layer_maps(self.net, images, self.evaluated(parameters, task))
 
     # ---- between tasks ----
 

@@ -93,6 +93,10 @@ class ChannelGate(FixedPattern):
         self.loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels)) + self.sparsity_weight() * self.sparsity
         self.update = self.step(parameters, self.loss, batch.learning_rate)
 
+    def layer_outputs(self, parameters, task, images):
+        gates = [lambda x, layer=layer: self.gate(parameters, task, layer, x) for layer in range(len(self.net.layers))]
+        return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern), gates)
+
     def logits(self, parameters, task, images):
         return self.network(parameters, task, images, lambda layer, x: self.gate(parameters, task, layer, x))[0]
 

@@ -52,6 +52,7 @@ class Method(object):
         self.state = {'patterns': {}}     # JSON-able; patterns: task -> 'STTS' as chosen for a learned task
         self.arrays = {}                  # dict name -> array: what a method keeps between tasks beside the parameters
         self.update = self.loss = None    # the op of one training step, and its loss
+        self.say = lambda line: None      # for the log
 
     # -- what a selection says of itself --
 

@@ -1,0 +1,736 @@
+"""DEN: what each stage trains and leaves alone, how the network grows, what old tasks notice, what is recorded."""
+import copy
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from classification import den_report, results
+from classification.experiment import Experiment
+from classification.gen_data import Part, Task
+from classification.model import den_blocks, den_graph
+from classification.model.cnn_den_model import EXPANSION, HEAD, RETRAINING, SUBNETWORK, stage_epochs
+from classification.model.den_blocks import Body, from_block, to_block
+from classification.model.method import Batch, Setting
+from classification.model.registry import make_method
+from classification.task_graph import TaskGraph
+from tests import den_small, trials
+from tests.den_small import HEAD_BIAS, IMAGES, LAYERS, NET, POSITIONS, WIDTHS, groups_shrunk, random_body, shrunk, soft
+from utils import runtime
+from utils import utils_env_cl as env
+from utils.utils_nn import Parameters, assign
+
+K = 2
+ORDER, COUNTS = (2, 0, 1), {0: 2, 1: 3, 2: 3}      # learned in this order; classes by data-set index
+PAIR = (1, 0)
+CHANNELS = NET.image_shape[2]
+
+
+def options(**changes):
+    """Thresholds and penalties with which the small network, in a few steps, selects, grows, prunes and splits."""
+    chosen = dict(env.DEN, den_expansion=K, den_split_cap=2, den_drift_threshold=(0.05, 0.05), l1_lambda=1e-4,
+                  den_zero_eps=0.1, l2_lambda=1e-3, reg_lambda=0.05, gl_lambda=0.3, loss_threshold=-1.)
+    assert set(changes) <= set(chosen)
+    return dict(chosen, **changes)
+
+
+def method_of(**changes):
+    return make_method('DEN', Setting(NET, COUNTS, 'den', options(**changes), 1.))
+
+
+# ---- tables ----
+
+def test_epochs_of_the_stages():
+    fractions = env.DEN['den_stage_fractions']
+    assert stage_epochs(fractions, 2000) == [300, 700, 500, 500]
+    assert stage_epochs(fractions, 50) == [8, 17, 13, 12]       # 7.5 and 37.5 are rounded up
+    assert stage_epochs(fractions, 1) == [0, 1, 0, 0]
+    assert stage_epochs((0.15, 0, 0.25, 0), 8) == [1, 0, 2, 0]  # a skipped stage's epochs are not spent elsewhere
+    for epochs in range(1, 130):
+        assert sum(stage_epochs(fractions, epochs)) == epochs and min(stage_epochs(fractions, epochs)) >= 0
+
+
+# ---- one step of each stage against NumPy ----
+
+THRESHOLD, GROUP, RATE, L2, REG = 0.02, 1.2, 0.1, 0.3, 0.7
+SELECTED = [np.array(units, bool) for units in ([1, 1], [0, 1, 1], [1, 1, 0, 1], [1, 0, 1, 1, 0])]
+LABELS = np.array([0, 1, 2, 2, 1, 0], np.int32)
+
+
+def stored(body, head_bias, task):
+    """dict name -> array, as the parameter store names it."""
+    names = ['%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task%d' % task) for place, layer in enumerate(LAYERS)]
+    values = {name + 'kernel': from_block(block, layer.kernel)
+              for name, block, layer in zip(names, body.blocks + [body.head], LAYERS)}
+    values.update((name + 'bias', bias) for name, bias in zip(names, body.biases + [head_bias]))
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+
+def blocks_of(values, task, prefix=''):
+    """(blocks with the head's, biases) of what `stored` named."""
+    names = ['%s%s/%s/den/' % (prefix, layer.name, 'shared' if place < 3 else 'task%d' % task)
+             for place, layer in enumerate(LAYERS)]
+    names = names if not prefix else names[:3]
+    return ([to_block(values[name + 'kernel'], m) for name, m in zip(names, POSITIONS)],
+            [values[name + 'bias'] for name in names])
+
+
+class Stage(object):
+    """One step of a stage with plain gradient descent; task 1 runs after task 2 was learned with WIDTHS units.
+
+    Attributes:
+        loss: before the step. old, new, gradients: dict name -> array. previous: Body.
+    """
+
+    def __init__(self, phase, learned=True, **changes):
+        self.method = method_of(l1_lambda=THRESHOLD, gl_lambda=GROUP, l2_lambda=L2, reg_lambda=REG, **changes)
+        self.previous, current = random_body(0, dtype=np.float32), random_body(1, dtype=np.float32)
+        store = stored(self.previous, HEAD_BIAS, 2)
+        if learned:
+            self.method.remember(2)
+            self.method.start_task(1, store, None)
+        if phase == RETRAINING and learned:
+            current = random_body(1, [4, 6, 6], dtype=np.float32)
+            self.method.state['width'] = [4, 6, 6]
+        self.method.state['now']['expand'] = True
+        self.method.arrays.update(('selected/%d' % layer, units) for layer, units in enumerate(SELECTED))
+        store.update(stored(current, HEAD_BIAS, 1))
+        with tf.Graph().as_default() as graph:
+            parameters = Parameters(store, [1], lambda name: np.random.RandomState(len(name)))
+            images, labels = tf.constant(IMAGES, tf.float32), tf.constant(LABELS)
+            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6), phase)
+            variables = parameters.variables
+            logits = self.method.logits(parameters, 1, images)
+            gradients = tf.gradients(self.method.loss, list(variables.values()))
+            initialise = tf.global_variables_initializer()
+            with tf.Session(graph=graph, config=runtime.session_config(1)) as session:
+                session.run(initialise)
+                assign(session, parameters.start_values())
+                known = [gradient for gradient in gradients if gradient is not None]
+                self.logits, self.loss, found, self.old = session.run([logits, self.method.loss, known, dict(variables)])
+                self.gradients = dict(zip([name for name, gradient in zip(variables, gradients) if gradient is not None], found))
+                session.run(self.method.update)
+                self.new = session.run(dict(variables))
+
+    def changed(self):
+        """Names of what the step changed."""
+        return {name for name in self.old if not np.array_equal(self.old[name], self.new[name])}
+
+    def descended(self, name):
+        return self.old[name] - np.float32(RATE) * self.gradients[name]
+
+    def check(self, name, positions=None, by_edge=True):
+        """Asserts that a variable is what descent and, for weights, shrinking give."""
+        expected = self.descended(name)
+        if positions:
+            expected = shrunk(to_block(expected, positions), THRESHOLD, by_edge).reshape(expected.shape)
+        np.testing.assert_allclose(self.new[name], expected, atol=2e-6, err_msg=name)
+
+
+@pytest.fixture(autouse=True)
+def descent(monkeypatch, request):
+    """Plain gradient descent in place of Adam, where a test asks for it."""
+    if request.node.get_closest_marker('descent'):
+        monkeypatch.setitem(den_graph.OPTIMIZERS, 'adam', tf.train.GradientDescentOptimizer)
+
+
+def mean_loss(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return -np.mean(np.log(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True))[np.arange(6), LABELS])
+
+
+def half_squares(*arrays):
+    return 0.5 * sum((np.asarray(array, np.float64) ** 2).sum() for array in arrays)
+
+
+def logits_of(blocks, biases):
+    return den_small.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], IMAGES)
+
+
+def names(values, *parts):
+    return {name for name in values if name.endswith(parts)}
+
+
+@pytest.mark.descent
+@pytest.mark.parametrize('by_edge', [True, False])
+def test_the_first_task_trains_and_shrinks_everything(by_edge):
+    stage = Stage(0, learned=False, den_edge_group_l1=by_edge)
+    blocks, biases = blocks_of(stage.old, 1)
+    np.testing.assert_allclose(stage.logits, logits_of(blocks, biases), atol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(*blocks), rtol=1e-5)
+    assert stage.changed() == set(stage.old)
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        owner = 'shared' if place < 3 else 'task1'
+        stage.check('%s/%s/den/kernel' % (layer.name, owner), positions, by_edge)
+        stage.check('%s/%s/den/bias' % (layer.name, owner))
+
+
+@pytest.mark.descent
+def test_stage_a_trains_the_head_only():
+    stage = Stage(HEAD)
+    blocks, biases = blocks_of(stage.old, 1)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(blocks[3]), rtol=1e-5)
+    assert stage.changed() == {'fc1/task1/den/kernel', 'fc1/task1/den/bias'}
+    stage.check('fc1/task1/den/kernel', 1)
+    stage.check('fc1/task1/den/bias')
+    assert (stage.new['fc1/task1/den/kernel'] == 0).any()
+
+
+@pytest.mark.descent
+@pytest.mark.parametrize('reg', [True, False])
+def test_stage_b_trains_what_is_selected_without_shrinking(reg):
+    stage = Stage(SUBNETWORK, den_reg_in_retraining=reg)
+    blocks, biases = blocks_of(stage.old, 1)
+    masks = [np.outer(below, above)[None] for below, above in zip(SELECTED, SELECTED[1:] + [np.ones(3, bool)])]
+    penalty = L2 * half_squares(*[block * mask for block, mask in zip(blocks, masks)])
+    if reg:
+        penalty += REG * half_squares(*[(block - old) * mask for block, old, mask in zip(blocks, stage.previous.blocks, masks)])
+        penalty += REG * half_squares(*[(bias - old)[units] for bias, old, units in zip(
+            biases, stage.previous.biases, SELECTED[1:])])
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + penalty, rtol=1e-5)
+    new, new_biases = blocks_of(stage.new, 1)
+    for place, (layer, mask) in enumerate(zip(LAYERS, masks)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        mask = np.broadcast_to(mask, new[place].shape)
+        np.testing.assert_array_equal(new[place][~mask], blocks[place][~mask])
+        expected = to_block(stage.descended(name + 'kernel'), POSITIONS[place])
+        np.testing.assert_allclose(new[place][mask], expected[mask], atol=2e-6)
+        assert (new[place][mask] != blocks[place][mask]).mean() > 0.9
+        units = SELECTED[place + 1] if place < 3 else np.ones(3, bool)
+        np.testing.assert_array_equal(new_biases[place][~units], biases[place][~units])
+        np.testing.assert_allclose(new_biases[place][units], stage.descended(name + 'bias')[units], atol=2e-6)
+    assert not {name for name in stage.changed() if 'task2' in name}
+
+
+@pytest.mark.descent
+def test_stage_c_trains_new_units_and_the_head():
+    stage = Stage(EXPANSION)
+    old = stage.old
+    blocks, biases = blocks_of(old, 1)
+    rows = [old['%s/%s/den/new_rows' % (layer.name, 'shared' if place < 3 else 'task1')] for place, layer in enumerate(LAYERS)]
+    columns, new_biases = [[old['%s/shared/den/%s' % (layer.name, part)] for layer in LAYERS[:3]]
+                           for part in ('new_columns', 'new_bias')]
+    assert [array.shape for array in columns] == [(9, CHANNELS, K), (9, 3 + K, K), (4, 4 + K, K)]
+    assert [array.shape for array in rows] == [(9, 0, 3), (9, K, 4), (4, K, 5), (1, K, 3)]
+    assert all((bias == np.float32(0.2)).all() for bias in new_biases)
+    assert all(0.02 < array.std() < 0.06 and np.abs(array).max() <= 0.1 for array in columns + rows if array.size > 30)
+    wide = [np.concatenate([np.concatenate([block, row], axis=1)] + [column] * (place < 3), axis=2)
+            for place, (block, row, column) in enumerate(zip(blocks, rows, columns + [None]))]
+    whole = logits_of(wide, [np.concatenate(pair) for pair in zip(biases, new_biases)] + biases[3:])
+    np.testing.assert_allclose(stage.logits, whole, atol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(whole) + L2 * half_squares(blocks[3], *(rows + columns)), rtol=1e-5)
+
+    kept = {name for name in names(old, 'kernel', 'bias') if 'shared' in name and 'new' not in name}
+    assert not stage.changed() & (kept | names(old, 'fc1/task2/den/kernel', 'fc1/task2/den/bias'))
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        if place:
+            stage.check(name + 'new_rows', positions)
+        if place < 3:
+            after = groups_shrunk(shrunk(stage.descended(name + 'new_columns'), THRESHOLD),
+                                  stage.descended(name + 'new_bias'), RATE * GROUP)
+            np.testing.assert_allclose(stage.new[name + 'new_columns'], after[0], atol=2e-6)
+            np.testing.assert_allclose(stage.new[name + 'new_bias'], after[1], atol=2e-6)
+    stage.check('fc1/task1/den/kernel', 1)
+    stage.check('fc1/task1/den/bias')
+    dead = [not stage.new['%s/shared/den/new_columns' % layer.name].any() for layer in LAYERS[:3]]
+    assert any(dead) and not all(dead)          # both happen here
+
+
+@pytest.mark.descent
+def test_stage_d_trains_everything_near_what_it_was():
+    stage = Stage(RETRAINING)
+    blocks, biases = blocks_of(stage.old, 1)
+    penalty = L2 * half_squares(*blocks)
+    for block, bias, old, old_bias in zip(blocks, biases, stage.previous.blocks, stage.previous.biases):
+        inputs, units = old.shape[1:]
+        penalty += REG * half_squares(block[:, :inputs, :units] - old, bias[:units] - old_bias)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + penalty, rtol=1e-5)
+    assert stage.changed() == {name for name in stage.old if 'task2' not in name}
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        stage.check(name + 'kernel', positions)
+        stage.check(name + 'bias')
+
+
+@pytest.mark.descent
+def test_the_threshold_may_follow_the_learning_rate():
+    stage = Stage(HEAD, den_l1_mode='lr_scaled')
+    kernel = 'fc1/task1/den/kernel'
+    np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), THRESHOLD * RATE), atol=2e-6)
+
+
+def test_new_units_may_start_unread_by_old_ones():
+    stage = Stage(EXPANSION, den_new_to_old_start='zeros')
+    assert not any(stage.old['%s/shared/den/new_rows' % layer.name].any() for layer in LAYERS[:3])
+    assert stage.old['fc1/task1/den/new_rows'].all()
+
+
+# ---- between the stages ----
+
+def test_every_class_counts_in_the_selection_and_edges_are_those_before_the_task():
+    method = method_of()
+    body = random_body(0)
+    for block in body.blocks:
+        block[...] = 0
+    body.blocks[0][8, 1, 2] = body.blocks[1][7, 2, 3] = body.blocks[2][2, 3, 4] = 1e-3
+    store = stored(body, HEAD_BIAS, 2)
+    method.remember(2)
+    method.start_task(1, store, None)
+    values = dict(store, **stored(random_body(1)._replace(head=np.zeros((1, 5, 3))), HEAD_BIAS, 1))
+    values['fc1/task1/den/kernel'][4, 2] = -1e-3          # the last class only
+    method._select(1, values)
+    assert [np.flatnonzero(method.arrays['selected/%d' % layer]).tolist() for layer in range(4)] == [[0, 1], [2], [3], [4]]
+    np.testing.assert_allclose(method.state['now']['selected'], [1 / 3., 1 / 4., 1 / 5.])
+
+
+def test_weights_before_the_task_are_copies():
+    method, store = method_of(), stored(random_body(0), HEAD_BIAS, 2)
+    before = copy.deepcopy(store)
+    method.remember(2)
+    method.start_task(1, store, None)
+    for value in store.values():
+        value += 1
+    assert set(method.arrays) == {'previous/' + name for name in store if 'shared' in name}
+    for name, value in method.arrays.items():
+        np.testing.assert_array_equal(value, before[name[len('previous/'):]])
+
+
+@pytest.mark.parametrize('expand, threshold, found', [
+    ('loss', 0.01, True), ('loss', 1e9, False), ('always', 1e9, True), ('never', 0.01, False)])
+def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
+    class Graph(object):        # five training images of two classes
+        task = Task(1, 2, classes=(), valid=None, test=None, train=Part(
+            np.array([0, 1, 1, 0, 1], np.int32), None, None, None, None, None))
+        rows = np.array([[9., 0], [0, 9], [0, 9], [9, 0], [1, 0]])
+
+        def probe(self, name, part):
+            assert name == 'logits1' and part is self.task.train
+            return self.rows
+    method = method_of(den_expand=expand, loss_threshold=threshold)
+    method.remember(2)
+    method.phases(1, 20)
+    method._test_loss(1, Graph())
+    np.testing.assert_allclose(method.state['now']['loss'], (np.log1p(np.exp(1)) + 4 * np.log1p(np.exp(-9))) / 5)
+    assert method.state['now']['expand'] is found
+    assert method.phases(1, 20) == [3, 7, 5 if found else 0, 5]
+    method.options['den_stage_fractions'] = (0.5, 0.5, 0, 0)     # no epochs: no units
+    method.phases(1, 20)
+    method._test_loss(1, Graph())
+    assert not method.state['now']['expand']
+
+
+# ---- whole trials ----
+
+def make_task(index):
+    """A task of COUNTS[index] classes: noise, and a quarter of the image that is brighter, another one for each class."""
+    state, parts, classes = np.random.RandomState(100 + index), {}, COUNTS[index]
+    for part, size in trials.SIZES.items():
+        labels = state.permutation(np.arange(size, dtype=np.int32) % classes)
+        pixels = state.randint(0, 100, (size,) + NET.image_shape).astype(np.uint8)
+        for row, label in enumerate(labels):
+            down, right = divmod((label + index) % 4, 2)
+            pixels[row, 4 * down:4 * down + 4, 4 * right:4 * right + 4, index % 2] += 90
+        parts[part] = Part(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels, np.arange(size), None)
+    return Task(index, classes, classes=tuple('abc'[:classes]), **parts)
+
+
+def make_experiment(order=ORDER, epochs=8, **changes):
+    return Experiment(
+        data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
+        class_counts={task: COUNTS[task] for task in sorted(order)}, model_type='DEN', net=NET, pattern='SS',
+        options=options(**changes), training=env.Training(lr=2e-2, lr_decay=0.05, patience=epochs, epochs=epochs, batch_size=4),
+        early_stopping=0, keep=1., evaluation_batch=20, seed=3, tensorflow=1)
+
+
+class Run(object):
+    """A finished trial, and what there was at the end of each stage.
+
+    Attributes:
+        stages: list of (task, stage, values, store handed on, logits by learned task, arrays, `now`), in order.
+    """
+
+    def __init__(self, folder, always_evaluate=False, **settings):
+        self.experiment, self.stages, self.log = make_experiment(**settings), [], []
+        self.trial = trials.make_trial(self.experiment, folder, self.log.append, make_task)
+        method, end_phase = self.trial.method, self.trial.method.end_phase
+
+        def spy(task, phase, before, values, graph):
+            learned = method.state['tasks'] + [task]
+            logits = {index: graph.probe('logits%d' % index, graph.task.test) for index in learned}
+            values, arrays = copy.deepcopy(values), copy.deepcopy(method.arrays)
+            store = end_phase(task, phase, before, values, graph)
+            self.stages.append((task, method.stage, values, copy.deepcopy(store), logits, arrays,
+                                copy.deepcopy(method.state['now'])))
+            return store
+        method.end_phase = spy
+        if always_evaluate:
+            method.may_change = lambda task, phase=0: True
+        self.record = self.trial.run()
+        self.state, self.store, self.extra = method.state, self.trial.store, self.record.extra
+
+    def of(self, stage):
+        """(what the stage before it left, what it left) for each task after the first."""
+        return [(self.stages[place - 1], found) for place, found in enumerate(self.stages)
+                if place and found[1] == stage]
+
+    def result(self):
+        return results.run_struct(self.record, list(self.experiment.task_order), own_trainer=True)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """Everything happens: selection, expansion with pruning, splitting."""
+    return Run(tmp_path_factory.mktemp('run'))
+
+
+@pytest.fixture(scope='module')
+def frozen(tmp_path_factory):
+    """Nothing that could change an earlier task, which is nevertheless evaluated every time."""
+    return Run(tmp_path_factory.mktemp('frozen'), True, order=PAIR, den_stage_fractions=(0.15, 0, 0.25, 0))
+
+
+@pytest.fixture(scope='module')
+def constant(tmp_path_factory):
+    """No expansion, no splitting."""
+    return Run(tmp_path_factory.mktemp('constant'), order=PAIR, loss_threshold=float('inf'), den_split=False)
+
+
+def identical(one, other, what=lambda name: True):
+    """Asserts that two dicts hold the same arrays, bit for bit, under the names that both have."""
+    shared = [name for name in one if name in other and what(name)]
+    assert shared
+    for name in shared:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=str(name))
+
+
+def is_hidden(name):
+    return '/shared/' in name
+
+
+def test_everything_happens_in_the_run(run):
+    extra = run.extra
+    assert 0 < extra['den_selected_fraction'][1:].min() < 1
+    assert 0 < extra['den_expanded'][1:].sum() < 2 * 3 * K             # some new units live, some are pruned
+    assert extra['den_split'][1:].sum() > 0
+    assert (extra['den_split_candidates'] > extra['den_split']).any()    # the cap decides
+    assert (extra['den_edge_density'][-1, RETRAINING] < 1).any()
+
+
+def test_widths_only_grow_by_at_most_expansion_and_cap(run):
+    widths = run.extra['den_widths']
+    assert widths.shape == (3, 3) and widths[0].tolist() == WIDTHS
+    growth = np.diff(widths, axis=0)
+    assert (growth >= 0).all() and (growth <= K + 2).all()
+    np.testing.assert_array_equal(growth, (run.extra['den_expanded'] + run.extra['den_split'])[1:])
+    assert run.store['conv0/shared/den/kernel'].shape == (3, 3, CHANNELS, widths[-1, 0])
+
+
+def test_births_agree_with_the_widths(run):
+    for layer, born in enumerate(run.state['birth']):
+        assert born == sorted(born)
+        assert [np.sum(np.array(born) <= t) for t in (1, 2, 3)] == run.extra['den_widths'][:, layer].tolist()
+    assert run.state['tasks'] == list(ORDER)
+
+
+def parameters_by_formula(widths, tasks):
+    """Section 6, from N and the network's sizes."""
+    sizes = [CHANNELS] + list(widths[-1])
+    hidden = sum(m * i * j + j for m, i, j in zip(POSITIONS, sizes, sizes[1:]))
+    return hidden + sum(width[-1] * COUNTS[task] + COUNTS[task] for width, task in zip(widths, tasks))
+
+
+def test_number_of_parameters(run, constant):
+    for finished in (run, constant):
+        order, widths = finished.experiment.task_order, finished.result()['den_widths']
+        assert finished.record.num_parameters == sum(value.size for value in finished.store.values())
+        assert finished.record.num_parameters == parameters_by_formula(widths, order)
+        assert 0 < finished.extra['den_nonzeros'][0] == sum((v != 0).sum() for v in finished.store.values())
+    assert constant.extra['den_widths'].tolist() == [WIDTHS] * 2
+    first = parameters_by_formula([WIDTHS], PAIR[:1])
+    assert constant.record.num_parameters - first == COUNTS[PAIR[1]] * (WIDTHS[-1] + 1)
+
+
+def test_the_threshold_decides_about_expansion(run, constant):
+    assert run.extra['den_stage_epochs'].tolist() == [[0, 0, 0, 8], [1, 3, 2, 2], [1, 3, 2, 2]]
+    assert constant.extra['den_stage_epochs'].tolist() == [[0, 0, 0, 8], [1, 3, 0, 2]]
+    assert not constant.extra['den_split'].any() and not constant.extra['den_expanded'].any()
+
+
+def test_the_loss_is_that_of_all_training_images(run):
+    for _, (task, _, values, _, _, _, now) in run.of(SUBNETWORK):
+        part = make_task(task).train
+        images = part.images() * part.scale + part.offset
+        blocks, biases = blocks_of(values, task)
+        logits = den_small.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], images)
+        probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        expected = -np.log(probability[np.arange(part.size), part.labels]).mean()
+        np.testing.assert_allclose(now['loss'], expected, rtol=1e-4)
+        assert now['loss'] in run.extra['den_loss_before_expansion'] and part.size % 4      # not a whole number of batches
+
+
+# -- isolation of old tasks --
+
+def test_stage_a_leaves_hidden_weights_and_old_tasks_alone(run):
+    assert len(run.of(HEAD)) == 2
+    for before, after in run.of(HEAD):
+        identical(before[3], after[2])
+        graph_of_before = {task: after[4][task] for task in after[4] if task != after[0]}
+        for task, logits in graph_of_before.items():
+            expected = old_logits(run, before[3], task, make_task(after[0]).test)
+            np.testing.assert_array_equal(logits, expected)
+
+
+def old_logits(run, store, task, part):
+    """Logits of a learned task from a parameter store, by the product."""
+    method = make_method('DEN', Setting(NET, COUNTS, 'den', options(), 1.))
+    method.state = dict(copy.deepcopy(run.state), width=[
+        store['%s/shared/den/bias' % layer.name].size for layer in LAYERS[:3]])
+    with tf.Graph().as_default(), tf.Session(config=runtime.session_config(1)) as session:
+        parameters = Parameters(store, [], None)
+        logits = method.logits(parameters, task, tf.constant(part.images() * part.scale + part.offset, tf.float32))
+        session.run(tf.global_variables_initializer())
+        assign(session, parameters.start_values())
+        return session.run(logits)
+
+
+def test_stage_b_changes_what_is_selected_only(run):
+    for before, after in run.of(SUBNETWORK):
+        selected = [after[5]['selected/%d' % layer] for layer in range(4)]
+        (blocks, biases), (new, new_biases) = blocks_of(before[2], after[0]), blocks_of(after[2], after[0])
+        for place in range(4):
+            units = selected[place + 1] if place < 3 else np.ones(len(biases[3]), bool)
+            mask = np.outer(selected[place], units)
+            np.testing.assert_array_equal(new[place][:, ~mask], blocks[place][:, ~mask])
+            np.testing.assert_array_equal(new_biases[place][~units], biases[place][~units])
+            assert (new[place][:, mask] != blocks[place][:, mask]).any()
+        identical(before[2], after[2], lambda name: '/task' in name and '/task%d/' % after[0] not in name)
+        # Cut out, the network gives the same logits.
+        cut = [block[:, below][:, :, above] for block, below, above in zip(new, selected, selected[1:] + [units])]
+        part = make_task(after[0]).test
+        found = den_small.logits(Body(cut[:3], [b[s] for b, s in zip(new_biases, selected[1:])], cut[3]), new_biases[3],
+                                 part.images() * part.scale + part.offset)
+        np.testing.assert_allclose(after[4][after[0]], found, atol=1e-5)
+
+
+def test_stage_c_and_pruning_leave_old_tasks_alone(run, frozen):
+    for finished in (run, frozen):
+        for before, after in finished.of(EXPANSION):
+            identical({task: logits for task, logits in before[4].items() if task != after[0]}, after[4])
+            identical(before[2], after[2], lambda name: '/task%d/' % after[0] not in name)
+    # Nothing was trained after stage C: what pruning gave is what the last graph computes.
+    assert (frozen.extra['den_expanded'][1:, 1] > 0).any()        # the last convolution grew: the boundary interleaves
+    assert (frozen.extra['den_expanded'][1:] < K).any()           # and something was pruned
+    for before, after in frozen.of(RETRAINING):
+        identical({task: logits for task, logits in before[4].items() if task != after[0]}, after[4])
+        np.testing.assert_allclose(after[4][after[0]], before[4][after[0]], atol=1e-6)
+
+
+def test_no_old_task_changes_without_stages_b_and_d(frozen):
+    assert frozen.extra['den_stage_epochs'].tolist() == [[0, 0, 0, 8], [1, 0, 2, 0]]
+    assert not frozen.extra['den_split'].any()
+    rows, changed = frozen.record.accuracy, frozen.record.task_changed_epoch
+    learned = rows[changed[1] - 1:, PAIR[0]]
+    assert len(learned) == 4 and (learned == learned[0]).all()
+
+
+def test_old_tasks_change_through_stages_b_and_d(run):
+    assert [run.trial.method.may_change(0, phase) for phase in range(4)] == [False, True, False, True]
+    for stage in (SUBNETWORK, RETRAINING):
+        pairs = [pair for pair in run.of(stage) if len(pair[1][4]) > 1]
+        assert any((before[4][task] != after[4][task]).any() for before, after in pairs for task in before[4]
+                   if task != after[0] and task in after[4])
+
+
+def test_units_are_split_by_drift(run):
+    method = run.trial.method
+    for _, (task, _, values, store, _, arrays, now) in run.of(EXPANSION):
+        body, _ = method.body(values, task)
+        old, old_biases = blocks_of(arrays, task, 'previous/')
+        body = den_blocks.prune(body, [bias.size for bias in old_biases])
+        blocks, biases = blocks_of(store, task)
+        for layer in range(3):
+            inputs, units = old[layer].shape[1:]
+            change = [np.linalg.norm((body.blocks[layer][:, :inputs, j] - old[layer][:, :, j]).astype(np.float64).ravel())
+                      for j in range(units)]
+            above = [j for j in range(units) if change[j] > 0.05]
+            chosen = sorted(above, key=lambda j: -change[j])[:2]
+            assert (now['candidates'][layer], now['split'][layer]) == (len(above), len(chosen))
+            for rank, j in enumerate(chosen):
+                np.testing.assert_array_equal(blocks[layer][:, :inputs, j], old[layer][:, :, j])
+                assert not blocks[layer][:, inputs:, j].any() and biases[layer][j] == old_biases[layer][j]
+                assert biases[layer][body.widths[layer] + rank] == body.biases[layer][j]
+
+
+def test_a_task_reads_its_prefix_only(run):
+    state, sizes = np.random.RandomState(0), run.extra['den_widths']
+    part = make_task(0).test
+    images = part.images() * part.scale + part.offset
+    for place, task in enumerate(ORDER[:2]):
+        inner = [CHANNELS] + sizes[place].tolist()
+        outside, inside = copy.deepcopy(run.store), copy.deepcopy(run.store)
+        for name, layer, i, j in zip(('conv0', 'conv1', 'fc0'), LAYERS, inner, inner[1:]):
+            name += '/shared/den/'
+            block = to_block(run.store[name + 'kernel'], layer.positions)
+            own = np.zeros(block.shape, bool)
+            own[:, :i, :j] = True
+            noise = state.normal(size=block.shape).astype(np.float32)
+            outside[name + 'kernel'] = from_block(np.where(own, block, block + noise), layer.kernel)
+            inside[name + 'kernel'] = from_block(np.where(own, block + noise, block), layer.kernel)
+            outside[name + 'bias'][j:] += 1
+        found = [old_logits(run, store, task, part) for store in (run.store, outside, inside)]
+        np.testing.assert_array_equal(found[1], found[0])
+        assert (found[2] != found[0]).any()
+        blocks, biases = blocks_of(run.store, task)
+        body = den_small.narrowed(Body(blocks[:3], biases[:3], blocks[3]), sizes[place])
+        np.testing.assert_allclose(found[0], den_small.logits(body, biases[3], images), atol=1e-5)
+
+
+def test_old_heads_stay_as_they_were(run):
+    learned = {}
+    for task, stage, _, store, _, _, _ in run.stages:
+        for name, value in learned.items():
+            np.testing.assert_array_equal(store[name], value)
+        if stage == RETRAINING:
+            learned.update((name, value) for name, value in store.items() if '/task%d/' % task in name)
+    assert len(learned) == 6
+    assert [learned['fc1/task%d/den/kernel' % task].shape for task in ORDER] == [
+        (width, COUNTS[task]) for task, width in zip(ORDER, run.extra['den_widths'][:, -1])]
+
+
+# -- sparsity --
+
+def test_zeros_are_exact_before_the_last_evaluation_of_a_stage(run):
+    least = run.experiment.options['den_zero_eps']
+    for task, stage, values, _, _, _, now in run.stages:
+        if stage != SUBNETWORK:
+            ends = {HEAD: (), EXPANSION: ('new_columns', 'new_rows'), RETRAINING: ('kernel',)}[stage]
+            for name in values:
+                if '/task%d/' % task in name and not name.endswith('bias') or is_hidden(name) and name.endswith(ends):
+                    layer, = [layer for layer in LAYERS if name.startswith(layer.name)]
+                    largest = np.abs(to_block(values[name], layer.positions)).max(axis=0)
+                    assert not ((largest > 0) & (largest < least)).any()
+            body, _ = run.trial.method.body(values, task)
+            np.testing.assert_allclose(now['density'][str(stage)], [
+                (np.abs(block).max(axis=0) > 0).mean() for block in body.blocks + [body.head]])
+
+
+def test_clean_up_takes_the_bias_of_units_that_read_nothing():
+    stage = Stage(EXPANSION, den_zero_eps=1e-4)
+    values = dict(stage.old)
+    values['fc0/shared/den/new_columns'] = np.array(values['fc0/shared/den/new_columns'])
+    values['fc0/shared/den/new_columns'][:, :, 1] = 9e-5
+    cleaned = stage.method.cleaned(values)
+    assert not cleaned['fc0/shared/den/new_columns'][:, :, 1].any()
+    assert cleaned['fc0/shared/den/new_bias'].tolist() == [np.float32(0.2), 0]
+    assert cleaned['conv1/shared/den/new_bias'].tolist() == [np.float32(0.2)] * 2
+    assert set(cleaned) == names(values, 'new_columns', 'new_rows', 'new_bias', 'fc1/task1/den/kernel')
+
+
+def test_a_harmful_clean_up_is_logged():
+    class Graph(object):
+        task = make_task(1)
+
+        def __init__(self, logits):
+            self.logits = iter(logits)
+
+        def values(self):
+            return dict(stage.old)
+
+        def set_values(self, values):
+            self.set = values
+
+        def probe(self, name, part):
+            return next(self.logits)
+    stage, said = Stage(HEAD, den_zero_eps=0.1), []
+    stage.method.say = said.append
+    right = np.eye(3)[Graph.task.train.labels]
+    wrong = np.array(right)
+    wrong[0] = 1 - right[0]                # one of 63 images: more than a point
+    for after in (right, wrong):
+        graph = Graph([right, after])
+        stage.method.before_last_evaluation(1, graph)
+        assert set(graph.set) == {'fc1/task1/den/kernel'}
+    line, = said
+    assert 'warning' in line and 'from 1.0000 to 0.9841' in line
+
+
+def test_a_huge_group_penalty_prunes_every_new_unit(tmp_path):
+    found = Run(tmp_path, order=PAIR, gl_lambda=1e6, den_split=False)
+    assert found.extra['den_stage_epochs'].tolist()[1] == [1, 3, 2, 2]
+    assert found.extra['den_widths'].tolist() == [WIDTHS] * 2 and not found.extra['den_expanded'].any()
+
+
+def test_without_penalties_everything_is_selected_and_nothing_pruned(tmp_path):
+    found = Run(tmp_path, order=PAIR, gl_lambda=0., l1_lambda=0., den_zero_eps=0., den_split_cap=None)
+    assert (found.extra['den_selected_fraction'][1] == 1).all() and (found.extra['den_edge_density'][0, RETRAINING] == 1).all()
+    assert (found.extra['den_expanded'][1] == K).all()
+    np.testing.assert_array_equal(found.extra['den_split'], found.extra['den_split_candidates'])
+
+
+def test_a_head_of_zeros_selects_everything(tmp_path):
+    found = Run(tmp_path, order=PAIR, l1_lambda=1e3)
+    assert sum('every unit is selected' in line for line in found.log) == 1
+    assert (found.extra['den_selected_fraction'][1] == 1).all()
+    assert not found.extra['den_edge_density'][:, RETRAINING].any() and np.isfinite(found.extra['den_loss_before_expansion'][1])
+
+
+# -- results --
+
+def test_the_store_makes_the_same_network_again(run):
+    method = make_method('DEN', Setting(NET, COUNTS, 'den', options(), 1.))
+    method.state = copy.deepcopy(run.state)
+    tasks = [make_task(task) for task in ORDER]
+
+    def nothing_to_draw(name):
+        raise AssertionError('%s is not in the store' % name)
+    with TaskGraph(method, run.store, tasks[-1], tasks, nothing_to_draw, 4, 7, runtime.session_config(1)) as graph:
+        values = graph.values()
+        assert set(values) == set(run.store)
+        identical(values, run.store)
+        for task in tasks:
+            np.testing.assert_array_equal(graph.accuracy(task), run.record.accuracy[-1, task.index])
+
+
+@pytest.mark.parametrize('name', ['run', 'constant', 'frozen'])
+def test_histories(name, request):
+    finished = request.getfixturevalue(name)
+    order, result, epochs = finished.experiment.task_order, finished.result(), finished.extra['den_stage_epochs'].sum(axis=1)
+    total = int(epochs.sum())
+    assert result['num_epoch'] == total == len(finished.record.accuracy) - 1
+    starts = [1] + (1 + np.cumsum(epochs)[:-1]).tolist()
+    assert result['task_changed_epoch'].tolist() == [starts]
+    for split, part in enumerate(('train', 'validation', 'test')):
+        history = result['history_%s_error' % part]
+        assert history.shape == (total + 1, len(order) + 1)
+        for place, (task, start) in enumerate(zip(order, starts)):
+            assert not history[:start - (place == 0), task].any() and history[start:, task].all()
+        learned = [1 + sum(row >= start for start in starts[1:]) for row in range(total + 1)]
+        np.testing.assert_allclose(history[:, -1], history[:, :-1].sum(axis=1) / learned)
+    best = [finished.record.accuracy[start:end, task, 1].max()
+            for task, start, end in zip(order, starts, starts[1:] + [total + 1])]
+    np.testing.assert_allclose(result['best_validation_error'], np.mean(best))
+    assert result['test_error_at_best_epoch'] == 0 and 'LEEP_score_testset' not in result
+    for task, start in list(zip(order, starts))[1:]:      # the first one has a row before its first epoch
+        assert result['history_best_test_error'][0, start] == finished.record.accuracy[start, task, 2]
+
+
+def test_fields_of_the_method(run):
+    extra = run.extra
+    assert {name: extra[name].shape for name in extra} == {
+        'den_widths': (3, 3), 'den_expanded': (3, 3), 'den_split_candidates': (3, 3), 'den_split': (3, 3),
+        'den_stage_epochs': (3, 4), 'den_loss_before_expansion': (3,), 'den_selected_fraction': (3, 3),
+        'den_edge_density': (3, 4, 4), 'den_nonzeros': (1,)}
+    assert np.isnan(extra['den_loss_before_expansion'][0]) and np.isnan(extra['den_selected_fraction'][0]).all()
+    # Only the last stage of the first task, never the one that does not shrink.
+    assert np.isnan(extra['den_edge_density'][..., 0]).tolist() == [[True, True, True, False]] + 2 * [[False, True, False, False]]
+    assert not any(value.dtype.hasobject for value in extra.values())
+    lines = den_report.lines(extra, ORDER)
+    assert len(lines) == 3 and lines[0].startswith('task 2: edges present ') and 'selected' not in lines[0]
+    assert 'loss before expansion %.4g' % extra['den_loss_before_expansion'][1] in lines[1]
+    assert 'units added %s' % '/'.join(map(str, extra['den_expanded'][2])) in lines[2]
+    assert [line.split(': ', 1)[1] for line in run.log if 'edges present' in line] == lines
+
+
+def test_the_network_learns(run):
+    assert run.record.accuracy[-1, :, 2].min() > 0.8
