@@ -7,6 +7,7 @@ from classification import mutual_information as mi
 from classification.learned_network import LearnedNetwork, layer_values
 from tests.trials import learned, make_experiment, make_task, train
 from utils import runtime
+from utils import utils_env_cl as env
 from utils.utils import random_state
 
 ALPHAS = (0.5, 1, 1.01, 2, 5)
@@ -149,14 +150,16 @@ def test_what_a_trial_records(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('model_type, pattern', [
-    ('SNN', 'SS'), ('Hybrid_TF', 'TS'), ('DARTS_DFCNN', 'ST'), ('LASEM_APD', 'SS'), ('BruteForce_HPS', 'TS'), ('ProgNN', 'TT')])
+    ('SNN', 'SS'), ('Hybrid_TF', 'TS'), ('DARTS_DFCNN', 'ST'), ('LASEM_APD', 'SS'), ('BruteForce_HPS', 'TS'), ('ProgNN', 'TT'),
+    ('ChannelGate', 'SS'), ('DEN', 'SS'), ('APD', 'TS'), ('APD paper', 'SS')])
 def test_layers_of_every_kind_of_method(model_type, pattern):
     """What the layers give leads, through the head, to the logits."""
-    method, store = learned(model_type, [pattern, pattern])
+    model_type, _, mode = model_type.partition(' ')
+    method, store = learned(model_type, [pattern, pattern], **(dict(env.APD_PAPER, apd_mode=mode) if mode else {}))
     images = np.random.RandomState(1).normal(size=(5, 4, 4, 1)).astype(np.float32)
     layers = list(layer_values(method, store, 1, images, 2, runtime.session_config(1)))
     assert [layer.shape for layer in layers] == [(5, 2, 2, 3), (5, 2, 2, 4)]
-    head = ['fc0/%s/%%s' % ('shared/hps' if model_type == 'SNN' else 'task1/own') % part for part in ('kernel', 'bias')]
+    head = ['fc0/%s/%%s' % ('shared/hps' if model_type == 'SNN' else 'task1/%s' % ('den' if model_type == 'DEN' else 'own')) % part for part in ('kernel', 'bias')]
     expected = layers[-1].reshape(5, -1).dot(store[head[0]]) + store[head[1]]
 
     def build(parameters):

@@ -19,7 +19,8 @@ BATCH = 4
 SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
 _EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
-_OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
+_GATES = dict(env.CHANNEL_GATE['published_code'], gating_module_size=4, channel_gate_mode='published_code')
+_OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'channel_gate': _GATES, 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
                  'darts': dict(darts_approx_order=1, darts_selection_data='train'), 'prognn': dict(dim_reduction_scale=1.),
                  'ewc': dict(env.EWC, fisher_multiplier=1.),
                  'den': dict(env.DEN, den_expansion=2, den_split_cap=2, den_drift_threshold=(0.05, 0.05))}
