@@ -21,24 +21,8 @@ demo:
 	"$$python" main.py --gpu -1 --data_type DIGITS5 --model_type LASEM_HPS --lifelong \
 	    --num_runs 2 --epochs_per_task 25 --save_mat_name demo.mat
 
-# Both suites run whatever becomes of the first; the last line says how each ended.
 test:
-	@trap 'exit 130' INT; unset OMP_NUM_THREADS; status=0; ran=; results=; \
-	for runtime in 1.14 2; do \
-	    if ! $(ENVIRONMENT) find $$runtime >/dev/null; then \
-	        result='not run, no Python for it'; [ '$(STRICT)' != 1 ] || status=1; \
-	    elif ! python=$$($(ENVIRONMENT) make $$runtime); then \
-	        result='FAILED to install'; status=1; \
-	    else \
-	        ran=yes; version=$$("$$python" --version); \
-	        echo "== Tests on TensorFlow $$runtime, $$version"; \
-	        if "$$python" -m pytest $(TESTS); then result="passed ($$version)"; \
-	        else result="FAILED ($$version)"; status=1; fi; \
-	    fi; \
-	    results="$$results; TensorFlow $$runtime: $$result"; \
-	done; \
-	echo "== $${results#; }"; \
-	[ -n "$$ran" ] && exit $$status
+	@STRICT=$(STRICT) scripts/test.sh $(TESTS)
 
 test-all:
 	@status=0; \
