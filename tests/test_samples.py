@@ -137,4 +137,5 @@ def test_sample(name, architecture, of_the_method, info, outcome):
         assert '  trial 0: task 0 %s  task 1 %s\n' % tuple(letters) in out
         assert list(entry['chosen_config'][0]) == letters
     else:
-        assert entry['chosen_config'] == ''.join('TS'[int(shared)] for shared in of_info['conv_sharing'].ravel())
+        shared = of_info['conv_sharing'].ravel() if 'conv_sharing' in of_info else [False] * layers       # ProgNN: none
+        assert entry['chosen_config'] == ''.join('TS'[int(letter)] for letter in shared)
