@@ -2,6 +2,7 @@
 import os
 import time
 from collections import OrderedDict
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -108,6 +109,18 @@ class PublishedPatience(TaskProgress):
         return epoch >= max(self.training.patience, self.training.patience_multiplier * self.improved_at)
 
 
+class Surroundings(NamedTuple):
+    """What a trial runs in; none of it changes a number."""
+    folder: str                                    # where its checkpoint is
+    config: Any                                    # tf.ConfigProto
+    minutes: float = 5.                            # between checkpoints inside a task; 0: every epoch
+    say: Callable = lambda line: None              # one line for the log
+    tell: Callable = lambda **what: None           # what the progress display should know
+    stopping: Callable = lambda: False             # whether to stop at the next epoch boundary
+    graph_folder: Optional[str] = None             # where to write graphs for TensorBoard
+    parameter_folder: Optional[str] = None         # where to write parameter files
+
+
 class Trial(object):
     """One trial of a lifelong experiment.
 
@@ -115,28 +128,20 @@ class Trial(object):
         experiment: Experiment.
         number: 0-based; also the data group.
         tasks: list of gen_data.Task.
-        folder: where its checkpoint is.
-        config: tf.ConfigProto.
-        minutes: between checkpoints inside a task; 0: every epoch.
-        say: function of one line for the log.
-        tell: function of keyword arguments for the progress display.
-        stopping: function that says whether to stop at the next epoch boundary.
-        graph_folder: where to write graphs for TensorBoard, or None.
-        parameter_folder: where to write parameter files, or None.
+        surroundings: Surroundings.
         given: dict name -> array, what variables of these names start from instead of being drawn.
     """
     graph_type = TaskGraph
 
-    def __init__(self, experiment, number, tasks, folder, config, minutes=5., say=lambda line: None,
-                 tell=lambda **what: None, stopping=lambda: False, graph_folder=None, parameter_folder=None, given=None):
-        self.experiment, self.number, self.folder, self.config, self.minutes = experiment, number, folder, config, minutes
-        self.say, self.tell, self.stopping, self.graph_folder = say, tell, stopping, graph_folder
-        self.parameter_folder, self.given = parameter_folder, given or {}
+    def __init__(self, experiment, number, tasks, surroundings, given=None):
+        self.experiment, self.number, self.given = experiment, number, given or {}
+        folder, self.config, self.minutes, self.say, self.tell, self.stopping = surroundings[:6]
+        self.graph_folder, self.parameter_folder = surroundings.graph_folder, surroundings.parameter_folder
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
-        self.method.say = lambda line: say('trial %d: %s' % (number, line))
+        self.method.say = lambda line: self.say('trial %d: %s' % (number, line))
         self.history = History(len(experiment.class_counts), len(experiment.task_order))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0

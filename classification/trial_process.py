@@ -132,7 +132,7 @@ def _train(run_folder, folder, number, stop):
     from classification.gen_data import load_tasks
     from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
-    from classification.train import Trial
+    from classification.train import Surroundings, Trial
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
     def say(line):
@@ -146,9 +146,10 @@ def _train(run_folder, folder, number, stop):
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: _tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
-    trial = kind(experiment, number, tasks, folder, runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction']),
-                 settings['checkpoint_minutes'], say, _tell, stop, settings['graph_folder'] if number == 0 else None,
-                 settings['parameter_folder'], _given(experiment, settings['tensorfactor_file']))
+    config = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
+    surroundings = Surroundings(folder, config, settings['checkpoint_minutes'], say, _tell, stop,
+                                settings['graph_folder'] if number == 0 else None, settings['parameter_folder'])
+    trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))

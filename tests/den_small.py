@@ -1,7 +1,11 @@
-"""DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers."""
+"""DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers, tasks and options of its trials."""
 import numpy as np
 
-from classification.model.den_blocks import Body, layers_of
+from classification.gen_data import Part, Task
+from classification.model.den_blocks import Body, layers_of, to_block
+from classification.model.method import Setting
+from classification.model.registry import make_method
+from tests import trials
 from utils import utils_env_cl as env
 
 NET = env.build_net(env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 2), hidden=(5,)), (8, 8, 2))
@@ -81,3 +85,43 @@ def groups_shrunk(columns, bias, threshold):
     """(columns, bias), unit by unit."""
     out = np.stack([shorter(columns[:, :, j], threshold) for j in range(columns.shape[2])], axis=2)
     return out, np.where(out.any(axis=(0, 1)), bias, 0)
+
+
+K = 2
+ORDER, COUNTS = (2, 0, 1), {0: 2, 1: 3, 2: 3}      # learned in this order; classes by data-set index
+PAIR = (1, 0)
+CHANNELS = NET.image_shape[2]
+
+
+def options(**changes):
+    """Thresholds and penalties with which the small network, in a few steps, selects, grows, prunes and splits."""
+    chosen = dict(env.DEN, den_expansion=K, den_split_cap=2, den_drift_threshold=(0.05, 0.05), l1_lambda=1e-4,
+                  den_zero_eps=0.1, l2_lambda=1e-3, reg_lambda=0.05, gl_lambda=0.3, loss_threshold=-1.)
+    assert set(changes) <= set(chosen)
+    return dict(chosen, **changes)
+
+
+def method_of(**changes):
+    return make_method('DEN', Setting(NET, COUNTS, 'den', options(**changes), 1.))
+
+
+def blocks_of(values, task, prefix=''):
+    """(blocks with the head's, biases) of what `stored` named."""
+    names = ['%s%s/%s/den/' % (prefix, layer.name, 'shared' if place < 3 else 'task%d' % task)
+             for place, layer in enumerate(LAYERS)]
+    names = names if not prefix else names[:3]
+    return ([to_block(values[name + 'kernel'], m) for name, m in zip(names, POSITIONS)],
+            [values[name + 'bias'] for name in names])
+
+
+def make_task(index):
+    """A task of COUNTS[index] classes: noise, and a quarter of the image that is brighter, another one for each class."""
+    state, parts, classes = np.random.RandomState(100 + index), {}, COUNTS[index]
+    for part, size in trials.SIZES.items():
+        labels = state.permutation(np.arange(size, dtype=np.int32) % classes)
+        pixels = state.randint(0, 100, (size,) + NET.image_shape).astype(np.uint8)
+        for row, label in enumerate(labels):
+            down, right = divmod((label + index) % 4, 2)
+            pixels[row, 4 * down:4 * down + 4, 4 * right:4 * right + 4, index % 2] += 90
+        parts[part] = Part(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels, np.arange(size), None)
+    return Task(index, classes, classes=tuple('abc'[:classes]), **parts)

@@ -41,7 +41,7 @@ def make_run(tmp_path, monkeypatch):
     monkeypatch.setattr(_Run, '_write_temporary', lambda run: None)
 
     def make(*options):
-        flags = main._parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
+        flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
                                           + list(options))
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
@@ -92,7 +92,7 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     ([], None), (['--jobs', '2'], 0.45), (['--jobs', '2', '--gpu', '0,1'], None), (['--jobs', '3', '--gpu', '0,1'], 0.45),
     (['--jobs', '8', '--gpu', '0,1'], 0.225), (['--jobs', '2', '--gpu_memory_fraction', '0.3'], 0.3)])
 def test_memory_of_a_gpu_is_divided(options, share):
-    flags = main._parser().parse_args(options)
+    flags = main.parser().parse_args(options)
     assert _memory_fraction(flags) == share
     config = runtime.session_config(1, True, share)
     assert config.gpu_options.allow_growth

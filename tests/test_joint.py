@@ -19,8 +19,7 @@ def make_joint(model_type, tasks=(0, 1, 2), epochs=2, **options):
 
 
 def make_trial(experiment, folder, say=lambda line: None, **more):
-    return JointTrial(experiment, 0, [make_task(task) for task in experiment.tasks], str(folder), trials._config(), 0., say,
-                      **more)
+    return trials.make_trial(experiment, folder, say, kind=JointTrial, **more)
 
 
 @pytest.mark.parametrize('model_type', ['STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'])
@@ -47,8 +46,7 @@ class Watching(JointTrial):
 def watched(tmp_path_factory):
     """(trial, record) of hard-parameter sharing of the second layer on three tasks, four epochs each."""
     experiment = make_joint('Hybrid_HPS', epochs=4, pattern='TS')
-    trial = Watching(experiment, 0, [make_task(task) for task in range(3)], str(tmp_path_factory.mktemp('joint')),
-                     trials._config(), 0.)
+    trial = trials.make_trial(experiment, tmp_path_factory.mktemp('joint'), kind=Watching)
     return trial, trial.run()
 
 
@@ -111,14 +109,13 @@ def test_patience_ends_the_training(tmp_path):
     assert len(record.accuracy) == 1 + 3                         # nothing improves
 
 
-def test_stopped_after_every_epoch(tmp_path, monkeypatch):
+def test_stopped_after_every_epoch(tmp_path):
     for name in ('calm', 'stopped'):
         (tmp_path / name).mkdir()
     experiment = make_joint('Hybrid_TF', (0, 1))
     calm = make_trial(experiment, tmp_path / 'calm')
     record = calm.run()
-    monkeypatch.setattr(trials, 'make_trial', make_trial)
-    stopped, other, log = trials.train_with_stops(experiment, tmp_path / 'stopped')
+    stopped, other, log = trials.train_with_stops(experiment, tmp_path / 'stopped', kind=JointTrial)
     same_trial(calm, record, stopped, other)
     assert sum('resumed at position 0, epoch' in line for line in log) == 4
 

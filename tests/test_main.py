@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,7 +55,7 @@ def process(arguments):
 
 def experiment_of(*options):
     """The Experiment that these options mean; the last one of a name wins."""
-    return resolve(main._parser().parse_args(DIGITS + list(options)), lambda line: None)
+    return resolve(main.parser().parse_args(DIGITS + list(options)), lambda line: None)
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def test_a_reader_that_leaves_early_is_no_error(option):
 def test_help_tells_every_option_and_its_default(capsys):
     assert run(['--help']) == 0
     shown = capsys.readouterr().out
-    for group in main._parser()._action_groups:
+    for group in main.parser()._action_groups:
         for action in group._group_actions:
             assert re.search(r'^ +(-h, )?%s\b' % action.option_strings[-1], shown, re.MULTILINE) and action.help
             if action.nargs == 0 or group.title == 'accepted without effect':
@@ -114,7 +113,7 @@ def test_help_tells_every_option_and_its_default(capsys):
 
 
 def test_published_options_keep_their_defaults():
-    flags = vars(main._parser().parse_args([]))
+    flags = vars(main.parser().parse_args([]))
     published = dict(gpu=(-1,), data_type='MNIST5', model_type='STL', save_mat_name='delete_this.mat', test_type=0,
                      task_order_type=0, cnn_padtype_valid=False, lifelong=False, savegraph=False,
                      skip_connect_test_type=0, num_clayers=-1, reset_prior=False, em_fix_maxC='top1', em_maxP=0.9,
@@ -255,7 +254,7 @@ def test_tensor_factorization_has_a_smaller_head_on_stl10_20t_only():
 
 def test_the_table_of_the_expandable_network():
     def row(family, depth):
-        flags = main._parser().parse_args([])
+        flags = main.parser().parse_args([])
         _, network = env.network_of(family, '', depth, 'den')
         options = env.method_options(flags, 'DEN', family, depth, network)
         return network.hidden, options['den_expansion'], options['den_split_cap']

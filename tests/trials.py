@@ -8,7 +8,7 @@ from classification.experiment import Experiment
 from classification.gen_data import Part, Task
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.train import Interrupted, Trial
+from classification.train import Interrupted, Surroundings, Trial
 from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters
@@ -84,10 +84,10 @@ def _config():
     return config
 
 
-def make_trial(experiment, folder, say=lambda line: None, task=make_task, **more):
+def make_trial(experiment, folder, say=lambda line: None, task=make_task, kind=Trial, given=None, **more):
     """A trial of `experiment`; it checkpoints after every epoch. `task` makes a task from its index."""
-    return Trial(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))], str(folder),
-                 _config(), 0., say, **more)
+    return kind(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))],
+                Surroundings(str(folder), _config(), 0., say, **more), given)
 
 
 def train(experiment, folder):
@@ -96,11 +96,11 @@ def train(experiment, folder):
     return trial, trial.run()
 
 
-def train_with_stops(experiment, folder, between=lambda: None, most=60):
+def train_with_stops(experiment, folder, between=lambda: None, most=60, **more):
     """(trial, record, log) of a trial that is stopped after every epoch and taken up by a new object each time."""
     log = []
     for _ in range(most):
-        trial = make_trial(experiment, folder, log.append, stopping=lambda: True)
+        trial = make_trial(experiment, folder, log.append, stopping=lambda: True, **more)
         try:
             return trial, trial.run(), log
         except Interrupted:

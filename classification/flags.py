@@ -1,0 +1,154 @@
+"""The flags of the command line: names, defaults, what --help says. What they mean is resolved in experiment.py."""
+import argparse
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, 'error: %s (--help lists all flags)\n' % message)
+
+
+def _gpus(text):
+    """'0,1' -> (0, 1)."""
+    return tuple(int(number) for number in text.split(','))
+
+
+_gpus.__name__ = 'list of GPUs'      # for argparse's message
+
+
+def _data_flags(data):
+    data.add_argument('--data_type', default='MNIST5', help='data set; --list shows all (default: %(default)s)')
+    data.add_argument('--data_percent', type=int, default=None,
+                      help='row of the table of data sizes (default: 100)')
+    data.add_argument('--num_tasks', type=int, default=None, help='the first N tasks only (default: all)')
+    data.add_argument('--normalize', choices=('split', 'train'), default='split',
+                      help='CIFAR: standardise each part with its own statistics, or all with the training part\'s '
+                           '(default: %(default)s)')
+    data.add_argument('--data_augment', action='store_true',
+                      help='training batches are augmented: each image is, with equal chances, left as it is, put under '
+                           'noise, rotated by 180 degrees, or shifted')
+    data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
+
+
+def _method_flags(method):
+    method.add_argument('--model_type', default='STL', help='method; --list shows all (default: %(default)s)')
+    method.add_argument('--test_type', type=int, default=0,
+                        help='number of a transfer configuration; --list shows them (default: %(default)s)')
+    method.add_argument('--transfer_config', default=None,
+                        help='the same by name: all, none, topK, bottomK, alternating, or one letter per layer like '
+                             'TTSS, S: shared, T: task-specific, input side first (default: by --test_type)')
+    method.add_argument('--num_clayers', type=int, default=-1,
+                        help='number of convolution layers (default: the data set\'s, --list shows it)')
+    method.add_argument('--skip_connect_test_type', type=int, default=0,
+                        help='preset of skip connections; 0: none (default: %(default)s)')
+    method.add_argument('--cnn_padtype_valid', action='store_true',
+                        help='VALID instead of SAME padding in convolutions and pools')
+
+
+def _search_flags(method):
+    method.add_argument('--em_cnt_prior', action='store_true',
+                        help='LASEM: prior from counts of the patterns that won a batch')
+    method.add_argument('--em_prior_init_cnt', type=float, default=1.,
+                        help='LASEM with --em_cnt_prior: count that each pattern starts with (default: %(default)g)')
+    method.add_argument('--reset_prior', action='store_true', help='LASEM: the prior starts anew at each epoch')
+    method.add_argument('--layer_groups', default=None,
+                        help='LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)')
+    method.add_argument('--em_fix_maxC', default='top1',
+                        help='LASEM_fixed: the favoured pattern, as in --transfer_config (default: %(default)s)')
+    method.add_argument('--em_maxP', type=float, default=0.9,
+                        help='LASEM_fixed: its probability; the others share the rest (default: %(default)g)')
+    method.add_argument('--darts_approx_order', type=int, choices=(1, 2), default=1,
+                        help='DARTS: order of the update of the selection (default: %(default)s)')
+    method.add_argument('--darts_selection_data', choices=('train', 'valid'), default='train',
+                        help='DARTS: part of the data that the selection learns from; published code: train, paper: '
+                             'valid (default: %(default)s)')
+
+
+def _mode_flags(method):
+    method.add_argument('--apd_mode', choices=('published_code', 'paper'), default='published_code',
+                        help='APD: as in the code published with LASEM, or as its paper says (default: %(default)s)')
+    method.add_argument('--channel_gate_mode', choices=('published_code', 'paper'), default='published_code',
+                        help='ChannelGate: as in the code published with LASEM, or as its paper says (default: '
+                             '%(default)s)')
+    method.add_argument('--tensorfactor_param_path', default=None, metavar='FILE',
+                        help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
+                             'looked for below --result_dir, then as a path of its own (default: they are drawn)')
+
+
+def _schedule_flags(schedule):
+    schedule.add_argument('--lifelong', action='store_true',
+                          help='train one task after the other; without it, all tasks together (STL, SNN, HPS, Hybrid_TF, '
+                               'Hybrid_DFCNN, APD)')
+    schedule.add_argument('--task_order_type', type=int, default=0,
+                          help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
+    schedule.add_argument('--epochs_per_task', type=int, default=None,
+                          help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
+    schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
+                          help='end a task when validation accuracy has not improved for max(N, 1.5 x epochs to the '
+                               'best), and keep the best epoch\'s parameters (default: off)')
+    schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
+    schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
+
+
+def _analysis_flags(analyses):
+    analyses.add_argument('--saveparam', action='store_true',
+                          help='write the parameters after each task, below params/ of --result_dir')
+    analyses.add_argument('--leep', action='store_true',
+                          help='LEEP scores: how well each earlier task\'s network transfers to a task before it is learned')
+    analyses.add_argument('--mutual_info', action='store_true',
+                          help='mutual information of each convolution layer with the images and with the labels, after '
+                               'training')
+    analyses.add_argument('--mutual_info_alpha', type=float, default=1.01,
+                          help='its order of Renyi entropy (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h', type=float, default=1.,
+                          help='its kernel width, in units of n^(-1/(4+d)) for n images of d values (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h_backward', type=float, default=1.,
+                          help='the same for the labels (default: %(default)g)')
+    analyses.add_argument('--stl_analysis', action='store_true',
+                          help='STL: learn one task only, from as many images as the tasks up to it have, augmented')
+    analyses.add_argument('--stl_task_to_learn', type=int, default=-1,
+                          help='that task; -1: none (default: %(default)s)')
+    analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
+                          help='share of those images, 0 to 1; never fewer than the task\'s own (default: %(default)g)')
+
+
+def _run_flags(run):
+    run.add_argument('--gpu', type=_gpus, default='-1',
+                     help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
+    run.add_argument('--gpu_memory_fraction', type=float, default=None,
+                     help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
+                          'use one GPU equal shares of 0.9)')
+    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs)')
+    run.add_argument('--save_mat_name', default='delete_this.mat',
+                     help='result file below --result_dir (default: %(default)s)')
+    run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')
+    run.add_argument('--checkpoint_minutes', type=float, default=5,
+                     help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
+    run.add_argument('--restart', action='store_true',
+                     help='train again although this experiment is finished or begun')
+    run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
+    run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
+    run.add_argument('--list', action='store_true',
+                     help='print data types, model types and transfer configurations, and exit')
+    run.add_argument('--quiet', action='store_true', help='print errors and the final table only')
+
+
+WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code
+
+
+def parser():
+    """The argument parser; a mistake leaves with one line and exit status 2."""
+    made = _Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
+                               'layers to share.', allow_abbrev=False,
+                   formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
+    for title, add in (('data', [_data_flags]), ('method', [_method_flags, _search_flags, _mode_flags]),
+                       ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]), ('run', [_run_flags])):
+        group = made.add_argument_group(title)
+        for add_to in add:
+            add_to(group)
+        if title == 'analyses':
+            group.description = 'results beside the accuracies; an experiment with one of them is another experiment'
+    other = made.add_argument_group('accepted without effect')
+    for name in WITHOUT_EFFECT:
+        other.add_argument('--' + name, type=int, default=None, help='a flag of the published code')
+    return made

@@ -1,0 +1,331 @@
+"""DEN: what one step of each stage trains, penalizes and shrinks, against NumPy; what happens between the stages."""
+import copy
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from classification.gen_data import Part, Task
+from classification.model import den_graph
+from classification.model.cnn_den_model import EXPANSION, HEAD, RETRAINING, SUBNETWORK, stage_epochs
+from classification.model.den_blocks import Body, from_block, to_block
+from classification.model.method import Batch
+from tests import den_small
+from tests.den_small import (CHANNELS, HEAD_BIAS, IMAGES, K, LAYERS, POSITIONS, blocks_of, groups_shrunk, make_task, method_of,
+                             random_body, shrunk, soft)
+from utils import runtime
+from utils import utils_env_cl as env
+from utils.utils_nn import Parameters, assign
+
+
+# ---- tables ----
+
+def test_epochs_of_the_stages():
+    fractions = env.DEN['den_stage_fractions']
+    assert stage_epochs(fractions, 2000) == [300, 700, 500, 500]
+    assert stage_epochs(fractions, 50) == [8, 17, 13, 12]       # 7.5 and 37.5 are rounded up
+    assert stage_epochs(fractions, 1) == [0, 1, 0, 0]
+    assert stage_epochs((0.15, 0, 0.25, 0), 8) == [1, 0, 2, 0]  # a skipped stage's epochs are not spent elsewhere
+    for epochs in range(1, 130):
+        assert sum(stage_epochs(fractions, epochs)) == epochs and min(stage_epochs(fractions, epochs)) >= 0
+
+
+# ---- one step of each stage against NumPy ----
+
+THRESHOLD, GROUP, RATE, L2, REG = 0.02, 1.2, 0.1, 0.3, 0.7
+SELECTED = [np.array(units, bool) for units in ([1, 1], [0, 1, 1], [1, 1, 0, 1], [1, 0, 1, 1, 0])]
+LABELS = np.array([0, 1, 2, 2, 1, 0], np.int32)
+
+
+def stored(body, head_bias, task):
+    """dict name -> array, as the parameter store names it."""
+    names = ['%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task%d' % task) for place, layer in enumerate(LAYERS)]
+    values = {name + 'kernel': from_block(block, layer.kernel)
+              for name, block, layer in zip(names, body.blocks + [body.head], LAYERS)}
+    values.update((name + 'bias', bias) for name, bias in zip(names, body.biases + [head_bias]))
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+
+class Stage(object):
+    """One step of a stage with plain gradient descent; task 1 runs after task 2 was learned with WIDTHS units.
+
+    Attributes:
+        loss: before the step. old, new, gradients: dict name -> array. previous: Body.
+    """
+
+    def __init__(self, phase, learned=True, **changes):
+        self.method = method_of(l1_lambda=THRESHOLD, gl_lambda=GROUP, l2_lambda=L2, reg_lambda=REG, **changes)
+        self.previous, current = random_body(0, dtype=np.float32), random_body(1, dtype=np.float32)
+        store = stored(self.previous, HEAD_BIAS, 2)
+        if learned:
+            self.method.remember(2)
+            self.method.start_task(1, store, None)
+        if phase == RETRAINING and learned:
+            current = random_body(1, [4, 6, 6], dtype=np.float32)
+            self.method.state['width'] = [4, 6, 6]
+        self.method.state['now']['expand'] = True
+        self.method.arrays.update(('selected/%d' % layer, units) for layer, units in enumerate(SELECTED))
+        store.update(stored(current, HEAD_BIAS, 1))
+        with tf.Graph().as_default() as graph:
+            parameters = Parameters(store, [1], lambda name: np.random.RandomState(len(name)))
+            images, labels = tf.constant(IMAGES, tf.float32), tf.constant(LABELS)
+            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6), phase)
+            variables = parameters.variables
+            logits = self.method.logits(parameters, 1, images)
+            gradients = tf.gradients(self.method.loss, list(variables.values()))
+            initialise = tf.global_variables_initializer()
+            with tf.Session(graph=graph, config=runtime.session_config(1)) as session:
+                session.run(initialise)
+                assign(session, parameters.start_values())
+                known = [gradient for gradient in gradients if gradient is not None]
+                self.logits, self.loss, found, self.old = session.run([logits, self.method.loss, known, dict(variables)])
+                self.gradients = dict(zip([name for name, gradient in zip(variables, gradients) if gradient is not None], found))
+                session.run(self.method.update)
+                self.new = session.run(dict(variables))
+
+    def changed(self):
+        """Names of what the step changed."""
+        return {name for name in self.old if not np.array_equal(self.old[name], self.new[name])}
+
+    def descended(self, name):
+        return self.old[name] - np.float32(RATE) * self.gradients[name]
+
+    def check(self, name, positions=None, by_edge=True):
+        """Asserts that a variable is what descent and, for weights, shrinking give."""
+        expected = self.descended(name)
+        if positions:
+            expected = shrunk(to_block(expected, positions), THRESHOLD, by_edge).reshape(expected.shape)
+        np.testing.assert_allclose(self.new[name], expected, atol=2e-6, err_msg=name)
+
+
+@pytest.fixture(autouse=True)
+def descent(monkeypatch, request):
+    """Plain gradient descent in place of Adam, where a test asks for it."""
+    if request.node.get_closest_marker('descent'):
+        monkeypatch.setitem(den_graph.OPTIMIZERS, 'adam', tf.train.GradientDescentOptimizer)
+
+
+def mean_loss(logits):
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return -np.mean(np.log(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True))[np.arange(6), LABELS])
+
+
+def half_squares(*arrays):
+    return 0.5 * sum((np.asarray(array, np.float64) ** 2).sum() for array in arrays)
+
+
+def logits_of(blocks, biases):
+    return den_small.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], IMAGES)
+
+
+def names(values, *parts):
+    return {name for name in values if name.endswith(parts)}
+
+
+@pytest.mark.descent
+@pytest.mark.parametrize('by_edge', [True, False])
+def test_the_first_task_trains_and_shrinks_everything(by_edge):
+    stage = Stage(0, learned=False, den_edge_group_l1=by_edge)
+    blocks, biases = blocks_of(stage.old, 1)
+    np.testing.assert_allclose(stage.logits, logits_of(blocks, biases), atol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(*blocks), rtol=1e-5)
+    assert stage.changed() == set(stage.old)
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        owner = 'shared' if place < 3 else 'task1'
+        stage.check('%s/%s/den/kernel' % (layer.name, owner), positions, by_edge)
+        stage.check('%s/%s/den/bias' % (layer.name, owner))
+
+
+@pytest.mark.descent
+def test_stage_a_trains_the_head_only():
+    stage = Stage(HEAD)
+    blocks, biases = blocks_of(stage.old, 1)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(blocks[3]), rtol=1e-5)
+    assert stage.changed() == {'fc1/task1/den/kernel', 'fc1/task1/den/bias'}
+    stage.check('fc1/task1/den/kernel', 1)
+    stage.check('fc1/task1/den/bias')
+    assert (stage.new['fc1/task1/den/kernel'] == 0).any()
+
+
+@pytest.mark.descent
+@pytest.mark.parametrize('reg', [True, False])
+def test_stage_b_trains_what_is_selected_without_shrinking(reg):
+    stage = Stage(SUBNETWORK, den_reg_in_retraining=reg)
+    blocks, biases = blocks_of(stage.old, 1)
+    masks = [np.outer(below, above)[None] for below, above in zip(SELECTED, SELECTED[1:] + [np.ones(3, bool)])]
+    penalty = L2 * half_squares(*[block * mask for block, mask in zip(blocks, masks)])
+    if reg:
+        penalty += REG * half_squares(*[(block - old) * mask for block, old, mask in zip(blocks, stage.previous.blocks, masks)])
+        penalty += REG * half_squares(*[(bias - old)[units] for bias, old, units in zip(
+            biases, stage.previous.biases, SELECTED[1:])])
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + penalty, rtol=1e-5)
+    new, new_biases = blocks_of(stage.new, 1)
+    for place, (layer, mask) in enumerate(zip(LAYERS, masks)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        mask = np.broadcast_to(mask, new[place].shape)
+        np.testing.assert_array_equal(new[place][~mask], blocks[place][~mask])
+        expected = to_block(stage.descended(name + 'kernel'), POSITIONS[place])
+        np.testing.assert_allclose(new[place][mask], expected[mask], atol=2e-6)
+        assert (new[place][mask] != blocks[place][mask]).mean() > 0.9
+        units = SELECTED[place + 1] if place < 3 else np.ones(3, bool)
+        np.testing.assert_array_equal(new_biases[place][~units], biases[place][~units])
+        np.testing.assert_allclose(new_biases[place][units], stage.descended(name + 'bias')[units], atol=2e-6)
+    assert not {name for name in stage.changed() if 'task2' in name}
+
+
+@pytest.mark.descent
+def test_stage_c_trains_new_units_and_the_head():
+    stage = Stage(EXPANSION)
+    old = stage.old
+    blocks, biases = blocks_of(old, 1)
+    rows = [old['%s/%s/den/new_rows' % (layer.name, 'shared' if place < 3 else 'task1')] for place, layer in enumerate(LAYERS)]
+    columns, new_biases = [[old['%s/shared/den/%s' % (layer.name, part)] for layer in LAYERS[:3]]
+                           for part in ('new_columns', 'new_bias')]
+    assert [array.shape for array in columns] == [(9, CHANNELS, K), (9, 3 + K, K), (4, 4 + K, K)]
+    assert [array.shape for array in rows] == [(9, 0, 3), (9, K, 4), (4, K, 5), (1, K, 3)]
+    assert all((bias == np.float32(0.2)).all() for bias in new_biases)
+    assert all(0.02 < array.std() < 0.06 and np.abs(array).max() <= 0.1 for array in columns + rows if array.size > 30)
+    wide = [np.concatenate([np.concatenate([block, row], axis=1)] + [column] * (place < 3), axis=2)
+            for place, (block, row, column) in enumerate(zip(blocks, rows, columns + [None]))]
+    whole = logits_of(wide, [np.concatenate(pair) for pair in zip(biases, new_biases)] + biases[3:])
+    np.testing.assert_allclose(stage.logits, whole, atol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(whole) + L2 * half_squares(blocks[3], *(rows + columns)), rtol=1e-5)
+
+    kept = {name for name in names(old, 'kernel', 'bias') if 'shared' in name and 'new' not in name}
+    assert not stage.changed() & (kept | names(old, 'fc1/task2/den/kernel', 'fc1/task2/den/bias'))
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        if place:
+            stage.check(name + 'new_rows', positions)
+        if place < 3:
+            after = groups_shrunk(shrunk(stage.descended(name + 'new_columns'), THRESHOLD),
+                                  stage.descended(name + 'new_bias'), RATE * GROUP)
+            np.testing.assert_allclose(stage.new[name + 'new_columns'], after[0], atol=2e-6)
+            np.testing.assert_allclose(stage.new[name + 'new_bias'], after[1], atol=2e-6)
+    stage.check('fc1/task1/den/kernel', 1)
+    stage.check('fc1/task1/den/bias')
+    dead = [not stage.new['%s/shared/den/new_columns' % layer.name].any() for layer in LAYERS[:3]]
+    assert any(dead) and not all(dead)          # both happen here
+
+
+@pytest.mark.descent
+def test_stage_d_trains_everything_near_what_it_was():
+    stage = Stage(RETRAINING)
+    blocks, biases = blocks_of(stage.old, 1)
+    penalty = L2 * half_squares(*blocks)
+    for block, bias, old, old_bias in zip(blocks, biases, stage.previous.blocks, stage.previous.biases):
+        inputs, units = old.shape[1:]
+        penalty += REG * half_squares(block[:, :inputs, :units] - old, bias[:units] - old_bias)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + penalty, rtol=1e-5)
+    assert stage.changed() == {name for name in stage.old if 'task2' not in name}
+    for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
+        name = '%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task1')
+        stage.check(name + 'kernel', positions)
+        stage.check(name + 'bias')
+
+
+@pytest.mark.descent
+def test_the_threshold_may_follow_the_learning_rate():
+    stage = Stage(HEAD, den_l1_mode='lr_scaled')
+    kernel = 'fc1/task1/den/kernel'
+    np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), THRESHOLD * RATE), atol=2e-6)
+
+
+def test_new_units_may_start_unread_by_old_ones():
+    stage = Stage(EXPANSION, den_new_to_old_start='zeros')
+    assert not any(stage.old['%s/shared/den/new_rows' % layer.name].any() for layer in LAYERS[:3])
+    assert stage.old['fc1/task1/den/new_rows'].all()
+
+
+# ---- between the stages ----
+
+def test_every_class_counts_in_the_selection_and_edges_are_those_before_the_task():
+    method = method_of()
+    body = random_body(0)
+    for block in body.blocks:
+        block[...] = 0
+    body.blocks[0][8, 1, 2] = body.blocks[1][7, 2, 3] = body.blocks[2][2, 3, 4] = 1e-3
+    store = stored(body, HEAD_BIAS, 2)
+    method.remember(2)
+    method.start_task(1, store, None)
+    values = dict(store, **stored(random_body(1)._replace(head=np.zeros((1, 5, 3))), HEAD_BIAS, 1))
+    values['fc1/task1/den/kernel'][4, 2] = -1e-3          # the last class only
+    method._select(1, values)
+    assert [np.flatnonzero(method.arrays['selected/%d' % layer]).tolist() for layer in range(4)] == [[0, 1], [2], [3], [4]]
+    np.testing.assert_allclose(method.state['now']['selected'], [1 / 3., 1 / 4., 1 / 5.])
+
+
+def test_weights_before_the_task_are_copies():
+    method, store = method_of(), stored(random_body(0), HEAD_BIAS, 2)
+    before = copy.deepcopy(store)
+    method.remember(2)
+    method.start_task(1, store, None)
+    for value in store.values():
+        value += 1
+    assert set(method.arrays) == {'previous/' + name for name in store if 'shared' in name}
+    for name, value in method.arrays.items():
+        np.testing.assert_array_equal(value, before[name[len('previous/'):]])
+
+
+@pytest.mark.parametrize('expand, threshold, found', [
+    ('loss', 0.01, True), ('loss', 1e9, False), ('always', 1e9, True), ('never', 0.01, False)])
+def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
+    class Graph(object):        # five training images of two classes
+        task = Task(1, 2, classes=(), valid=None, test=None, train=Part(
+            np.array([0, 1, 1, 0, 1], np.int32), None, None, None, None, None))
+        rows = np.array([[9., 0], [0, 9], [0, 9], [9, 0], [1, 0]])
+
+        def probe(self, name, part):
+            assert name == 'logits1' and part is self.task.train
+            return self.rows
+    method = method_of(den_expand=expand, loss_threshold=threshold)
+    method.remember(2)
+    method.phases(1, 20)
+    method._test_loss(1, Graph())
+    np.testing.assert_allclose(method.state['now']['loss'], (np.log1p(np.exp(1)) + 4 * np.log1p(np.exp(-9))) / 5)
+    assert method.state['now']['expand'] is found
+    assert method.phases(1, 20) == [3, 7, 5 if found else 0, 5]
+    method.options['den_stage_fractions'] = (0.5, 0.5, 0, 0)     # no epochs: no units
+    method.phases(1, 20)
+    method._test_loss(1, Graph())
+    assert not method.state['now']['expand']
+
+
+def test_clean_up_takes_the_bias_of_units_that_read_nothing():
+    stage = Stage(EXPANSION, den_zero_eps=1e-4)
+    values = dict(stage.old)
+    values['fc0/shared/den/new_columns'] = np.array(values['fc0/shared/den/new_columns'])
+    values['fc0/shared/den/new_columns'][:, :, 1] = 9e-5
+    cleaned = stage.method.cleaned(values)
+    assert not cleaned['fc0/shared/den/new_columns'][:, :, 1].any()
+    assert cleaned['fc0/shared/den/new_bias'].tolist() == [np.float32(0.2), 0]
+    assert cleaned['conv1/shared/den/new_bias'].tolist() == [np.float32(0.2)] * 2
+    assert set(cleaned) == names(values, 'new_columns', 'new_rows', 'new_bias', 'fc1/task1/den/kernel')
+
+
+def test_a_harmful_clean_up_is_logged():
+    class Graph(object):
+        task = make_task(1)
+
+        def __init__(self, logits):
+            self.logits = iter(logits)
+
+        def values(self):
+            return dict(stage.old)
+
+        def set_values(self, values):
+            self.set = values
+
+        def probe(self, name, part):
+            return next(self.logits)
+    stage, said = Stage(HEAD, den_zero_eps=0.1), []
+    stage.method.say = said.append
+    right = np.eye(3)[Graph.task.train.labels]
+    wrong = np.array(right)
+    wrong[0] = 1 - right[0]                # one of 63 images: more than a point
+    for after in (right, wrong):
+        graph = Graph([right, after])
+        stage.method.before_last_evaluation(1, graph)
+        assert set(graph.set) == {'fc1/task1/den/kernel'}
+    line, = said
+    assert 'warning' in line and 'from 1.0000 to 0.9841' in line
