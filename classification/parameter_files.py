@@ -137,6 +137,11 @@ def path_of(folder, trial, position, task):
     return os.path.join(folder, 'run%d' % trial, 'model_parameter_taskC%d_task%d.mat' % (position, task))
 
 
+def alternative_path(folder, trial, task, number):
+    """Path of the file of one alternative that was tried for a task: of a pattern, by its place in LASEM's order."""
+    return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat' % number)
+
+
 def find(result_dir, name):
     """The path that --tensorfactor_param_path means: below the result folder, or as it stands.
 

@@ -224,6 +224,8 @@ class Trial(object):
         if not all(np.isfinite(value).all() for value in values.values()):
             raise TrialFailed('a parameter is not finite after task %d' % task)
         if self.method.alternatives:
+            if self.parameter_folder and len(self._phases(task)) > 1:
+                trial_analyses.save_alternative(self, task, self._tasks_at(self.position), values)
             self._judge(task, values, self._final_row(graph, False))
             return self.phase + 1 == len(self._phases(task))
         self.store = self.method.end_phase(task, self.phase, self.before, values, graph)

@@ -47,26 +47,40 @@ def save_parameters(trial, task, tasks, last):
         task: that was learned.
         tasks: learned so far, in order of first appearance.
     """
-    experiment, position, model, tasks = trial.experiment, trial.position, trial.experiment.model, list(tasks)
-    layout = parameter_files.layout_of(model.selection, model.mechanism)
-    about = OrderedDict([
-        ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
-        ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()), ('trial', trial.number),
-        ('position', position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))])
-    path = parameter_files.path_of(trial.parameter_folder, trial.number, position, task)
-    parameter_files.save(path, trial.store, layout, tasks, {
-        'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}, about, _made(trial, task, tasks, layout))
+    path = parameter_files.path_of(trial.parameter_folder, trial.number, trial.position, task)
+    _save(path, trial, trial.store, task, list(tasks))
     if last:
         final = os.path.join(os.path.dirname(path), parameter_files.FINAL)
         shutil.copyfile(path, final + '.new')
         os.replace(final + '.new', final)
 
 
-def _made(trial, task, tasks, layout):
+def save_alternative(trial, task, tasks, values):
+    """Writes the parameter file of one alternative that was tried for a task (brute force: of one pattern).
+
+    Args:
+        values: dict name -> array, the parameters that it ended with.
+    """
+    path = parameter_files.alternative_path(trial.parameter_folder, trial.number, task, trial.phase)
+    _save(path, trial, values, task, list(tasks), pattern=trial.method.pattern_of(task))
+
+
+def _save(path, trial, store, task, tasks, **more):
+    experiment, model = trial.experiment, trial.experiment.model
+    layout = parameter_files.layout_of(model.selection, model.mechanism)
+    about = OrderedDict([
+        ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
+        ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()), ('trial', trial.number),
+        ('position', trial.position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))], **more)
+    sizes = {'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}
+    parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, task, tasks, layout))
+
+
+def _made(trial, store, task, tasks, layout):
     """dict name -> array: what the files hold beside the store."""
     names, made = [name for field in layout for name in field.names], {}
     if parameter_files.KERNEL in names:
-        kernels = made_kernels(trial.method, trial.store, tasks, trial.config)
+        kernels = made_kernels(trial.method, store, tasks, trial.config)
         made.update((parameter_files.KERNEL.format(task=owner, layer=layer), kernel)
                     for (owner, layer), kernel in kernels.items())
     if parameter_files.SELECTION in names and trial.method.searching == task:

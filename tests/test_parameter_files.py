@@ -280,10 +280,24 @@ def test_killed_around_the_file(model_type, moment, calm, tmp_path, monkeypatch)
     assert os.listdir(str(run_folder)) == ['model_parameter_taskC0_task0.mat' + ('' if moment == 'checkpoint' else '.new')]
     again = make_trial(experiment, tmp_path, **options)
     again.run()
-    assert kills and sorted(os.listdir(str(run_folder))) == sorted(os.listdir(str(folder)))
-    for name in os.listdir(str(folder)):
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob('*.mat'))
+    assert kills and sorted(str(path.relative_to(run_folder)) for path in run_folder.rglob('*.*')) == names
+    for name in names:
         same_store(load(str(run_folder / name)).store, load(str(folder / name)).store)
     same_store(again.store, trial.store)
+
+
+@pytest.mark.parametrize('model_type', ['BruteForce_HPS', 'BruteForce_TF'])
+def test_brute_force_leaves_every_pattern_it_tried(model_type, calm):
+    trial, folder = calm(model_type)
+    assert [path.name for path in folder.glob('config_search*')] == ['config_search_t1']      # the first task tries one
+    files = [load(str(folder / 'config_search_t1' / ('parameter_config%d.mat' % number))) for number in (0, 1)]
+    assert [file.about['pattern'] for file in files] == ['S', 'T'] and not files[0].store.keys() == files[1].store.keys()
+    winner = files['ST'.index(trial.method.pattern_of(1))]
+    same_store(winner.store, load(str(folder / 'model_parameter_taskC1_task1.mat')).store)
+    before = load(str(folder / 'model_parameter_taskC0_task0.mat')).store
+    for name in [name for name in before if name.startswith('conv0/shared/')]:        # the pattern T leaves it as it was
+        assert (files[1].store[name] == before[name]).all() and (files[0].store[name] != before[name]).any()
 
 
 # ---- files that are none ----
