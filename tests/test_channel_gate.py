@@ -428,8 +428,10 @@ def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, ha
     if early_stopping:       # the validation accuracies are taken as if a task's first epoch were its best
         add = TaskProgress.add
         monkeypatch.setattr(TaskProgress, 'add', lambda self, epoch, valid, test: add(self, epoch, float(epoch == 1), test))
-    experiment = make_experiment('ChannelGate', (0, 1), 2, early_stopping, lr=0.05, **dict(PAPER, channel_gate_relevance=0.5))
+    options = dict(PAPER, channel_gate_relevance=0.5, channel_gate_bias=0.)
+    experiment = make_experiment('ChannelGate', (0, 1), 2, early_stopping, lr=0.05, **options)
     trial, record = train(experiment, tmp_path)
+    assert any((value == 0).any() for name, value in handed_on[0][0].items() if name.endswith('/relevance'))
     for task, (store, _) in enumerate(handed_on):
         for layer, factor in enumerate(fired(store, task, make_task(task).valid)):
             np.testing.assert_array_equal(store['conv%d/task%d/gate/relevance' % (layer, task)], factor.mean(0) > 0.5)
