@@ -233,7 +233,7 @@ class _Run(object):
                                          start_new_session=True)
             self.children.append(child)
         if self.stopping:           # asked for while it was being made
-            child.send_signal(signal.SIGTERM)
+            _ask_to_stop(child)
         return child
 
     def _listen(self, number, child, progress):
@@ -257,11 +257,11 @@ class _Run(object):
         return said
 
     def _stop(self, *signal_and_frame):
-        """Asks the running trials to stop at their next epoch; a signal's handler, so it waits for no lock."""
-        self.stopping = True
-        for child in list(self.children):
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+        """Asks the running trials, once, to stop at their next epoch; a signal's handler, so it waits for no lock."""
+        if not self.stopping:
+            self.stopping = True
+            for child in list(self.children):
+                _ask_to_stop(child)
 
     # ---- files ----
 
@@ -365,6 +365,13 @@ class _Run(object):
         self.say('working files and log: %s' % self.place.run)
         if self.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
+
+
+def _ask_to_stop(child):
+    try:
+        child.send_signal(signal.SIGTERM)
+    except ProcessLookupError:
+        pass        # it has just ended
 
 
 def _said(line):
