@@ -277,14 +277,8 @@ def info(experiment):
         ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
     ])
     options, depth = experiment.options, len(net.layers)
-    for name in ('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2',
-                 'sparsity_loss_weight', 'gating_module_size', 'gating_temperature'):
-        if name in options:
-            fields[name] = options[name]
-    if 'paper' in (options.get('apd_mode'), options.get('channel_gate_mode')):       # its fields are not the published ones
-        fields.update((name, options[name]) for name in sorted(options) if name.startswith(('apd_', 'channel_gate_')))
-    if experiment.model.selection == 'den':
-        fields.update((name, options[name]) for name in list(env.DEN) + ['den_drift_threshold', 'den_split_cap'])
+    fields.update((name, options[name]) for name in env.STORED_OPTIONS if name in options)
+    fields.update((mode, 'paper') for mode in ('apd_mode', 'channel_gate_mode') if options.get(mode) == 'paper')
     if 'groups' in options:
         fields['layer_group_config'] = list(options['groups'])
     if 'regularization_scale' in options:

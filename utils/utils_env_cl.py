@@ -238,6 +238,11 @@ DEN_EXPANSION = {'officehome': 32}            # by family
 # A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully connected layers).
 DEN_DRIFT_THRESHOLD = {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
 
+# Options that `model_specific_info` of the .mat file holds, where a method has them.
+STORED_OPTIONS = (('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2')
+                  + tuple(CHANNEL_GATE['published_code']) + tuple(CHANNEL_GATE['paper']) + tuple(APD_PAPER) + tuple(DEN)
+                  + ('den_drift_threshold', 'den_split_cap'))
+
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
 LAYER_GROUPS = {
     2: ((1, 1),),
