@@ -82,7 +82,8 @@ def run_struct(record, task_order, leep=False, lifelong=True, own_trainer=False)
 def _best_validation(record, task_order):
     """Mean over positions of the best validation accuracy in the position's own rows."""
     starts = np.asarray(record.task_changed_epoch)
-    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, _last_rows(record), task_order)]
+    ends = last_rows(starts, len(record.accuracy))
+    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, ends, task_order)]
     return float(np.mean([rows.max() for rows in own]))
 
 
@@ -116,7 +117,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     _add_statistics(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
-        best = np.array([record.best_test[_last_rows(record)] for record in records], dtype=np.float64)
+        best = np.array([record.best_test[last_rows(record.task_changed_epoch, len(record.best_test))]
+                         for record in records], dtype=np.float64)
         last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
         for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
             _add_statistics(fields, name, values, of=values.mean(axis=1))
@@ -140,9 +142,9 @@ def _add_statistics(fields, name, values, of=None, std='std'):
     fields[name + '_mean'], fields[name + '_' + std] = mean_and_std(fields[name] if of is None else of)
 
 
-def _last_rows(record):
-    """Row of the histories at which each position of the task order ends."""
-    return np.append(np.asarray(record.task_changed_epoch[1:]) - 1, len(record.best_test) - 1)
+def last_rows(task_changed_epoch, num_rows):
+    """Row of histories of `num_rows` rows at which each position of the task order ends."""
+    return np.append(np.asarray(task_changed_epoch[1:]) - 1, num_rows - 1)
 
 
 def distinct(task_order):

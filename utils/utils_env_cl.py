@@ -2,6 +2,7 @@
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
+import itertools
 from collections import OrderedDict
 from typing import NamedTuple, Tuple
 
@@ -376,6 +377,18 @@ def pattern_from_name(name, depth, option='transfer_config'):
     raise UserError('--%s %s is not known for %d layers; choose all, none, top1..top%d, bottom1..bottom%d, alternating, '
                     'or %d letters S (shared) and T (task-specific)'
                     % (option, name, depth, depth - 1, depth - 1, depth))
+
+
+def patterns_of(groups):
+    """Every pattern that is constant within the groups, in the published order.
+
+    Args:
+        groups: numbers of layers, input side first; (1, 1, 1) for no grouping.
+    Returns:
+        list of 2^len(groups) texts; index = sum_g 2^g * [group g is task-specific], so 'SSS' is first.
+    """
+    choices = itertools.product('ST', repeat=len(groups))
+    return [''.join(letter * size for letter, size in zip(reversed(choice), groups)) for choice in choices]
 
 
 def pattern_names(family, depth):
