@@ -16,8 +16,10 @@ COMMAND = 'python3 -m utils.report'
 
 
 def command_for(path):
-    """The command that reports on a result file."""
-    return '%s %s' % (COMMAND, shlex.quote(path))
+    """The command that reports on a result file, for the current folder."""
+    project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    away = '' if os.path.realpath(os.getcwd()) == os.path.realpath(project) else 'PYTHONPATH=%s ' % shlex.quote(project)
+    return '%s%s %s' % (away, COMMAND, shlex.quote(path))
 
 
 class _Parser(argparse.ArgumentParser):

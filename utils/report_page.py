@@ -15,7 +15,7 @@ h1, h2, h3 { line-height: 1.2 } h2 { border-bottom: 2px solid #444; margin-top: 
 table { border-collapse: collapse; margin: .6em 0 } .wide { overflow-x: auto }
 th, td { padding: .25em .6em; border-bottom: 1px solid #ccc; text-align: right; vertical-align: top; font-variant-numeric: tabular-nums }
 th:first-child, td:first-child, .facts td { text-align: left } .facts td { overflow-wrap: anywhere } .facts th { text-align: left; white-space: nowrap }
-.sortable th { cursor: pointer; vertical-align: bottom } .sortable th::after { content: ' \\2195'; color: #888 }
+.sortable th { cursor: pointer; vertical-align: bottom } .sortable td { white-space: nowrap } .sortable th::after { content: ' \\2195'; color: #888 }
 .sortable th[aria-sort=ascending]::after { content: ' \\2191'; color: #111 } .sortable th[aria-sort=descending]::after { content: ' \\2193'; color: #111 }
 .std { color: #555 } figure { margin: 1em 0; display: inline-block; vertical-align: top; max-width: 100% } img { max-width: 100%; height: auto }
 figcaption { max-width: 46em; color: #333; font-size: .9em } .note { background: #f3f0d8; padding: .3em .6em } code { overflow-wrap: anywhere }
@@ -91,7 +91,8 @@ def _group(number, comparison):
     parts += ['<h3>Methods</h3>'] + _summaries(comparison)
     if comparison.baseline:
         parts += ['<h3>Differences to %s</h3>' % _text(comparison.baseline)] + _differences(comparison)
-        parts.append('<p>%s.</p>' % _text(correction(comparison)))
+        if comparison.has_intervals:
+            parts.append('<p>In brackets: %s.</p>' % _text(correction(comparison)))
     parts += _figures(report_plots.plots_of_group(comparison))
     for one in comparison.group.members:
         parts += ['<h3>%s</h3>' % _text(one.label)] + _facts(one) + _figures(report_plots.plots_of(one))
@@ -116,7 +117,7 @@ def _summaries(comparison):
         cells = [_cell(_text(row.label), row.label)]
         for name, metric in METRICS.items():
             summary = row.summaries[name]
-            std = '' if np.isnan(summary.std) else ' <span class="std">(%s)</span>' % shown(summary.std, metric.digits)
+            std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(summary.std, metric.digits)
             cells.append(_cell(shown(summary.mean, metric.digits) + std, summary.mean,
                                'n = %d' % summary.n if summary.n else 'not in the file, or undefined'))
         rows.append(cells + [_cell(str(row.summaries['final'].n), row.summaries['final'].n)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils import utils_env_cl as env
 from utils.read_results import test_curves
-from utils.report_statistics import METRICS
+from utils.report_statistics import METRICS, correction
 from utils.utils import counted, write_atomically
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
@@ -66,15 +66,16 @@ def plots_of(one):
     """
     runs = one.result['result_of_each_run']
     if 'accuracy_matrix' in one.result:
-        yield 'accuracy_matrix', 'Accuracy matrix: test accuracy on each task after each position, mean over %s.' % (
-            counted(len(runs), 'trial')), accuracy_matrix(one)
+        yield 'accuracy_matrix', 'Accuracy matrix: test accuracy on each task after each position, %s.' % (
+            'mean over %d trials' % len(runs) if len(runs) > 1 else 'of one trial'), accuracy_matrix(one)
     if all('history_test_error' in run for run in runs):
         yield ('learning_curves',) + learning_curves(one)
     if all('history_net_prior_in_epoch' in run for run in runs):
         yield ('posterior',) + posterior(one)
     if all('conv_sharing' in run for run in runs):
-        yield 'chosen_layers', 'Chosen layers of each task, input side left: S shared, T task-specific%s.' % (
-            '' if len(runs) == 1 else '; n/R: shared in n of R trials'), chosen_layers(one)
+        yield 'chosen_layers', 'Chosen layers of each task, input side left: %s.' % (
+            'S shared, T task-specific' if len(runs) == 1 else 'number of trials in which the layer is shared / of all'
+        ), chosen_layers(one)
     if all('history_DARTS_arch_select' in run for run in runs):
         yield ('mixture_weights',) + mixture_weights(one)
     if all('den_widths' in run for run in runs):
@@ -139,7 +140,7 @@ def learning_curves(one):
         axes[0, 0].legend(loc='center left', bbox_to_anchor=(1., 0.5))
         axes[0, 0].set(xlabel='epoch', ylabel='test accuracy')
     else:
-        _outer_labels(axes, len(one.tasks), 'epoch', 'test acc.')
+        _outer_labels(axes, len(one.tasks), 'epoch', 'test\naccuracy')
     axes[0, 0].set_ylim(-0.02, 1.02)
     if many:
         figure.suptitle(one.label, fontsize=9)
@@ -182,18 +183,18 @@ def _thinned(values):
     return epochs, np.asarray(values)[epochs]
 
 
-def _boundaries(axes, starts, order, rows, name='task '):
+def _boundaries(axes, starts, order, rows, colour='#777777'):
     """A line where each position begins; its task above, where there is room."""
     ends = np.append(starts[1:] - 1, rows - 1)
     for start in starts[1:]:
-        axes.axvline(start - 0.5, color='#777777', linewidth=0.7, linestyle=(0, (2, 2)))
+        axes.axvline(start - 0.5, color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
     if len(starts) != len(order):
         return
     every = -(-len(order) // 24)
     for position, (start, end, task) in enumerate(zip(starts, ends, order)):
         if position % every == 0:
-            axes.text((start + end) / 2., 1.02, (name if len(order) <= 8 else '') + str(task), ha='center', va='bottom', fontsize=7,
-                      transform=axes.get_xaxis_transform())
+            axes.text((start + end) / 2., 1.02, ('task ' if len(order) <= 8 else '') + str(task), ha='center', va='bottom',
+                      fontsize=7, transform=axes.get_xaxis_transform())
 
 
 def _mark_training(axes, starts, order, task, rows):
@@ -237,12 +238,12 @@ def posterior(one):
         panel.set_yticklabels([patterns[place] for place in kept] + ['%d others' % others] * (others > 0),
                               family='monospace', fontsize=7)
         panel.set_ylabel('pattern')
-        panel.set_title('%s, trial %d' % (one.label, trial), pad=14)
-        _boundaries(panel, np.ravel(run['task_changed_epoch']), order, len(history) + 1)
+        panel.set_title('%s, trial %d' % (one.label, trial), pad=17)
+        _boundaries(panel, np.ravel(run['task_changed_epoch']), order, len(history) + 1, colour='white')
         figure.colorbar(drawn, ax=panel, label='posterior')
     axes[-1, 0].set_xlabel('epoch')
-    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of each epoch%s%s.' % (
-        '; the %d patterns with the highest mean, the others added up' % len(kept) if others else '',
+    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of each epoch; above: the task%s%s.' % (
+        '; the %d with the highest mean, the others added up' % len(kept) if others else '',
         '; the first %d of %d trials' % (len(chosen), len(runs)) if len(chosen) < len(runs) else ''), figure
 
 
@@ -265,6 +266,11 @@ def chosen_layers(one):
         text = 'TS'[int(shared[row, column])] if len(runs) == 1 else '%d/%d' % (shared[row, column], len(runs))
         axes.text(column, row, text, ha='center', va='center', fontsize=7,
                   color='white' if shared[row, column] > 0.7 * len(runs) else 'black')
+    for number in range(1, max(tasks, layers)):
+        if number < tasks:
+            axes.axhline(number - 0.5, color='#777777', linewidth=0.5)
+        if number < layers:
+            axes.axvline(number - 0.5, color='#777777', linewidth=0.5)
     axes.set(xlabel='convolution layer', ylabel='task', title=one.label)
     _number_ticks(axes.xaxis, list(range(1, layers + 1)))
     _number_ticks(axes.yaxis, one.tasks[:tasks])
@@ -333,7 +339,7 @@ def method_comparison(comparison):
         panel.set_yticks(places)
         panel.set_yticklabels([_wrapped(row.label) for row in rows])
         panel.invert_yaxis() if name == names[0] else panel.tick_params(labelleft=False)
-        panel.locator_params(axis='x', nbins=5)
+        panel.locator_params(axis='x', nbins=3)
     several = any(_half(row.summaries['final']) is not None for row in rows)
     return 'Means over trials%s.' % (
         "; whiskers: 95 % interval of the mean, Student's t over trials, each for itself" if several else
@@ -364,8 +370,9 @@ def method_differences(comparison):
         panel.set_yticks(range(len(rows)))
         panel.set_yticklabels([_wrapped(row.label) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
-        panel.locator_params(axis='x', nbins=5)
-    return 'Differences to %s.' % comparison.baseline, figure
+        panel.locator_params(axis='x', nbins=3)
+    return 'Means over trials of the differences to %s%s.' % (comparison.baseline, '; whiskers: ' + correction(comparison) if
+                                                              comparison.has_intervals else '; no intervals: they need two trials'), figure
 
 
 def _wrapped(label):

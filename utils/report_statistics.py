@@ -89,6 +89,11 @@ class Comparison(NamedTuple):
         """How many methods are compared with the baseline: Bonferroni's number."""
         return len(self.rows) - 1 if self.baseline else 0
 
+    @property
+    def has_intervals(self):
+        """Whether any difference has an interval."""
+        return any(not np.isnan(one.lower) for row in self.rows for one in row.differences.values())
+
 
 def per_trial(result):
     """Key of METRICS -> [R], one number per trial; NaN where undefined or not in the file. Gains are not among them."""

@@ -49,7 +49,7 @@ def text(comparisons, notes):
     for comparison in comparisons:
         lines += ['== %s: %s' % (comparison.group.title, counted(len(comparison.rows), 'experiment'))]
         lines += ['Note: ' + note for note in comparison.notes]
-        lines += [correction(comparison) + '.'] if comparison.baseline else []
+        lines += [correction(comparison) + '.'] if comparison.has_intervals else []
         for name, metric in METRICS.items():
             lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(_text_rows(comparison, name, metric))
         lines += ['', 'files:'] + aligned([(one.label, one.path) for one in comparison.group.members]) + ['']
@@ -128,10 +128,9 @@ def _latex_differences(comparison, names, label):
                 shown(row.differences[name].mean, METRICS[name].digits),
                 shown_interval(row.differences[name], METRICS[name].digits)) for name in names] + [
                     str(max(difference.n for difference in row.differences.values()))])
-    caption = '%s. Difference to %s with its %s. %s; $n$: pairs of trials.' % (
+    caption = '%s. Difference to %s, mean over $n$ pairs of trials%s. %s.' % (
         _escaped(comparison.group.title), _escaped(comparison.baseline),
-        _escaped(correction(comparison).replace('95 % interval of the difference to %s: ' % comparison.baseline,
-                                                '95 % interval: ')), _definitions(names))
+        _escaped('. In square brackets the ' + correction(comparison) if comparison.has_intervals else ''), _definitions(names))
     return _latex_table([[''] + [METRICS[name].short for name in names] + ['$n$']] + cells, caption, label)
 
 
