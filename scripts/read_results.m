@@ -7,15 +7,14 @@ stored = load(file);                                    % training_summary: a ce
 for k = 1:numel(stored.training_summary)
   experiment = stored.training_summary{k};
   runs = experiment.result_of_each_run;                 % a cell, one struct per trial
-  fprintf('%s, %d trials\n', experiment.model_specific_info.architecture, numel(runs));
-  for p = 1:numel(experiment.task_order)                % the data set counts tasks from 0
-    peak = experiment.best_test_error_each_task(:, p);  % trials x positions; accuracies, despite the name
-    fprintf('task %d: peak test accuracy %.4f, sample std %.4f\n', experiment.task_order(p), mean(peak), std(peak));
-  end
-  if isfield(experiment, 'accuracy_matrix')             % trials x positions x tasks; not in older files
+  fprintf('%s, number of trials: %d\n', experiment.model_specific_info.architecture, numel(runs));
+  if isfield(experiment, 'accuracy_matrix')             % trials x positions x tasks; not in the published code's files
     R = shiftdim(mean(experiment.accuracy_matrix, 1), 1);
-    fprintf('final average test accuracy %.4f\n', mean(R(end, :)));
+    fprintf('final average test accuracy, mean over trials: %.4f\n', mean(R(end, :)));
   end
-  curve = runs{1}.history_test_error(:, end);           % row 1 precedes training; last column: mean over tasks so far
-  fprintf('mean test accuracy of the first trial after its last epoch %.4f\n', curve(end));
+  for t = unique(experiment.task_order)                 % tasks count from 0; row 1 of a history precedes training
+    curves = cellfun(@(run) run.history_test_error(:, t + 1), runs, 'UniformOutput', false);
+    last = cellfun(@(curve) curve(end), curves);        % accuracies, despite their name; 0 before a task is learned
+    fprintf('task %d: test accuracy after the last epoch, mean over trials: %.4f\n', t, mean(last));
+  end
 end

@@ -12,7 +12,7 @@ from utils.utils_env_cl import MODELS, patterns_of
 LAYERS = 4
 
 
-def info(model='HPS', pattern=None, **more):
+def info(model='Hybrid_HPS', pattern=None, **more):
     """`model_specific_info` of a model type."""
     fields = OrderedDict([
         ('architecture', MODELS[model].architecture), ('learning_rate', 1e-3), ('early_stopping_para', [2., 1.5]),

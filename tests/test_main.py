@@ -658,9 +658,10 @@ def test_what_a_run_says(trained):
     assert lines[1].startswith('working files and log: ' + os.path.join('Result', 'digits', 'Hybrid_HPS-'))
     assert [line for line in lines if 'GPU' in line] == [
         '--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
-    assert lines[-1] == 'Hybrid_HPS over 1 trial in ' + os.path.join('Result', 'digits.mat')
+    assert lines[-2] == 'Hybrid_HPS over 1 trial in ' + MAT
+    assert re.match('metrics, comparisons and plots: (PYTHONPATH=.* )?python3 -m utils.report %s$' % re.escape(MAT), lines[-1])
     assert sum(line.startswith('trial 1 of 1, task ') for line in lines) >= 2
-    assert [line.split()[0] for line in lines[-7:-4]] == ['0', '1', 'mean']      # of the table
+    assert [line.split()[0] for line in lines[-8:-5]] == ['0', '1', 'mean']      # of the table
 
 
 def test_result_file(trained):

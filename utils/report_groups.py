@@ -155,9 +155,10 @@ def _told_apart(members):
         labels = [one.label for one in members]
         for label in distinct(labels):
             places = [place for place, one in enumerate(members) if labels[place] == label]
-            if len(places) > 1:
-                for place, text in zip(places, more([members[place] for place in places])):
-                    members[place] = members[place]._replace(label=label + (', ' + text if text else ''))
+            texts = more([members[place] for place in places])
+            if len(set(texts)) > 1:
+                for place, text in zip(places, texts):
+                    members[place] = members[place]._replace(label='%s, %s' % (label, text))
     return members
 
 

@@ -35,7 +35,8 @@ def _pyplot():
 
 
 def _figure(rows=1, columns=1, height=2.6, width=WIDTH, **more):
-    return _pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False, constrained_layout=True, **more)
+    more.setdefault('constrained_layout', True)
+    return _pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
 
 
 def save(figure, path):
@@ -125,7 +126,10 @@ def learning_curves(one):
     many = len(one.tasks) > MANY_TASKS
     columns = 4 if many else 1
     rows = -(-len(one.tasks) // columns) if many else 1
-    figure, axes = _figure(rows, columns, height=0.7 + 1.15 * rows if many else 3., sharex=True, sharey=True)
+    height = 0.9 + 1.1 * rows if many else 3.
+    figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True, constrained_layout=not many)
+    if many:        # twenty panels would take the automatic layout seconds
+        figure.subplots_adjust(left=0.09, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4, wspace=0.1)
     for place, task in enumerate(one.tasks):
         panel = axes.flat[place if many else 0]
         _curve(panel, [curve[:, place] for curve in curves], 0 if many else place, same,
@@ -334,16 +338,24 @@ def method_comparison(comparison):
             half = _half(summary)
             if half is not None:
                 panel.errorbar(summary.mean, place, xerr=half, color='black', capsize=2.5, linewidth=1)
-        panel.axvline(0, color='black', linewidth=0.8)
+        _zero_line(panel, any(row.summaries[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy'))
         panel.set_yticks(places)
         panel.set_yticklabels([_wrapped(row.label) for row in rows])
         panel.invert_yaxis() if name == names[0] else panel.tick_params(labelleft=False)
-        panel.locator_params(axis='x', nbins=3)
     several = any(_half(row.summaries['final']) is not None for row in rows)
     return 'Means over trials%s.' % (
         "; whiskers: 95 % interval of the mean, Student's t over trials, each for itself" if several else
         '; no intervals: they need two trials'), figure
+
+
+def _zero_line(panel, defined):
+    panel.axvline(0, color='black', linewidth=0.8)
+    if defined:
+        panel.locator_params(axis='x', nbins=3)
+    else:
+        panel.set_xticks([])
+        panel.text(0.5, 0.5, 'undefined', ha='center', transform=panel.transAxes)
 
 
 def _half(summary):
@@ -365,12 +377,11 @@ def method_differences(comparison):
             half = None if np.isnan(difference.lower) else (difference.upper - difference.lower) / 2
             panel.errorbar(difference.mean, place, xerr=half, color=COLOURS[number], marker=MARKERS[number], markersize=5,
                            capsize=2.5, linewidth=1.3)
-        panel.axvline(0, color='black', linewidth=0.8)
+        _zero_line(panel, any(row.differences[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy') + '\nminus that of ' + _wrapped(comparison.baseline))
         panel.set_yticks(range(len(rows)))
         panel.set_yticklabels([_wrapped(row.label) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
-        panel.locator_params(axis='x', nbins=3)
     return 'Means over trials of the differences to %s%s.' % (comparison.baseline, '; whiskers: ' + correction(comparison) if
                                                               comparison.has_intervals else '; no intervals: they need two trials'), figure
 

@@ -186,22 +186,25 @@ def check_baseline(groups, baseline):
     """Raises:
         UserError: no group has a method of this name.
     """
-    if baseline is not None and all(_find(group, baseline)[0] is None for group in groups):
+    if baseline is not None and not any(_matches(group, baseline) for group in groups):
         labels = sorted({one.label for group in groups for one in group.members})
-        raise UserError('--baseline %s: %s' % (baseline, 'choose one of: %s' % ', '.join(labels)))
+        raise UserError('--baseline %s: choose one of: %s' % (baseline, '; '.join(labels)))
 
 
 def _find(group, name):
     """(place of the member of this label or model type, notes); None where none or several have it."""
-    wanted = name.lower()
-    model = _canonical(wanted)
-    for same in ([place for place, one in enumerate(group.members) if one.label.lower() == wanted],
-                 [place for place, one in enumerate(group.members) if _method(one.label) == model]):
-        if len(same) == 1:
-            return same[0], []
-        if same:
-            return None, ['No differences to %s: %s have this name; give a whole label.' % (name, counted(len(same), 'method'))]
-    return None, ['No differences to %s: it is not among the methods on these data.' % name]
+    same = _matches(group, name)
+    if len(same) == 1:
+        return same[0], []
+    return None, ['No differences to %s: %s.' % (name, '%d methods have this name; give a whole label' % len(same) if same else
+                                                 'it is not among the methods on these data')]
+
+
+def _matches(group, name):
+    """Places of the members of this label, else of this model type."""
+    whole = [place for place, one in enumerate(group.members) if one.label.lower() == name.lower()]
+    model = _canonical(name.lower())
+    return whole or [place for place, one in enumerate(group.members) if _method(one.label) == model]
 
 
 def _method(label):
