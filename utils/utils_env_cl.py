@@ -119,6 +119,8 @@ TRANSFER_CONFIGURATIONS_OF = {
 
 # Images per session call in evaluation, by image height.
 EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+# Memory in which a trial keeps maps of earlier tasks' layers that are not trained any more.
+ACTIVATION_BYTES = 2 ** 30
 
 
 class Model(NamedTuple):
@@ -466,6 +468,12 @@ class Net(NamedTuple):
                                  for size in (height, width)]
             sizes.append((height, width))
         return sizes
+
+    def uncrossed(self, layers):
+        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes over the cut."""
+        while any(start < layers <= end for start, end in self.skips):
+            layers -= 1
+        return layers
 
     @property
     def num_features(self):
