@@ -117,8 +117,9 @@ TRANSFER_CONFIGURATIONS_OF = {
                        + TRANSFER_CONFIGURATIONS[6][9:],
 }
 
-# Images per session call in evaluation, by image height.
+# Images per session call in evaluation, by image height; a GPU takes a multiple.
 EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+EVALUATION_BATCH_GPU = 4
 # Memory in which a trial keeps maps of earlier tasks' layers that are not trained any more.
 ACTIVATION_BYTES = 2 ** 30
 
