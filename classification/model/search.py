@@ -36,7 +36,7 @@ class PatternSearch(Method):
         return ''.join('S' if shared else 'T' for shared in session.run(self.shared_now))
 
     def layer_outputs(self, parameters, task, images):
-        if task != self.searching:
+        if self.known(task):
             return super(PatternSearch, self).layer_outputs(parameters, task, images)
         activations = []
         for layer in range(len(self.net.layers)):
@@ -62,9 +62,7 @@ class PatternSearch(Method):
                 shared = 'conv%d/shared/' % layer
                 store = without(store, 'conv%d/task%d/%s/' % (layer, task, self.setting.mechanism), shared)
                 store.update((name, value) for name, value in before.items() if name.startswith(shared))
-        store = self.without_search_variables(store, task)
-        self.searching = None
-        return store
+        return self.without_search_variables(store, task)
 
     def without_search_variables(self, store, task):
         """Drops what the search itself left in the store."""
