@@ -19,7 +19,8 @@ LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset
 class TrialRecord(NamedTuple):
     """Everything a finished trial leaves behind."""
     trial: int                       # counts from 0; also its data group
-    accuracy: np.ndarray             # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet
+    accuracy: np.ndarray             # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet,
+                                     # or not evaluated in this epoch
     best_test: np.ndarray            # [rows]; test accuracy of the running task at its best validation epoch so far
     task_changed_epoch: np.ndarray   # [positions]; the first row of each position, 1 for the first
     accuracy_matrix: np.ndarray      # [positions, distinct tasks]; R of metrics.py
@@ -87,8 +88,15 @@ def _best_validation(record, task_order):
     return float(np.mean([rows.max() for rows in own]))
 
 
+def _last_known(accuracy):
+    """Accuracies [rows, ...] with that of the last evaluation where there was none; NaN before the first."""
+    rows = np.arange(len(accuracy)).reshape((-1,) + (1,) * (accuracy.ndim - 1))
+    return np.take_along_axis(accuracy, np.maximum.accumulate(np.where(np.isnan(accuracy), 0, rows)), axis=0)
+
+
 def _history(accuracy):
     """[rows, tasks + 1]: 0.0 for tasks not learned yet; last, the mean over the tasks learned so far."""
+    accuracy = _last_known(accuracy)
     learned = ~np.isnan(accuracy)
     filled = np.where(learned, accuracy, 0.0).astype(np.float64)
     mean = filled.sum(axis=1) / np.maximum(learned.sum(axis=1), 1)
@@ -201,13 +209,13 @@ def accuracy_matrix_csv(record):
 
 
 def history_csv(record, task_order):
-    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training."""
+    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated this epoch."""
     position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
     trained = np.asarray(task_order)[np.maximum(position, 0)]
     if 'history_trained_task' in record.extra:      # all tasks are at one position
         trained = np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
     lines = ['task_trained,epoch,task_evaluated,split,accuracy']
-    for epoch, task, split in np.argwhere(~np.isnan(record.accuracy)):
+    for epoch, task, split in np.argwhere(~np.isnan(_last_known(record.accuracy))):
         lines.append('%d,%d,%d,%s,%s' % (trained[epoch], epoch, task, SPLITS[split],
                                          _number(record.accuracy[epoch, task, split])))
     return '\n'.join(lines) + '\n'

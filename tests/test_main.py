@@ -317,7 +317,8 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--task_order_type 3', '--task_order_type 3 is not known; choose 0'),
     ('--num_tasks 6', '--num_tasks 6: DIGITS5 has 1 to 5 tasks'), ('--num_tasks 0', 'has 1 to 5 tasks'),
     ('--epochs_per_task 0', '--epochs_per_task 0: at least 1'), ('--epochs_per_task 2.5', 'invalid int value'),
-    ('--num_runs 0', '--num_runs 0: at least 1'), ('--early_stopping 0', '--early_stopping 0: at least 1'),
+    ('--num_runs 0', '--num_runs 0: at least 1'), ('--eval_interval 0', '--eval_interval 0: at least 1'),
+    ('--early_stopping 0', '--early_stopping 0: at least 1'),
     ('--seed -1', '--seed -1: at least 0'), ('--seed 9223372036854775808', 'at most 2^63 - 1'),
     ('--checkpoint_minutes nan', '--checkpoint_minutes nan'), ('--checkpoint_minutes -1', 'at least 0'),
     ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: -1 (the CPU) or different numbers from 0 on'),
@@ -383,7 +384,7 @@ def test_lifelong_must_be_said(folder):
                    '%s learns one task after the other; add --lifelong' % model_type)
     for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
         is_refused([word for word in DIGITS if word != '--lifelong'] + options, 'one after the other; add --lifelong')
-    for option in ('--task_order_type 1', '--early_stopping 3'):
+    for option in ('--task_order_type 1', '--early_stopping 3', '--eval_interval 2'):
         is_refused([word for word in DIGITS if word != '--lifelong'] + option.split(), option.split()[0] + ' has no meaning where')
     assert os.listdir(str(folder)) == []
 

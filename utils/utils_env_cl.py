@@ -118,8 +118,11 @@ TRANSFER_CONFIGURATIONS_OF = {
                        + TRANSFER_CONFIGURATIONS[6][9:],
 }
 
-# Images per session call in evaluation, by image height.
+# Images per session call in evaluation, by image height; a GPU takes a multiple.
 EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+EVALUATION_BATCH_GPU = 4
+# Memory in which a trial keeps maps of earlier tasks' layers that are not trained any more.
+ACTIVATION_BYTES = 2 ** 30
 
 
 class Model(NamedTuple):
@@ -479,6 +482,12 @@ class Net(NamedTuple):
                                  for size in (height, width)]
             sizes.append((height, width))
         return sizes
+
+    def uncrossed(self, layers):
+        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes over the cut."""
+        while any(start < layers <= end for start, end in self.skips):
+            layers -= 1
+        return layers
 
     @property
     def num_features(self):
