@@ -23,6 +23,7 @@ from classification.parameters import count_of
 from classification.train_wrapper import visible_devices
 from tests import data_files
 from utils import utils_env_cl as env
+from utils.report import command_for
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--test_type', '10', '--lifelong']
@@ -660,7 +661,7 @@ def test_what_a_run_says(trained):
     assert [line for line in lines if 'GPU' in line] == [
         '--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
     assert lines[-2] == 'Hybrid_HPS over 1 trial in ' + MAT
-    assert re.match('metrics, comparisons and plots: (PYTHONPATH=.* )?python3 -m utils.report %s$' % re.escape(MAT), lines[-1])
+    assert re.match('metrics, comparisons and plots: PYTHONPATH=.* python3 -m utils.report %s$' % re.escape(MAT), lines[-1])
     assert sum(line.startswith('trial 1 of 1, task ') for line in lines) >= 2
     assert [line.split()[0] for line in lines[-8:-5]] == ['0', '1', 'mean']      # of the table
 
@@ -769,8 +770,8 @@ def test_run_folder(trained):
 
 def test_finished_experiment_is_said_to_be_finished(copy, no_training):
     content = (copy / 'Result' / 'digits.mat').read_bytes()
-    said = '%s already holds this experiment with 1 trial; nothing to train (--restart trains it again)\n' % (
-        MAT)
+    said = '%s already holds this experiment with 1 trial; nothing to train (--restart trains it again)\n' \
+           'metrics, comparisons and plots: %s\n' % (MAT, command_for(MAT))
     assert run_and_listen(SHORT + ['--num_runs', '1']) == (0, said, '')
     shutil.rmtree(str(copy / 'Result' / 'digits'))
     assert imports_nothing_of_tensorflow(SHORT + ['--num_runs', '1']) == (0, said)

@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow, and matplotlib only what makes plots.
 """
 import argparse
+import importlib.util
 import os
 import shlex
 import sys
@@ -74,9 +75,7 @@ def _content(kind, comparisons, notes, command):
 
 
 def _check_matplotlib():
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec('matplotlib') is None:
         raise UserError('matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r requirements.txt')
 
 
