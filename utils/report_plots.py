@@ -129,7 +129,7 @@ def learning_curves(one):
     height = 0.9 + 1.1 * rows if many else 3.
     figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True, constrained_layout=not many)
     if many:        # twenty panels would take the automatic layout seconds
-        figure.subplots_adjust(left=0.09, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4, wspace=0.1)
+        figure.subplots_adjust(left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4, wspace=0.1)
     for place, task in enumerate(one.tasks):
         panel = axes.flat[place if many else 0]
         _curve(panel, [curve[:, place] for curve in curves], 0 if many else place, same,
