@@ -129,6 +129,8 @@ def _run_flags(run):
     run.add_argument('--restart', action='store_true',
                      help='train again although this experiment is finished or begun')
     run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
+    run.add_argument('--tensorboard', action='store_true',
+                     help='write each trial\'s accuracies, epoch by epoch, for TensorBoard')
     run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
     run.add_argument('--list', action='store_true',
                      help='print data types, model types and transfer configurations, and exit')

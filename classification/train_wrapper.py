@@ -292,6 +292,7 @@ class _Run(object):
                           'threads': self.flags.threads or max(1, _cores() // self.flags.jobs),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
+                          'tensorboard': self.flags.tensorboard,
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
             ('versions', _versions()),
@@ -366,6 +367,8 @@ class _Run(object):
             counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
+        if self.flags.tensorboard:
+            self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.place.run))
         if self.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
 

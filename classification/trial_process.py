@@ -150,7 +150,7 @@ def _train(run_folder, folder, number, stop):
     config = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
     surroundings = Surroundings(folder, config, settings['checkpoint_minutes'], say, _tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                                EVALUATION_BATCH_GPU if use_gpu else 1)
+                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))

@@ -513,7 +513,7 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
 
 @pytest.mark.parametrize('options', [
     '--num_runs 3', '--threads 2', '--gpu 0', '--jobs 3', '--gpu 0,1 --jobs 2', '--gpu_memory_fraction 0.4', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
-    '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5',
+    '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--tensorboard', '--epochs_per_task 50', '--num_tasks 5',
     '--test_type 14', '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--num_clayers 4',
     '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
 def test_what_changes_no_number_does_not_change_the_fingerprint(options):
@@ -621,7 +621,7 @@ def trained(tmp_path_factory):
     handler = signal.getsignal(signal.SIGINT)
     os.chdir(str(place))
     try:
-        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph'])
+        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph', '--tensorboard'])
     finally:
         os.chdir(here)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -766,6 +766,8 @@ def test_run_folder(trained):
     for task in ('task0', 'task1'):
         events, = os.listdir(str(result / 'graphs' / 'hybrid_hps_cnn' / 'run0' / task))
         assert events.startswith('events.out.tfevents')
+    assert len(list((place / 'trial0').glob('events.out.tfevents.*'))) == 1
+    assert 'to watch it: tensorboard --logdir %s\n' % (place.relative_to(trained.folder)) in trained.out
 
 
 def test_finished_experiment_is_said_to_be_finished(copy, no_training):
