@@ -159,6 +159,8 @@ class _Run(object):
         self.changing = threading.Lock()      # held while it changes or is read through
         self.stopping = False
         self.notes = set()          # what the trials said; each of them says it
+        self.devices = {}           # number of a trial -> facts of its GPU
+        self.config = None          # what config.json says
 
     def run(self):
         flags, place, say = self.flags, self.place, self.say
@@ -245,11 +247,17 @@ class _Run(object):
             what = _said(line)
             if 'error' in what or 'failed' in what:
                 said = True
-                progress.clear()
-                sys.stderr.write('error: trial %d: %s%s\n' % (
-                    number, what.get('error') or what['failed'],
-                    '' if 'error' in what else ' (the others go on; details in %s)'
-                                               % os.path.join(self.place.run, 'log.txt')))
+                if what.get('error') not in self.notes:     # one reason for all of them
+                    self.notes.add(what.get('error', ''))
+                    progress.clear()
+                    sys.stderr.write('error: trial %d: %s%s\n' % (
+                        number, what.get('error') or what['failed'],
+                        '' if 'error' in what else ' (the others go on; details in %s)'
+                                                   % os.path.join(self.place.run, 'log.txt')))
+            elif 'device' in what:
+                with self.changing:
+                    self.devices[str(number)] = what['device']
+                    self._write_config(finished=False)
             elif 'note' in what:
                 if what['note'] not in self.notes:
                     self.notes.add(what['note'])
@@ -279,7 +287,7 @@ class _Run(object):
         return ' '.join(map(shlex.quote, ['main.py'] + list(self.argv)))
 
     def _write_config(self, finished):
-        begun = {} if self.flags.restart and not finished else _config_in(self.place.run)
+        begun = self.config or ({} if self.flags.restart else _config_in(self.place.run))
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
             ('fingerprint', self.experiment.fingerprint()),
@@ -298,6 +306,7 @@ class _Run(object):
             ('versions', _versions()),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
+            ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', _git_commit()),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))

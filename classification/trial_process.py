@@ -126,7 +126,7 @@ def _given(experiment, path):
 def _train(run_folder, folder, number, stop):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
-    from utils import runtime
+    from utils import gpu, runtime
     from classification import checkpoint
     from classification.experiment import Experiment
     from classification.gen_data import load_tasks
@@ -139,16 +139,20 @@ def _train(run_folder, folder, number, stop):
     def say(line):
         log_line(run_folder, line)
 
-    use_gpu = min(settings['gpu']) >= 0
-    if use_gpu and not runtime.usable_gpus():
-        use_gpu = False
+    found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
+    use_gpu = bool(found)
+    session = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
+    if use_gpu:
+        known = gpu.facts(found[0])
+        _tell(device=known)
+        gpu.check(session, known)
+    elif min(settings['gpu']) >= 0:
         _tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: _tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
-    config = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
-    surroundings = Surroundings(folder, config, settings['checkpoint_minutes'], say, _tell, stop,
+    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, _tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
                                 EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))

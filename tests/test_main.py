@@ -1,5 +1,6 @@
 """The command line as a user sees it: options in, lines on the screen and files out."""
 import contextlib
+import glob
 import io
 import json
 import os
@@ -910,6 +911,26 @@ def test_what_every_trial_says_is_said_once(folder, child):
     assert ['error: trial %d: no reason (the others go on;' % number in err for number in (0, 1)] == [True, True]
     assert err.endswith('2 trials failed (0, 1); the same command tries them again\n') and err.count('\n') == 3
     assert not os.path.exists(MAT)
+
+
+def test_a_refused_gpu_is_named_once_and_recorded(folder, child):
+    child(u"tell(device={'name': 'card %s' % sys.argv[3]})\ntell(error='the GPU computes wrongly')\nsys.exit(2)\n")
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
+    assert status == EXIT_FAILED and err == ('error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
+                                             'command tries them again\n')
+    path, = glob.glob(os.path.join('Result', 'digits', '*', 'config.json'))
+    first = config_of(path)
+    assert first['gpu_of_trial'] == {str(number): {'name': 'card %d' % number} for number in range(3)}
+    child(u"tell(device={'name': 'another'})\nsys.exit(1)\n")
+    run_and_listen(SHORT + ['--num_runs', '1'])
+    second = config_of(path)
+    assert second['gpu_of_trial'] == dict(first['gpu_of_trial'], **{'0': {'name': 'another'}})
+    assert second['run_id'] == first['run_id']
+
+
+def config_of(path):
+    with open(path) as stream:
+        return json.load(stream)
 
 
 def test_a_killed_trial_gets_one_line(folder, child):
