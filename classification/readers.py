@@ -121,18 +121,35 @@ class IdxFiles(Source):
     def labels(self, data_dir):
         files = self.files(data_dir)
         train, test = [self.check_classes(files[name], self._array(files[name], 1), 0, 9) for name in self.NAMES[1::2]]
+        for name, classes in zip(self.NAMES[::2], (train, test)):
+            if self._length(files[name]) != 16 + len(classes) * 28 * 28:
+                self._images(files, name)       # says what is wrong with it
         first = min(MNIST_VALIDATION, len(train) // 12)
         return OrderedDict([('valid', train[:first]), ('train', train[first:]), ('test', test)])
 
     def decode(self, data_dir, say):
         files = self.files(data_dir)
-        images = [self._array(files[name], 3) for name in self.NAMES[::2]]
-        for name, labels_name, array in zip(self.NAMES[::2], self.NAMES[1::2], images):
-            count = len(self._array(files[labels_name], 1))
-            if array.shape != (count, 28, 28):
-                raise self.broken(files[name], 'holds images of shape %s, expected %s (one for each label in %s)'
-                                  % (array.shape, (count, 28, 28), files[labels_name]))
-        return np.concatenate(images)[..., np.newaxis]
+        return np.concatenate([self._images(files, name) for name in self.NAMES[::2]])[..., np.newaxis]
+
+    def _images(self, files, name):
+        labels_name = self.NAMES[self.NAMES.index(name) + 1]
+        array, count = self._array(files[name], 3), len(self._array(files[labels_name], 1))
+        if array.shape != (count, 28, 28):
+            raise self.broken(files[name], 'holds images of shape %s, expected %s (one for each label in %s)'
+                              % (array.shape, (count, 28, 28), files[labels_name]))
+        return array
+
+    def _length(self, path):
+        """Bytes of a file when decompressed, as far as can be told without reading it: gzip ends with that number."""
+        try:
+            with open(path, 'rb') as stream:
+                size = stream.seek(0, os.SEEK_END)
+                if not path.endswith('.gz') or size < 4:
+                    return size
+                stream.seek(-4, os.SEEK_END)
+                return struct.unpack('<I', stream.read())[0]
+        except OSError as error:
+            raise self.broken(path, 'cannot be read (%s)' % error.strerror)
 
     def _array(self, path, dimensions):
         content = self.read(path)

@@ -138,7 +138,7 @@ def run_experiment(experiment, flags, argv, say):
         say(_report_line(place.mat))
         return 0
     place.make()
-    lock = hold(place.run, 'this experiment')
+    lock = hold(place.run, 'this experiment', say)
     try:
         return _Run(experiment, flags, argv, say, place, devices, trained).run()
     finally:

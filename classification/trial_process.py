@@ -18,6 +18,7 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserErro
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
+SILENT_SECONDS = 2         # of these
 GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
 
 
@@ -26,24 +27,33 @@ def trial_folder(run_folder, number):
     return os.path.join(run_folder, 'trial%d' % number)
 
 
-def hold(folder, what):
+def hold(folder, what, say):
     """A held lock on a folder, freed by the kernel when this process ends.
 
+    Args:
+        say: function of one line for the user, who is told if it takes long.
     Raises:
         UserError: another process holds it; names its pid and host.
     """
     lock, holder = FileLock(os.path.join(folder, '.lock')), os.path.join(folder, '.holder')
     try:
-        lock.acquire(timeout=LOCK_SECONDS)
+        lock.acquire(timeout=min(SILENT_SECONDS, LOCK_SECONDS))
     except Timeout:
+        say('%s holds %s; waiting up to %d seconds' % (_holder(holder), folder, LOCK_SECONDS))
         try:
-            with open(holder) as stream:
-                who = stream.read().strip()
-        except (IOError, OSError):
-            who = 'another process'
-        raise UserError('%s is already running: %s holds %s' % (what, who, folder))
+            lock.acquire(timeout=max(LOCK_SECONDS - SILENT_SECONDS, 0))
+        except Timeout:
+            raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
     write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
     return lock
+
+
+def _holder(path):
+    try:
+        with open(path) as stream:
+            return stream.read().strip()
+    except (IOError, OSError):
+        return 'another process'
 
 
 def log_line(run_folder, line):
@@ -90,7 +100,7 @@ def run_trial_process(run_folder, number):
     stop = _Stop()
     folder = trial_folder(run_folder, number)
     try:
-        lock = hold(folder, 'trial %d of this experiment' % number)
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: _tell(note=line))
     except UserError as error:
         _tell(error=str(error))
         return EXIT_USER_ERROR

@@ -4,6 +4,7 @@ import glob
 import io
 import json
 import os
+import platform
 import re
 import resource
 import shutil
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import main
-from classification import train_wrapper
+from classification import train_wrapper, trial_process
 from classification.experiment import Experiment, info, resolve, task_order, tensorflow_version
 from classification.gen_data import DATASETS
 from classification.mat_file import append_entry, entries
@@ -953,3 +954,19 @@ def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
     assert (status, err) == (EXIT_INTERRUPTED, 'interrupted; the same command resumes it\n')
     run_folder, = (folder / 'Result' / 'digits').iterdir()
     assert [path.name for path in run_folder.glob('trial*')] == ['trial0']
+
+
+# ---- one experiment twice at once ----
+
+def test_the_second_of_two_runs_waits_aloud_and_then_names_the_first(folder, monkeypatch):
+    monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.4)
+    monkeypatch.setattr(trial_process, 'SILENT_SECONDS', 0.2)
+    run_folder = os.path.join('Result', 'digits', experiment_of(*SHORT[len(DIGITS):]).folder_name())
+    os.makedirs(run_folder)
+    lock = trial_process.hold(run_folder, 'this experiment', pytest.fail)
+    status, out, err = run_and_listen(SHORT)
+    who = 'process %d on %s holds %s' % (os.getpid(), platform.node(), run_folder)
+    assert (status, err) == (2, 'error: this experiment is already running: %s\n' % who)
+    assert out == who + '; waiting up to 0 seconds\n'
+    lock.release()
+    assert trial_process.hold(run_folder, 'this experiment', pytest.fail).is_locked
