@@ -165,6 +165,9 @@ def resolve(flags, say):
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
     percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
+    if flags.download or flags.archive:
+        from classification.download import fetch
+        fetch(dataset.source, flags.data_dir, say, flags.archive, not flags.quiet)
     gen_data.check_request(data_type, percent, flags.data_dir)
     major = int(tensorflow_version().split('.')[0])
 
