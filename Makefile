@@ -10,7 +10,7 @@ help:
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
 	@echo 'make test-all          every model type on two data sets, killed and resumed; takes an hour; MODELS=ProgNN,EWC'
-	@echo 'make bench             times training steps on both; MODELS=LASEM_HPS,HPS measures only these'
+	@echo 'make bench             times training and evaluation on both; MODELS=LASEM_HPS,HPS measures only these'
 	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
 	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
 
@@ -38,7 +38,8 @@ bench:
 	@for runtime in 1.14 2; do \
 	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
 	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
-	        "$$python" scripts/bench.py --models '$(MODELS)' && "$$python" scripts/bench.py --memory || exit 1; \
+	        "$$python" scripts/bench.py --models '$(MODELS)' && "$$python" scripts/bench.py --tree --models '$(MODELS)' && \
+	        "$$python" scripts/bench.py --memory || exit 1; \
 	    fi; \
 	done
 

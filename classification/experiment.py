@@ -31,10 +31,11 @@ class Experiment(NamedTuple):
     training: env.Training
     early_stopping: int                   # patience in epochs; 0: off
     keep: float
-    evaluation_batch: int
+    evaluation_batch: int                 # images per session call on a CPU
     seed: int
     tensorflow: int                       # major version
     lifelong: bool = True                 # one task after the other; False: all together
+    eval_interval: int = 1                # epochs between evaluations of earlier tasks
     numerics: int = NUMERICS
     analyses: Mapping[str, Any] = {}      # what else was asked for: see analyses.asked
 
@@ -189,7 +190,7 @@ def resolve(flags, say):
         options=options, training=training, early_stopping=early_stopping,
         keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
-        lifelong=flags.lifelong, analyses=asked)
+        lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked)
 
 
 def _pattern(flags, model_type, family, depth):
@@ -217,7 +218,8 @@ def _check_model(flags, model_type, model, net):
         return
     if not model.joint:
         raise UserError('%s learns one task after the other; add --lifelong' % model_type)
-    for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping')):
+    for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping'),
+                        (flags.eval_interval > 1, '--eval_interval')):
         if asked:
             raise UserError('%s has no meaning where all tasks are trained together, with the published early stopping; '
                             'leave it away or add --lifelong' % what)
@@ -227,7 +229,7 @@ def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
-                        ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1)):
+                        ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):
         value = getattr(flags, name)
         if value is not None and not least <= value <= LARGEST_NUMBER:
             raise UserError('--%s %s: at least %d and at most 2^63 - 1 is needed' % (name, value, least))

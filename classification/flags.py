@@ -91,6 +91,8 @@ def _schedule_flags(schedule):
     schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
                           help='end a task when validation accuracy has not improved for max(N, 1.5 x epochs to the '
                                'best), and keep the best epoch\'s parameters (default: off)')
+    schedule.add_argument('--eval_interval', type=int, default=1, metavar='N',
+                          help='evaluate earlier tasks every N epochs, and at the end of each task (default: %(default)s)')
     schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
     schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
 

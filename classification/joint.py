@@ -61,7 +61,7 @@ class JointTrial(Trial):
         super(JointTrial, self)._train_epoch(graph, self.drawn)
         self.history.add_extra({'history_trained_task': np.array(self.drawn)})
 
-    def _evaluate(self, graph, task):
+    def _evaluate(self, graph, task, epochs):
         row = np.full((self.history.num_tasks, 3), np.nan)
         for learned in graph.learned:
             changed = not self.history.rows or learned.index == self.drawn or self.method.may_change(learned.index)

@@ -46,6 +46,16 @@ def forgetting_ratio(R):
     return np.divide(R[-1], first, out=np.full(len(first), np.nan), where=defined)
 
 
+def catastrophic_forgetting_ratio(R, peak):
+    """Share of each task's peak test accuracy that is left at the end; NaN for the last task, and if the peak was 0.
+
+    Args:
+        peak: [tasks]; test accuracy at the best validation epoch while each task was learned.
+    """
+    defined = (learned_at(R) < len(R) - 1) & (peak > 0)
+    return np.divide(R[-1], peak, out=np.full(len(peak), np.nan), where=defined)
+
+
 METRICS = OrderedDict((metric.__name__, metric) for metric in (
     final_accuracy, avg_incremental_accuracy, backward_transfer, forgetting, forgetting_ratio))
 

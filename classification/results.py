@@ -19,7 +19,8 @@ LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset
 class TrialRecord(NamedTuple):
     """Everything a finished trial leaves behind."""
     trial: int                       # counts from 0; also its data group
-    accuracy: np.ndarray             # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet
+    accuracy: np.ndarray             # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet,
+                                     # or not evaluated in this epoch
     best_test: np.ndarray            # [rows]; test accuracy of the running task at its best validation epoch so far
     task_changed_epoch: np.ndarray   # [positions]; the first row of each position, 1 for the first
     accuracy_matrix: np.ndarray      # [positions, distinct tasks]; R of metrics.py
@@ -82,12 +83,20 @@ def run_struct(record, task_order, leep=False, lifelong=True, own_trainer=False)
 def _best_validation(record, task_order):
     """Mean over positions of the best validation accuracy in the position's own rows."""
     starts = np.asarray(record.task_changed_epoch)
-    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, _last_rows(record), task_order)]
+    ends = last_rows(starts, len(record.accuracy))
+    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, ends, task_order)]
     return float(np.mean([rows.max() for rows in own]))
+
+
+def _last_known(accuracy):
+    """Accuracies [rows, ...] with that of the last evaluation where there was none; NaN before the first."""
+    rows = np.arange(len(accuracy)).reshape((-1,) + (1,) * (accuracy.ndim - 1))
+    return np.take_along_axis(accuracy, np.maximum.accumulate(np.where(np.isnan(accuracy), 0, rows)), axis=0)
 
 
 def _history(accuracy):
     """[rows, tasks + 1]: 0.0 for tasks not learned yet; last, the mean over the tasks learned so far."""
+    accuracy = _last_known(accuracy)
     learned = ~np.isnan(accuracy)
     filled = np.where(learned, accuracy, 0.0).astype(np.float64)
     mean = filled.sum(axis=1) / np.maximum(learned.sum(axis=1), 1)
@@ -116,7 +125,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     _add_statistics(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
-        best = np.array([record.best_test[_last_rows(record)] for record in records], dtype=np.float64)
+        best = np.array([record.best_test[last_rows(record.task_changed_epoch, len(record.best_test))]
+                         for record in records], dtype=np.float64)
         last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
         for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
             _add_statistics(fields, name, values, of=values.mean(axis=1))
@@ -140,9 +150,9 @@ def _add_statistics(fields, name, values, of=None, std='std'):
     fields[name + '_mean'], fields[name + '_' + std] = mean_and_std(fields[name] if of is None else of)
 
 
-def _last_rows(record):
-    """Row of the histories at which each position of the task order ends."""
-    return np.append(np.asarray(record.task_changed_epoch[1:]) - 1, len(record.best_test) - 1)
+def last_rows(task_changed_epoch, num_rows):
+    """Row of histories of `num_rows` rows at which each position of the task order ends."""
+    return np.append(np.asarray(task_changed_epoch[1:]) - 1, num_rows - 1)
 
 
 def distinct(task_order):
@@ -199,13 +209,13 @@ def accuracy_matrix_csv(record):
 
 
 def history_csv(record, task_order):
-    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training."""
+    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated this epoch."""
     position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
     trained = np.asarray(task_order)[np.maximum(position, 0)]
     if 'history_trained_task' in record.extra:      # all tasks are at one position
         trained = np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
     lines = ['task_trained,epoch,task_evaluated,split,accuracy']
-    for epoch, task, split in np.argwhere(~np.isnan(record.accuracy)):
+    for epoch, task, split in np.argwhere(~np.isnan(_last_known(record.accuracy))):
         lines.append('%d,%d,%d,%s,%s' % (trained[epoch], epoch, task, SPLITS[split],
                                          _number(record.accuracy[epoch, task, split])))
     return '\n'.join(lines) + '\n'

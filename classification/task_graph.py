@@ -5,11 +5,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from classification.augmentation import augmented
+from classification.evaluation import Evaluation
 from classification.model.method import Batch
-from utils import runtime
 from utils.utils_nn import Parameters, assign
-
-PARTS = ('train', 'valid', 'test')
 
 
 class TaskGraph(object):
@@ -30,7 +28,7 @@ class TaskGraph(object):
 
     def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
         self.method, self.task, self.learned = method, task, learned
-        self.batch_size, self.evaluation_batch, self._augments = batch_size, evaluation_batch, augments
+        self.batch_size, self._augments = batch_size, augments
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self.graph = tf.Graph()
@@ -39,7 +37,9 @@ class TaskGraph(object):
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
             self._update, self._loss = self._training(phase)
-            self._evaluation(task.train)
+            constant = {other.index: method.constant_layers(other.index, phase) for other in learned
+                        if other.index not in self._trained_tasks() and method.may_change(other.index, phase)}
+            self._evaluation = Evaluation(method, self.parameters, task, learned, constant, evaluation_batch)
             assign_values = self.parameters.start_values()
             initialise = tf.global_variables_initializer()
             self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
@@ -105,22 +105,6 @@ class TaskGraph(object):
         self._single = tf.placeholder(tf.int32, [], 'single_row')
         return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
 
-    def _evaluation(self, part):
-        first = part.images(np.arange(1))
-        channels = first.shape[-1]
-        self._eval_pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
-        self._eval_labels = tf.placeholder(tf.int32, [None], 'evaluated_labels')
-        self._eval_scale = tf.placeholder(tf.float32, [channels], 'scale')
-        self._eval_offset = tf.placeholder(tf.float32, [channels], 'offset')
-        images = tf.cast(self._eval_pixels, tf.float32) * self._eval_scale + self._eval_offset
-        self._correct, self._probes = {}, {}
-        for task in self.learned:
-            logits = self.method.logits(self.parameters, task.index, images)
-            hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), self._eval_labels)
-            self._correct[task.index] = tf.reduce_sum(tf.cast(hits, tf.int32))
-            self._probes['logits%d' % task.index] = logits
-        self._probes.update(self.method.probes(self.parameters, self.task.index, images, self._eval_labels))
-
     # ---- use ----
 
     def step(self, rows, learning_rate, seed, fetch_loss=False, augmentation=None):
@@ -142,22 +126,11 @@ class TaskGraph(object):
 
     def accuracy(self, task):
         """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""
-        return np.array([self._accuracy_of_part(task.index, getattr(task, part)) for part in PARTS])
-
-    def _accuracy_of_part(self, index, part):
-        return sum(self._evaluate(self._correct[index], part)) / float(part.size)
-
-    def _evaluate(self, tensor, part):
-        """Yields what `tensor` is for each batch of images of a part, in order."""
-        for start in range(0, part.size, self.evaluation_batch):
-            rows = np.arange(start, min(start + self.evaluation_batch, part.size))
-            yield self.session.run(tensor, {
-                self._eval_pixels: part.images(rows), self._eval_labels: part.labels[rows],
-                self._eval_scale: part.scale, self._eval_offset: part.offset})
+        return self._evaluation.accuracy(self.session, task)
 
     def probe(self, name, part):
         """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
-        return np.concatenate(list(self._evaluate(self._probes[name], part)))
+        return self._evaluation.probe(self.session, name, part)
 
     def sweep(self, op, rows, feed=lambda row: {}):
         """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.

@@ -29,7 +29,8 @@ class History(object):
     """What is recorded while a trial runs; all of it goes into checkpoints.
 
     Attributes:
-        rows: accuracies [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned.
+        rows: accuracies [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned or
+            not evaluated.
         best_test: per row, test accuracy of the running task at its best validation epoch so far.
         changed: row of each position's first training epoch.
         matrix: per position learned, test accuracies on the distinct tasks by first appearance.
@@ -119,6 +120,7 @@ class Surroundings(NamedTuple):
     stopping: Callable = lambda: False             # whether to stop at the next epoch boundary
     graph_folder: Optional[str] = None             # where to write graphs for TensorBoard
     parameter_folder: Optional[str] = None         # where to write parameter files
+    evaluation_factor: int = 1                     # how many evaluation batches of a CPU fit this device
 
 
 class Trial(object):
@@ -137,6 +139,7 @@ class Trial(object):
         self.experiment, self.number, self.given = experiment, number, given or {}
         folder, self.config, self.minutes, self.say, self.tell, self.stopping = surroundings[:6]
         self.graph_folder, self.parameter_folder = surroundings.graph_folder, surroundings.parameter_folder
+        self.evaluation_batch = experiment.evaluation_batch * surroundings.evaluation_factor
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
@@ -267,7 +270,7 @@ class Trial(object):
         learned = [self.tasks[index] for index in self._tasks_at(self.position)]
         graph = self.graph_type(self.method, dict(self.given, **self.store), self.tasks[task], learned,
                                 lambda name: self._draw(name, task), self.experiment.training.batch_size,
-                                self.experiment.evaluation_batch, self.config, self.phase,
+                                self.evaluation_batch, self.config, self.phase,
                                 'data_augment' in self.experiment.analyses)
         if self.graph_folder and self.epoch == 0:
             folder = os.path.join(self.graph_folder, 'task%d' % self.position)
@@ -284,7 +287,7 @@ class Trial(object):
             earlier = list(OrderedDict.fromkeys(self.experiment.task_order[:self.position]))
             self.history.leep[:, self.position, earlier] = leep.scores(graph, earlier)
         if not self.history.rows:
-            self._evaluate(graph, task)
+            self._evaluate(graph, task, epochs)
         while self.epoch < epochs and not self.progress.exhausted(self.epoch):
             self.method.start_epoch(graph.session, task)
             self._train_epoch(graph, task)
@@ -292,7 +295,7 @@ class Trial(object):
             if self.epoch == epochs:
                 self.method.before_last_evaluation(task, graph)
             self.history.add_extra(self.method.end_epoch(graph.session, task))
-            self._evaluate(graph, task)
+            self._evaluate(graph, task, epochs)
             self.trained += 1
             self.tell(position=self.position, epoch=self.epoch, epochs=epochs, done=self.trained,
                       total=self.method.planned_epochs(self.experiment.task_order, self.experiment.training.epochs),
@@ -325,18 +328,26 @@ class Trial(object):
         """For the progress display: the task, its validation and test accuracy."""
         return {'task': task, 'valid': self.history.rows[-1][task, VALID], 'test': self.history.rows[-1][task, TEST]}
 
-    def _evaluate(self, graph, task):
-        """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward."""
+    def _evaluate(self, graph, task, epochs):
+        """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward.
+
+        Those of earlier tasks are NaN where `eval_interval` passes an epoch over, never at the end of a phase.
+        """
         row = np.full((self.history.num_tasks, 3), np.nan)
         unchanged = self.history.rows[-1] if len(self.history.rows) > self.history.changed[-1] else self.history.final
-        for learned in graph.learned:
-            if learned.index != task and not self.method.may_change(learned.index, self.phase):
-                row[learned.index] = unchanged[learned.index]
-            else:
-                row[learned.index] = graph.accuracy(learned)
-        self.history.rows.append(row)
+        row[task] = graph.accuracy(self.tasks[task])
         if self.progress.add(self.epoch, row[task, VALID], row[task, TEST]) and self.experiment.early_stopping:
             self.best_values = graph.all_values()      # a prior belongs to the parameters that it was found with
+        due = (self.epoch % self.experiment.eval_interval == 0 or self.epoch >= epochs
+               or self.progress.exhausted(self.epoch))
+        for learned in graph.learned:
+            if learned.index == task:
+                continue
+            if not self.method.may_change(learned.index, self.phase):
+                row[learned.index] = unchanged[learned.index]
+            elif due:
+                row[learned.index] = graph.accuracy(learned)
+        self.history.rows.append(row)
         self.history.best_test.append(self.progress.best_test)
 
     def _final_row(self, graph, changed):

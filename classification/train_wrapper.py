@@ -21,6 +21,7 @@ from classification import den_report, mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
+from utils.report import command_for
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
@@ -134,6 +135,7 @@ def run_experiment(experiment, flags, argv, say):
     if set(range(flags.num_runs)) <= set(trained) and not _unfinished(begun):
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
             % (place.mat, counted(len(trained), 'trial')))
+        say(_report_line(place.mat))
         return 0
     place.make()
     lock = hold(place.run, 'this experiment')
@@ -347,6 +349,7 @@ class _Run(object):
                     for line in den_report.lines(record.extra, self.experiment.tasks):
                         print('  trial %d, %s' % (record.trial, line))
             print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
+            self.say(_report_line(self.place.mat))
         if failed:
             sys.stderr.write('%s failed (%s); %s tries them again\n'
                              % (counted(len(failed), 'trial'), ', '.join(map(str, failed)), self.again))
@@ -365,6 +368,10 @@ class _Run(object):
         self.say('working files and log: %s' % self.place.run)
         if self.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
+
+
+def _report_line(mat):
+    return 'metrics, comparisons and plots: %s' % command_for(mat)
 
 
 def _ask_to_stop(child):

@@ -133,6 +133,7 @@ def _train(run_folder, folder, number, stop):
     from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
     from classification.train import Surroundings, Trial
+    from utils.utils_env_cl import EVALUATION_BATCH_GPU
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
     def say(line):
@@ -148,7 +149,8 @@ def _train(run_folder, folder, number, stop):
     kind = Trial if experiment.lifelong else JointTrial
     config = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
     surroundings = Surroundings(folder, config, settings['checkpoint_minutes'], say, _tell, stop,
-                                settings['graph_folder'] if number == 0 else None, settings['parameter_folder'])
+                                settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
+                                EVALUATION_BATCH_GPU if use_gpu else 1)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))

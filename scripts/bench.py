@@ -1,17 +1,22 @@
-"""Prints how long a training step takes, and LASEM's tree beside one explicit network per pattern.
+"""Prints how fast every model trains and evaluates, beside what the bare operations take.
 
-    make bench                       all models, CIFAR-100's 4-layer network, batch 10
+    make bench                       every model, CIFAR-100's 4-layer network at 4 % of the data, batch 10
     make bench MODELS=LASEM_HPS      one of them
+    python scripts/bench.py --tree   LASEM's tree beside one explicit network per pattern
     python scripts/bench.py --memory peak memory of LASEM_HPS with 64 patterns (STL-10, 6 layers, 96x96)
-    python scripts/bench.py --epochs seconds per epoch of the first sample command at 1, 5 and 10 learned tasks
 
-Times are medians over repetitions in which the variants take turns, in one process on one machine; only ratios travel.
+Times are medians over repetitions in which the variants take turns, on one machine; only ratios travel. Each model is
+measured in a process of its own. `ms/step`: a training step of the first task; `bare`: its convolutions and matrix products
+alone; `images/s`: evaluated, first task, and as a share of what the bare forward operations reach; `s/epoch`: training and
+evaluation of a whole epoch when so many tasks are learned, from a trial as main.py runs it.
 """
 import argparse
-from collections import OrderedDict
+import json
 import os
 import resource
+import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -20,10 +25,14 @@ import numpy as np  # noqa: E402
 
 from utils import runtime  # noqa: E402
 from utils.runtime import tf  # noqa: E402
-from classification.gen_data import Part, Task  # noqa: E402
+from classification import evaluation as evaluate  # noqa: E402
+from classification.experiment import Experiment  # noqa: E402
+from classification.gen_data import PARTS, Part, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import SELECTIONS  # noqa: E402
 from classification.task_graph import TaskGraph  # noqa: E402
+from classification.train import Surroundings, Trial  # noqa: E402
+from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
 from tests.explicit import Explicit  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import random_state  # noqa: E402
@@ -37,6 +46,7 @@ OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_
 OPTIONS.update(env.EWC)
 OPTIONS.update(env.DEN)
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 7, 5
+TASKS = (1, 5, 10)
 
 
 class Stepper(object):
@@ -53,7 +63,6 @@ class Stepper(object):
             single = batch._replace(images=batch.images[:1], labels=batch.labels[:1], size=1)
             method.build(parameters, 0, batch._replace(single=single))
             initialise, start = tf.global_variables_initializer(), parameters.start_values()
-        self.parameters = sum(int(np.prod(v.shape.as_list())) for v in parameters.trained)
         self.session = tf.Session(graph=self.graph, config=runtime.session_config(threads))
         self.session.run(initialise)
         assign(self.session, start)
@@ -70,18 +79,18 @@ class Stepper(object):
         self.session.run(self.method.update, self.feed)
 
 
-def milliseconds(steppers):
-    """Median milliseconds of a step of each, taking turns."""
-    times = [[] for _ in steppers]
-    for stepper in steppers:
-        stepper.step()
-        stepper.step()
+def _milliseconds(actions, times_each=STEPS):
+    """Median milliseconds of each action, taking turns."""
+    times = [[] for _ in actions]
+    for action in actions:
+        action()
+        action()
     for _ in range(REPETITIONS):
-        for stepper, found in zip(steppers, times):
+        for action, found in zip(actions, times):
             began = time.time()
-            for _ in range(STEPS):
-                stepper.step()
-            found.append(1000 * (time.time() - began) / STEPS)
+            for _ in range(times_each):
+                action()
+            found.append(1000 * (time.time() - began) / times_each)
     return [float(np.median(found)) for found in times]
 
 
@@ -96,26 +105,24 @@ def _peak_megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.
 
 
-def bench_steps(names, threads):
-    """One line per model."""
+def _net():
     _, network = env.network_of('cifar100', 'CIFAR100_10', 4, 'hps')
-    net = env.build_net(network, (32, 32, 3))
+    return env.build_net(network, (32, 32, 3))
+
+
+def bench_tree(names, threads):
+    """LASEM's graph of all patterns beside one explicit network per pattern: one line per model."""
     print('TensorFlow %s, %d threads; CIFAR-100 network of 4 layers, batch %d; medians of %d x %d steps'
           % (tf.__version__, threads, BATCH, REPETITIONS, STEPS))
-    print('%-18s %12s %12s %8s %12s' % ('model', 'ms per step', 'explicit ms', 'ratio', 'parameters'))
+    print('%-18s %12s %12s %8s' % ('model', 'ms per step', 'explicit ms', 'ratio'))
     for name in names:
         model = env.MODELS[name]
-        if model.selection == 'bruteforce':
-            continue            # its steps are those of the fixed patterns
-        method = SELECTIONS[model.selection](_setting(model, net))
-        steppers = [Stepper(method, threads)]
         if model.selection == 'lasem':
-            steppers.append(Stepper(Explicit(method.setting, method.patterns), threads))
-        found = milliseconds(steppers)
-        compared = ('%12.1f %7.2fx' % (found[1], found[1] / found[0])) if len(found) == 2 else '%12s %8s' % ('', '')
-        print('%-18s %12.1f %s %12d' % (name, found[0], compared, steppers[0].parameters))
-        sys.stdout.flush()
-    print('peak memory of this process: %.0f MB' % _peak_megabytes())
+            method = SELECTIONS[model.selection](_setting(model, _net()))
+            steppers = [Stepper(method, threads), Stepper(Explicit(method.setting, method.patterns), threads)]
+            tree, explicit = _milliseconds([stepper.step for stepper in steppers])
+            print('%-18s %12.1f %12.1f %7.2fx' % (name, tree, explicit, explicit / tree))
+            sys.stdout.flush()
 
 
 def bench_memory(threads):
@@ -131,40 +138,143 @@ def bench_memory(threads):
           'memory %.0f MB (%.0f MB before)' % (BATCH, tf.__version__, 1000 * (time.time() - began), _peak_megabytes(), before))
 
 
-def bench_epochs(names, threads):
-    """Training and evaluation of an epoch: CIFAR-100 at 4 %, 170 + 30 + 1000 images per task."""
-    _, network = env.network_of('cifar100', 'CIFAR100_10', 4, 'hps')
-    net, state = env.build_net(network, (32, 32, 3)), np.random.RandomState(0)
-    pixels = state.randint(0, 256, (1200, 32, 32, 3)).astype(np.uint8)
-    scale = np.full(3, 1 / 255., np.float32)
-    bounds = OrderedDict([('train', (0, 170)), ('valid', (170, 200)), ('test', (200, 1200))])
-    tasks = [Task(index, CLASSES, classes=(), **{part: Part(
+def _tasks(count, sizes=(170, 30, 1000)):
+    """Tasks as large as those of CIFAR-100 at 4 %, of random pixels."""
+    state, scale, ends = np.random.RandomState(0), np.full(3, 1 / 255., np.float32), np.cumsum((0,) + sizes)
+    pixels = state.randint(0, 256, (ends[-1], 32, 32, 3)).astype(np.uint8)
+    return {index: Task(index, CLASSES, classes=(), **{name: Part(
         state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels, np.arange(first, last), None)
-        for part, (first, last) in bounds.items()}) for index in range(10)]
-    print('TensorFlow %s, %d threads; CIFAR-100 at 4 %%, 4 layers' % (tf.__version__, threads))
-    print('%-12s %7s %18s %20s %18s' % ('model', 'tasks', 'training (s/epoch)', 'evaluation (s/epoch)', 'peak memory (MB)'))
+        for name, first, last in zip(PARTS, ends, ends[1:])}) for index in range(count)}
+
+
+class Timed(Trial):
+    """A trial that notes seconds of epochs: at the positions of interest the tasks have their full size, and few images
+    before, so that those are learned at once."""
+
+    def __init__(self, *given):
+        self.full, self.small = given[2], _tasks(TASKS[-1], (BATCH, 4, 4))
+        super(Timed, self).__init__(given[0], 0, list(self.full.values()), *given[3:])
+        self.epoch_seconds = {}
+
+    def _learn_task(self, task):
+        self.interesting = self.position + 1 in TASKS
+        self.tasks = self.full if self.interesting else self.small
+        super(Timed, self)._learn_task(task)
+
+    def _train_epoch(self, graph, task):
+        self.began_epoch = time.time()
+        super(Timed, self)._train_epoch(graph, task)
+
+    def _evaluate(self, graph, task, epochs):
+        super(Timed, self)._evaluate(graph, task, epochs)
+        if self.interesting and self.epoch > 1:          # the first epoch also prepares the session
+            self.epoch_seconds.setdefault(self.position + 1, []).append(time.time() - self.began_epoch)
+
+    def _checkpoint(self, variables):
+        """Not in these times."""
+
+
+def _experiment(name, net, epochs):
+    setting = _setting(env.MODELS[name], net)
+    searched = env.MODELS[name].pattern == 'searched'
+    return Experiment(
+        data_type='random', data_percent=None, normalize='split', checksums={}, task_order=tuple(range(TASKS[-1])),
+        class_counts={task: CLASSES for task in range(TASKS[-1])}, model_type=name, net=net,
+        pattern=None if searched else setting.options['pattern'], options=setting.options,
+        training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0, keep=0.5,
+        evaluation_batch=env.EVALUATION_BATCH[32], seed=0, tensorflow=1)
+
+
+def epoch_seconds(name, net, threads):
+    """Median seconds of an epoch with so many learned tasks: one number for each of TASKS."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Timed(_experiment(name, net, 4 if name != 'DEN' else 8), 0, _tasks(TASKS[-1]),
+                      Surroundings(folder, runtime.session_config(threads)))
+        trial.run()
+    return [float(np.median(trial.epoch_seconds[count])) for count in TASKS]
+
+
+def evaluation(name, net, threads):
+    """(evaluated images per second, the same of the bare forward operations), taking turns."""
+    method, tasks, batch = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net)), _tasks(1), env.EVALUATION_BATCH[32]
+    with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name), BATCH, batch,
+                   runtime.session_config(threads)) as graph:
+        method.start_phase(graph.session, 0, 0)
+        bare = Bare(bare_operations([graph._evaluation._predicted[0]]), batch, threads)
+        ours, theirs = _milliseconds([lambda: graph.accuracy(tasks[0]), bare.run], 1)
+    return 1200 / ours * 1000, batch / theirs * 1000
+
+
+def batches_of_ten(net, threads):
+    """(s/epoch as it is, s/epoch with evaluation of every task in batches of 10) of the first sample command, 10 tasks."""
+    found = []
+    for batch, room in ((env.EVALUATION_BATCH[32], env.ACTIVATION_BYTES), (10, 0)):
+        model, tasks = env.MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
+        method = SELECTIONS[model.selection](_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
+        evaluate.ACTIVATION_BYTES = room
+        with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name), BATCH, batch,
+                       runtime.session_config(threads)) as graph:
+            times = []
+            for _ in range(4):
+                began = time.time()
+                for step in range(17):
+                    graph.step({'training': np.arange(10 * step, 10 * step + 10)}, 1e-4, (1, step))
+                for task in tasks.values():
+                    graph.accuracy(task)
+                times.append(time.time() - began)
+        found.append(float(np.median(times[1:])))
+    evaluate.ACTIVATION_BYTES = env.ACTIVATION_BYTES
+    return found
+
+
+def measure(name, threads):
+    """Everything about one model: dict."""
+    net = _net()
+    method = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net))
+    stepper, product = Stepper(method, threads), Product(threads)
+    bare = Bare(bare_operations([method.update]), BATCH, threads)
+    others, torch = [], None
+    if name == 'Hybrid_HPS':
+        try:
+            torch = Torch(net, CLASSES, BATCH, threads), Torch(net, CLASSES, env.EVALUATION_BATCH[32], threads)
+            others = [torch[0].step, torch[1].evaluate]
+        except ImportError:
+            pass
+    found = _milliseconds([stepper.step, bare.run, product.run] + others)
+    row = dict(name=name, step=found[0], bare=found[1], peak=product.flops / found[2] / 1e6, flops=bare.flops / found[1] / 1e6)
+    row['evaluated'], row['forward'] = evaluation(name, net, threads)
+    if torch:
+        row['torch'] = found[3], env.EVALUATION_BATCH[32] / found[4] * 1000
+    if name == 'Hybrid_HPS':
+        row['sample'] = batches_of_ten(net, threads)
+    row['epochs'] = epoch_seconds(name, net, threads)
+    row['memory'] = _peak_megabytes()
+    return row
+
+
+def bench_models(names, threads):
+    """The table."""
+    print('TensorFlow %s, %d threads; CIFAR-100 at 4 %%, network of 4 layers, batch %d; medians of %d repetitions'
+          % (tf.__version__, threads, BATCH, REPETITIONS))
+    print('%-18s %8s %8s %6s %9s %10s %8s %26s %7s' % ('model', 'ms/step', 'bare ms', 'ratio', 'bare/peak', 'images/s', 'of bare',
+                                                       's/epoch at %d, %d, %d tasks' % TASKS, 'MB'))
     for name in names:
-        for learned in (1, 5, 10):
-            model = env.MODELS[name]
-            method = SELECTIONS[model.selection](_setting(model, net)._replace(class_counts={t: CLASSES for t in range(10)}))
-            for task in range(learned - 1):
-                method.remember(task, 'TTSS')
-            with TaskGraph(method, {}, tasks[learned - 1], tasks[:learned], lambda name: random_state(0, purpose=name), BATCH,
-                           env.EVALUATION_BATCH[32], runtime.session_config(threads)) as graph:
-                method.start_phase(graph.session, learned - 1, 0)
-                found = [_epoch(graph, tasks[:learned]) for _ in range(4)][1:]
-            print('%-12s %7d %18.2f %20.2f %18.0f' % ((name, learned) + tuple(np.median(found, axis=0)) + (_peak_megabytes(),)))
-            sys.stdout.flush()
-
-
-def _epoch(graph, tasks):
-    times = [time.time()]
-    for step in range(17):
-        graph.step({'training': np.arange(10 * step, 10 * step + 10)}, 1e-4, (1, step))
-    times.append(time.time())
-    for task in tasks:
-        graph.accuracy(task)
-    return np.diff(times + [time.time()])
+        if env.MODELS[name].selection == 'bruteforce':
+            continue            # its steps are those of the fixed patterns
+        ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)],
+                             stdout=subprocess.PIPE, universal_newlines=True)
+        if ran.returncode:
+            sys.exit('%s could not be measured' % name)
+        row = json.loads(ran.stdout.splitlines()[-1])
+        print('%-18s %8.1f %8.1f %6.2f %8.0f%% %10.0f %7.0f%% %26s %7.0f' % (
+            name, row['step'], row['bare'], row['step'] / row['bare'], 100 * row['flops'] / row['peak'], row['evaluated'],
+            100 * row['evaluated'] / row['forward'], ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
+        if 'torch' in row:
+            print('%-18s %8.1f %35.0f' % (('  PyTorch',) + tuple(row['torch'])))
+        if 'sample' in row:
+            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f s: %.1f times'
+                  % (row['sample'][1], row['sample'][0], row['sample'][1] / row['sample'][0]))
+        sys.stdout.flush()
 
 
 def main():
@@ -173,16 +283,18 @@ def main():
     parser.add_argument('--models', default='', help='models, separated by commas (default: all)')
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--memory', action='store_true')
-    parser.add_argument('--epochs', action='store_true')
+    parser.add_argument('--tree', action='store_true')
+    parser.add_argument('--one', metavar='MODEL', help='measures one model and prints it as JSON')
     flags = parser.parse_args()
-    if flags.memory:
-        bench_memory(flags.threads)
-        return
     names = [env.canonical_model(name) for name in flags.models.split(',') if name] or list(env.MODELS)
-    if flags.epochs:
-        bench_epochs(names if flags.models else ['Hybrid_HPS', 'LASEM_HPS'], flags.threads)
-        return
-    bench_steps(names, flags.threads)
+    if flags.one:
+        print(json.dumps(measure(flags.one, flags.threads)))
+    elif flags.memory:
+        bench_memory(flags.threads)
+    elif flags.tree:
+        bench_tree(names, flags.threads)
+    else:
+        bench_models(names, flags.threads)
 
 
 if __name__ == '__main__':

@@ -5,9 +5,10 @@
 #   scripts/environment.sh make RUNTIME    makes the environment if there is none yet, and prints its Python
 #
 # RUNTIME is 1.14 or 2 (TensorFlow) or 3.6 (TensorFlow 1.14 on Python 3.6). $PYTHON is taken before any other Python
-# if it fits. Environments lie in $LASEM_CACHE (default: ~/.cache/lasem), one for each Python and requirements.txt.
+# if it fits. Environments lie in $LASEM_CACHE (default: ~/.cache/lasem), one for each Python and set of requirements.
 set -u
-requirements=$(cd "$(dirname "$0")/.." && pwd)/requirements.txt
+root=$(cd "$(dirname "$0")/.." && pwd)
+requirements=("$root/requirements.txt" "$root/requirements-cluster.txt")
 
 say() { echo "$*" >&2; }
 
@@ -59,12 +60,12 @@ except BlockingIOError:
 ready() { [ -f "$environment/complete" ] && "$environment/bin/python" -c '' 2>/dev/null; }
 
 build() {
-    say "Making $environment with $python: installs requirements.txt, which takes minutes, once"
+    say "Making $environment with $python: installs requirements*.txt, which takes minutes, once"
     rm -rf "$environment" &&
     "$python" -m venv "$environment" >&2 &&
     # The pip of an old Python knows too few kinds of wheels.
     "$environment/bin/python" -m pip install -qq 'pip==21.3.1; python_version < "3.7"' 'pip>=21.3.1; python_version >= "3.7"' >&2 &&
-    "$environment/bin/python" -m pip install -qq -r "$requirements" >&2 &&
+    "$environment/bin/python" -m pip install -qq "${requirements[@]/#/-r}" >&2 &&
     touch "$environment/complete"       # last: without it the next call starts over
 }
 
@@ -75,8 +76,9 @@ make_environment() {
     mkdir -p "$cache" && cache=$(cd "$cache" && pwd) || { say "Set LASEM_CACHE to a folder that can be written"; return 1; }
     environment=$cache/$("$python" -c '
 import hashlib, platform, sys
-print("venv-%s-%s" % (platform.python_version(), hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12]))
-' "$requirements") || return 1
+files = b"".join(open(path, "rb").read() for path in sys.argv[1:])
+print("venv-%s-%s" % (platform.python_version(), hashlib.sha256(files).hexdigest()[:12]))
+' "${requirements[@]}") || return 1
     if ! ready; then
         exec 9>"$environment.lock"
         "$python" -c "$lock" || say "This file system knows no locks: make only one environment at a time"

@@ -19,7 +19,6 @@ import numpy as np  # noqa: E402
 from utils import runtime  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
-from classification.model.cnn_lasem_model import patterns_of  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import random_state  # noqa: E402
@@ -54,7 +53,7 @@ def run(model_type, seed, epochs, related, images, labels):
                             env.TRAINING['digits5']._replace(epochs=epochs), 0, 0.5, 500, seed, 0)
     with tempfile.TemporaryDirectory() as folder:
         record = Trial(experiment, 0, tasks, Surroundings(folder, runtime.session_config(1), minutes=1e9)).run()
-    prior, patterns = record.extra['history_net_prior'][-1], patterns_of((1,) * len(experiment.net.layers))
+    prior, patterns = record.extra['history_net_prior'][-1], env.patterns_of((1,) * len(experiment.net.layers))
     shares = np.array([[letter == 'S' for letter in pattern] for pattern in patterns])
     return np.mean(record.extra['conv_sharing'][1]), prior.dot(shares), record.accuracy_matrix[1, 1]
 

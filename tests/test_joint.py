@@ -37,8 +37,8 @@ def test_one_task_alone_is_trained_as_ever(model_type, tmp_path):
 class Watching(JointTrial):
     """Keeps the values after each epoch."""
 
-    def _evaluate(self, graph, task):
-        super(Watching, self)._evaluate(graph, task)
+    def _evaluate(self, graph, task, epochs):
+        super(Watching, self)._evaluate(graph, task, epochs)
         self.seen = getattr(self, 'seen', []) + [graph.all_values()]
 
 

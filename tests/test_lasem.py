@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.model.cnn_lasem_model import Lasem, patterns_of
+from classification.model.cnn_lasem_model import Lasem
 from classification.model.mechanisms import MECHANISMS
 from tests.explicit import Explicit
 from tests.small import NETWORK, Rig, make_method, random_batch
@@ -57,9 +57,9 @@ BATCHES = [random_batch(seed) for seed in range(STEPS)]
 
 
 def test_order_of_patterns():
-    assert ' '.join(patterns_of((1, 1, 1, 1))) == ('SSSS TSSS STSS TTSS SSTS TSTS STTS TTTS '
+    assert ' '.join(env.patterns_of((1, 1, 1, 1))) == ('SSSS TSSS STSS TTSS SSTS TSTS STTS TTTS '
                                                   'SSST TSST STST TTST SSTT TSTT STTT TTTT')
-    assert patterns_of((2, 1)) == ['SSS', 'TTS', 'SST', 'TTT']
+    assert env.patterns_of((2, 1)) == ['SSS', 'TTS', 'SST', 'TTT']
 
 
 @pytest.mark.parametrize('mechanism', sorted(MECHANISMS))

@@ -23,6 +23,7 @@ from classification.parameters import count_of
 from classification.train_wrapper import visible_devices
 from tests import data_files
 from utils import utils_env_cl as env
+from utils.report import command_for
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--test_type', '10', '--lifelong']
@@ -317,7 +318,8 @@ MISTAKES = [      # options, split at each space, and a part of the line
     ('--task_order_type 3', '--task_order_type 3 is not known; choose 0'),
     ('--num_tasks 6', '--num_tasks 6: DIGITS5 has 1 to 5 tasks'), ('--num_tasks 0', 'has 1 to 5 tasks'),
     ('--epochs_per_task 0', '--epochs_per_task 0: at least 1'), ('--epochs_per_task 2.5', 'invalid int value'),
-    ('--num_runs 0', '--num_runs 0: at least 1'), ('--early_stopping 0', '--early_stopping 0: at least 1'),
+    ('--num_runs 0', '--num_runs 0: at least 1'), ('--eval_interval 0', '--eval_interval 0: at least 1'),
+    ('--early_stopping 0', '--early_stopping 0: at least 1'),
     ('--seed -1', '--seed -1: at least 0'), ('--seed 9223372036854775808', 'at most 2^63 - 1'),
     ('--checkpoint_minutes nan', '--checkpoint_minutes nan'), ('--checkpoint_minutes -1', 'at least 0'),
     ('--threads 0', '--threads 0: at least 1'), ('--gpu -2', '--gpu -2: -1 (the CPU) or different numbers from 0 on'),
@@ -383,7 +385,7 @@ def test_lifelong_must_be_said(folder):
                    '%s learns one task after the other; add --lifelong' % model_type)
     for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
         is_refused([word for word in DIGITS if word != '--lifelong'] + options, 'one after the other; add --lifelong')
-    for option in ('--task_order_type 1', '--early_stopping 3'):
+    for option in ('--task_order_type 1', '--early_stopping 3', '--eval_interval 2'):
         is_refused([word for word in DIGITS if word != '--lifelong'] + option.split(), option.split()[0] + ' has no meaning where')
     assert os.listdir(str(folder)) == []
 
@@ -658,9 +660,10 @@ def test_what_a_run_says(trained):
     assert lines[1].startswith('working files and log: ' + os.path.join('Result', 'digits', 'Hybrid_HPS-'))
     assert [line for line in lines if 'GPU' in line] == [
         '--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
-    assert lines[-1] == 'Hybrid_HPS over 1 trial in ' + os.path.join('Result', 'digits.mat')
+    assert lines[-2] == 'Hybrid_HPS over 1 trial in ' + MAT
+    assert re.match('metrics, comparisons and plots: PYTHONPATH=.* python3 -m utils.report %s$' % re.escape(MAT), lines[-1])
     assert sum(line.startswith('trial 1 of 1, task ') for line in lines) >= 2
-    assert [line.split()[0] for line in lines[-7:-4]] == ['0', '1', 'mean']      # of the table
+    assert [line.split()[0] for line in lines[-8:-5]] == ['0', '1', 'mean']      # of the table
 
 
 def test_result_file(trained):
@@ -767,8 +770,8 @@ def test_run_folder(trained):
 
 def test_finished_experiment_is_said_to_be_finished(copy, no_training):
     content = (copy / 'Result' / 'digits.mat').read_bytes()
-    said = '%s already holds this experiment with 1 trial; nothing to train (--restart trains it again)\n' % (
-        MAT)
+    said = '%s already holds this experiment with 1 trial; nothing to train (--restart trains it again)\n' \
+           'metrics, comparisons and plots: %s\n' % (MAT, command_for(MAT))
     assert run_and_listen(SHORT + ['--num_runs', '1']) == (0, said, '')
     shutil.rmtree(str(copy / 'Result' / 'digits'))
     assert imports_nothing_of_tensorflow(SHORT + ['--num_runs', '1']) == (0, said)

@@ -61,3 +61,12 @@ def test_one_trial_deviates_by_zero_and_only_where_it_has_a_value():
 @pytest.mark.filterwarnings('error')
 def test_the_mean_over_tasks_leaves_out_undefined_ones():
     np.testing.assert_allclose(metrics.mean_over_tasks(np.array([[0.2, 0.4, NAN], [NAN] * 3])), [0.3, NAN])
+
+
+@pytest.mark.filterwarnings('error')
+def test_what_is_left_of_the_peak():
+    """THREE_TASKS ends with 0.4 and 0.5 on the tasks before the last one."""
+    ratio = metrics.catastrophic_forgetting_ratio
+    np.testing.assert_allclose(ratio(THREE_TASKS, np.array([0.5, 0.8, 0.9])), [0.8, 0.625, NAN])
+    np.testing.assert_allclose(ratio(TWO_TASKS, np.array([0.0, 0.9])), [NAN, NAN])
+    np.testing.assert_allclose(ratio(REPEATED, np.array([0.75, 0.8, 0.7])), [0.8, 0.5, NAN])

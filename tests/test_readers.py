@@ -1,5 +1,6 @@
 """Readers of the original formats: right pixels in the right place, one line for every file that is wrong."""
 import gzip
+import importlib.util
 import os
 import pickle
 import shutil
@@ -129,10 +130,17 @@ def test_cifar_may_be_pickled_by_python_3(tmp_path):
         np.testing.assert_array_equal(readers.CIFAR100.decode(str(tmp_path), quiet), images)
 
 
-def test_the_digits_are_scikit_learns():
-    from sklearn.datasets import load_digits
-    digits = load_digits()
+@pytest.mark.parametrize('found', [True, False])
+def test_the_digits_are_scikit_learns(found, monkeypatch):
+    """Whether its file is where it has always been or must be asked for."""
+    from sklearn import datasets
+    digits, asked = datasets.load_digits(), []
+    monkeypatch.setattr(datasets, 'load_digits', lambda: asked.append(1) or digits)
+    monkeypatch.setattr(readers.DIGITS, 'digits', None)
+    if not found:
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     images = readers.DIGITS.images(None, quiet)
+    assert bool(asked) != found
     assert images.shape == (1797, 8, 8, 1) and images.dtype == np.uint8 and images.max() == 16
     np.testing.assert_array_equal(images[..., 0], digits.images)
     np.testing.assert_array_equal(readers.DIGITS.labels(None)['all'], digits.target)
@@ -368,6 +376,7 @@ def test_a_package_that_cannot_be_imported_is_said_with_its_cure(package, cure, 
 
 
 def test_scikit_learn_missing(monkeypatch):
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
     monkeypatch.setattr(readers.DIGITS, 'digits', None)
     with pytest.raises(UserError, match='pip install scikit-learn'):

@@ -2,6 +2,7 @@
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
+import itertools
 from collections import OrderedDict
 from typing import NamedTuple, Tuple
 
@@ -117,8 +118,11 @@ TRANSFER_CONFIGURATIONS_OF = {
                        + TRANSFER_CONFIGURATIONS[6][9:],
 }
 
-# Images per session call in evaluation, by image height.
+# Images per session call in evaluation, by image height; a GPU takes a multiple.
 EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+EVALUATION_BATCH_GPU = 4
+# Memory in which a trial keeps maps of earlier tasks' layers that are not trained any more.
+ACTIVATION_BYTES = 2 ** 30
 
 
 class Model(NamedTuple):
@@ -378,6 +382,18 @@ def pattern_from_name(name, depth, option='transfer_config'):
                     % (option, name, depth, depth - 1, depth - 1, depth))
 
 
+def patterns_of(groups):
+    """Every pattern that is constant within the groups, in the published order.
+
+    Args:
+        groups: numbers of layers, input side first; (1, 1, 1) for no grouping.
+    Returns:
+        list of 2^len(groups) texts; index = sum_g 2^g * [group g is task-specific], so 'SSS' is first.
+    """
+    choices = itertools.product('ST', repeat=len(groups))
+    return [''.join(letter * size for letter, size in zip(reversed(choice), groups)) for choice in choices]
+
+
 def pattern_names(family, depth):
     """The names in the order of `--test_type // 5`."""
     return TRANSFER_CONFIGURATIONS_OF.get((family, depth), TRANSFER_CONFIGURATIONS[depth])
@@ -466,6 +482,12 @@ class Net(NamedTuple):
                                  for size in (height, width)]
             sizes.append((height, width))
         return sizes
+
+    def uncrossed(self, layers):
+        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes over the cut."""
+        while any(start < layers <= end for start, end in self.skips):
+            layers -= 1
+        return layers
 
     @property
     def num_features(self):

@@ -124,9 +124,6 @@ class AdditiveDecomposition(FixedPattern):
                               self.layer_weights(parameters, layer, task, False), self.net.padding)
                 for layer, letter in enumerate(self.pattern)]
 
-    def logits(self, parameters, task, images):
-        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[self.evaluated(parameters, task)]]))
-
     def layer_outputs(self, parameters, task, images):
         return nn.layer_maps(self.net, images, self.evaluated(parameters, task))
 

@@ -3,8 +3,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.model.cnn_lasem_model import patterns_of
 from classification.model.method import Method, shared_layers
+from utils.utils_env_cl import patterns_of
 
 
 class BruteForce(Method):

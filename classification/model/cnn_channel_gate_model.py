@@ -97,9 +97,6 @@ class ChannelGate(FixedPattern):
         gates = [lambda x, layer=layer: self.gate(parameters, task, layer, x) for layer in range(len(self.net.layers))]
         return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern), gates)
 
-    def logits(self, parameters, task, images):
-        return self.network(parameters, task, images, lambda layer, x: self.gate(parameters, task, layer, x))[0]
-
 
 class ProtectingChannelGate(ChannelGate):
     """As in the paper: binary gates, and the kernels that a task needs are frozen for all later tasks.
@@ -207,7 +204,7 @@ class ProtectingChannelGate(ChannelGate):
                     store[name] = np.where(frozen, store[name], drawn)
         return store
 
-    def probes(self, parameters, task, images, labels):
+    def probes(self, parameters, task, images):
         fired = self.network(parameters, task, images, lambda layer, x: self.fires(parameters, task, layer, x))[1]
         return {'fires': tf.concat(fired, axis=1)}
 

@@ -59,6 +59,9 @@ class DEN(Method):
     def may_change(self, task, phase=0):
         return phase in (SUBNETWORK, RETRAINING)
 
+    def constant_layers(self, task, phase=0):
+        return 0
+
     def start_task(self, task, store, draw):
         hidden = tuple(layer.name + '/shared/' for layer in self.layers[:-1])
         self.arrays = {'previous/' + name: np.array(value) for name, value in store.items() if name.startswith(hidden)}
@@ -78,7 +81,7 @@ class DEN(Method):
     def end_task(self, task, before, values, graph):
         self.remember(task)
         self.state['learned'].append(self.state['now'])
-        self.state['now'], self.arrays = {}, {}
+        self.running, self.state['now'], self.arrays = None, {}, {}
         self.state['nonzeros'] = int(sum(np.count_nonzero(value) for value in values.values()))
         self.say(den_report.line(self.extra(self.state['tasks']), len(self.state['tasks']) - 1, task))
         return values
@@ -147,15 +150,15 @@ class DEN(Method):
 
     # -- graphs --
 
-    def logits(self, parameters, task, images):
-        if task == self.running:
-            body, bias = self._running_body(parameters)
-        else:
-            body, bias = self._learned_body(parameters, task)
-        return den_graph.forward(self.net, self.layers, body, bias, images)
+    def classify(self, parameters, task, maps):
+        body, bias = self._body_of(parameters, task)
+        return den_graph.classify(self.net, body, bias, maps)
 
     def layer_outputs(self, parameters, task, images):
-        return den_graph.layer_maps(self.net, self.layers, self._learned_body(parameters, task)[0], images)
+        return den_graph.layer_maps(self.net, self.layers, self._body_of(parameters, task)[0], images)
+
+    def _body_of(self, parameters, task):
+        return self._running_body(parameters) if task == self.running else self._learned_body(parameters, task)
 
     def _running_body(self, parameters):
         return self.body(parameters.variables, self.running, tf.reshape, tf.concat)

@@ -3,26 +3,13 @@
 Lee, Behpour & Eaton, "Sharing Less is More: Lifelong Learning in Deep Networks with Selective Layer Transfer",
 ICML 2021. All patterns are evaluated in one graph: see `utils_nn.convolutional_part`.
 """
-import itertools
-
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from classification.model.search import PatternSearch
 from utils import utils_nn as nn
+from utils.utils_env_cl import patterns_of
 from utils.utils_nn import assign
-
-
-def patterns_of(groups):
-    """Every pattern that is constant within the groups, in the published order.
-
-    Args:
-        groups: numbers of layers, input side first; (1, 1, 1) for no grouping.
-    Returns:
-        list of 2^len(groups) texts; index = sum_g 2^g * [group g is task-specific], so 'SSS' is first.
-    """
-    choices = itertools.product('ST', repeat=len(groups))
-    return [''.join(letter * size for letter, size in zip(reversed(choice), groups)) for choice in choices]
 
 
 class GroupedLasem(PatternSearch):

@@ -50,10 +50,6 @@ class ProgNN(Method):
             trained = [variable for variable in trained if not variable.op.name.startswith(read)]
         self.update = nn.minimize(self.loss, trained, batch.learning_rate)
 
-    def logits(self, parameters, task, images):
-        features = tf.reshape(self._column_maps(parameters, images, task)[-1], [-1, self.net.num_features])
-        return self.head(parameters, task, features)
-
     def layer_outputs(self, parameters, task, images):
         return self._column_maps(parameters, images, task)
 

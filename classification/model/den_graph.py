@@ -29,8 +29,13 @@ def forward(net, layers, body, head_bias, images, keep=1., seed=None):
         images: [n, height, width, channels].
         keep, seed: of dropout on the flattened map.
     """
-    x, blocks = layer_maps(net, layers, body, images)[-1], body.blocks + [body.head]
-    x = nn.dropout(tf.reshape(x, [-1, x.shape[1:].num_elements()]), keep, seed)
+    return classify(net, body, head_bias, layer_maps(net, layers, body, images)[-1], keep, seed)
+
+
+def classify(net, body, head_bias, maps, keep=1., seed=None):
+    """Logits [n, classes] from what the last convolution layer gives; see `forward`."""
+    blocks = body.blocks + [body.head]
+    x = nn.dropout(tf.reshape(maps, [-1, maps.shape[1:].num_elements()]), keep, seed)
     for place in range(len(net.layers), len(blocks)):
         bias = body.biases[place] if place < len(body.biases) else head_bias
         x = tf.nn.bias_add(tf.matmul(x, from_block(blocks[place], 0, tf.reshape)), bias)

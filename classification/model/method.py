@@ -77,7 +77,7 @@ class Method(object):
         """Builds the update of the current task. Sets `self.update` and `self.loss`."""
         raise AssertionError('a method says how it is trained')
 
-    def probes(self, parameters, task, images, labels):
+    def probes(self, parameters, task, images):
         """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated images."""
         return {}
 
@@ -122,6 +122,11 @@ class Method(object):
     def may_change(self, task, phase=0):
         """Whether an earlier task's accuracy can change in this phase of learning another task."""
         return 'S' in self.pattern_of(task)
+
+    def constant_layers(self, task, phase=0):
+        """How many of an earlier task's first convolution layers give the same maps in this whole phase of another task."""
+        pattern = self.pattern_of(task)
+        return len(pattern) - len(pattern.lstrip('T'))
 
     def num_parameters(self, store):
         """How many values are kept: shared ones once, each task's own, heads."""
@@ -191,9 +196,15 @@ class Method(object):
 
     def logits(self, parameters, task, images):
         """Logits of a learned task, or of the current one as it is now; no dropout."""
-        activations = self.activations(parameters, task, self.pattern_of(task))
-        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))
+        return self.classify(parameters, task, self.layer_outputs(parameters, task, images)[-1])
+
+    def classify(self, parameters, task, maps):
+        """Logits from what the last convolution layer gives."""
+        return self.head(parameters, task, tf.reshape(maps, [-1, self.net.num_features]))
 
     def layer_outputs(self, parameters, task, images):
-        """What each convolution layer of a learned task's network gives, after its pool: list of [n, h, w, channels]."""
+        """What each convolution layer gives, after its pool: list of [n, h, w, channels].
+
+        Of a learned task's network, or of the current task's as it is now.
+        """
         return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern_of(task)))

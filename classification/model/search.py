@@ -35,16 +35,16 @@ class PatternSearch(Method):
         """The pattern that would be chosen at this moment, e.g. 'STTS'."""
         return ''.join('S' if shared else 'T' for shared in session.run(self.shared_now))
 
-    def logits(self, parameters, task, images):
-        if task != self.searching:
-            return super(PatternSearch, self).logits(parameters, task, images)
+    def layer_outputs(self, parameters, task, images):
+        if self.known(task):
+            return super(PatternSearch, self).layer_outputs(parameters, task, images)
         activations = []
         for layer in range(len(self.net.layers)):
             candidates = [self.layer_weights(parameters, layer, task, shared) for shared in (True, False)]
             weights = tf.cond(self.shared_now[layer], lambda: [tf.identity(w) for w in candidates[0]],
                               lambda: [tf.identity(w) for w in candidates[1]])
             activations.append(nn.activation(weights, self.net.padding))
-        return self.head(parameters, task, nn.convolutional_part(self.net, images, [[activations]]))
+        return nn.layer_maps(self.net, images, activations)
 
     def end_task(self, task, before, values, graph):
         """Keeps the chosen candidate of each layer; a shared part that was not chosen is as it was before the task.

@@ -1,0 +1,125 @@
+"""Result files -> tables, plots, one HTML page: python3 -m utils.report Result/*.mat
+
+Nothing here imports TensorFlow, and matplotlib only what makes plots.
+"""
+import argparse
+import importlib.util
+import os
+import shlex
+import sys
+
+from utils.report_groups import read_groups
+from utils.report_statistics import check_baseline, compare
+from utils.utils import EXIT_FAILED, EXIT_USER_ERROR, UserError, write_atomically
+
+ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
+COMMAND = 'python3 -m utils.report'
+
+
+def command_for(path):
+    """The command that reports on a result file, for the current folder."""
+    project = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    away = '' if os.path.realpath(os.getcwd()) == os.path.realpath(project) else 'PYTHONPATH=%s ' % shlex.quote(project)
+    return '%s%s %s' % (away, COMMAND, shlex.quote(path))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        sys.stderr.write('error: %s\n' % message)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def parser():
+    """The command line."""
+    made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
+                   'same data (set, size, order of tasks, seed) are compared with each other.')
+    made.add_argument('files', nargs='+', metavar='FILE.mat', help='result files, also temp_NAME.mat and those of the published code')
+    made.add_argument('--out', default=None, metavar='DIR',
+                      help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; for html: report')
+    made.add_argument('--format', choices=sorted(ENDINGS), default='text', help='of the report; default: %(default)s')
+    made.add_argument('--baseline', default=None, metavar='METHOD',
+                      help='the method, by its label or model type, that the others are compared with; default: STL if there is one')
+    made.add_argument('--assume_same_data', action='store_true',
+                      help='compare files of the published code, which do not say what data they used, where image sizes and '
+                           'orders of tasks agree; default: each stands alone')
+    return made
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    flags = parser().parse_args(argv)
+    try:
+        groups, notes = read_groups(flags.files, flags.assume_same_data)
+        check_baseline(groups, flags.baseline)
+        comparisons = [compare(group, flags.baseline) for group in groups]
+        out = flags.out or ('report' if flags.format == 'html' else None)
+        content = _content(flags.format, comparisons, notes, ' '.join([COMMAND] + [shlex.quote(one) for one in argv]))
+        if out is None:
+            sys.stdout.write(content)
+        else:
+            _write(out, flags.format, content, comparisons)
+        return 0
+    except UserError as error:
+        sys.stderr.write('error: %s\n' % error)
+        return EXIT_USER_ERROR
+
+
+def _content(kind, comparisons, notes, command):
+    if kind == 'html':
+        _check_matplotlib()
+        from utils.report_page import page
+        return page(comparisons, notes, command)
+    from utils import report_tables
+    return {'text': report_tables.text, 'csv': report_tables.as_csv, 'latex': report_tables.latex}[kind](comparisons, notes)
+
+
+def _check_matplotlib():
+    if importlib.util.find_spec('matplotlib') is None:
+        raise UserError('matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r requirements.txt')
+
+
+def _write(out, kind, content, comparisons):
+    """Writes the report, and the plots that it does not hold itself; says what was written."""
+    path, plots = os.path.join(out, 'report.' + ENDINGS[kind]), os.path.join(out, 'plots')
+    try:
+        os.makedirs(out if kind == 'html' else plots, exist_ok=True)
+        write_atomically(path, content)
+        print('written: %s' % path)
+        if kind != 'html':
+            print('plots: %d as PNG and SVG in %s' % (_write_plots(plots, comparisons), plots))
+    except OSError as error:
+        raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error))
+
+
+def _write_plots(folder, comparisons):
+    """Returns how many."""
+    _check_matplotlib()
+    from utils import report_plots
+    count = 0
+    for number, comparison in enumerate(comparisons, 1):
+        prefix = 'data%d_' % number if len(comparisons) > 1 else ''
+        sources = [(prefix, report_plots.plots_of_group(comparison))]
+        sources += [(prefix + _file_name(one.label) + '_', report_plots.plots_of(one)) for one in comparison.group.members]
+        for start, figures in sources:
+            for what, _, figure in figures:
+                report_plots.save(figure, os.path.join(folder, start + what))
+                report_plots.close(figure)
+                count += 1
+    return count
+
+
+def _file_name(label):
+    return ''.join(sign if sign.isalnum() or sign in '.-' else '_' for sign in label)
+
+
+if __name__ == '__main__':
+    try:
+        try:
+            sys.exit(main())
+        finally:
+            sys.stdout.flush()      # here, where a closed pipe can be caught
+    except BrokenPipeError:
+        os._exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        os._exit(130)
