@@ -8,43 +8,41 @@ import os
 import re
 import shutil
 import sys
-import tarfile
-import zlib
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
 
 from filelock import FileLock, Timeout
 
-from classification import readers
+from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
 from utils.utils import EXIT_USER_ERROR, UserError
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
-TIMEOUT = (10, 60)             # seconds until a connection stands, and between two pieces of a file
-PIECE = 1 << 16                # bytes
 UNFINISHED = '.part'           # ending of a file that has not come whole
+NEW = 'new'                    # folder of what is to be moved to the reader's place
 MEGABYTE = 1000000
-MOST_MEMBERS = 1000            # of an archive
 
 
 class Remote(NamedTuple):
     """One file of a data set, as its authors publish it."""
     path: str                  # below a base URL of LASEM_MIRROR
-    checksum: str              # 'md5:...' or another algorithm of hashlib
-    urls: Tuple[str, ...]      # of the file itself, the first is tried first
+    checksum: Optional[str]    # 'md5:...'; None: not known
+    urls: Tuple[str, ...]      # of the file itself, the first is tried first; none: only a person can get it
     megabytes: int             # more than this is not the file
-    unpacked: Optional[int] = None      # megabytes, a bound for all that a .tar.gz holds; None: it is read as it is
+    unpacked: Optional[int] = None      # megabytes, a bound for all that an archive holds; None: it is read as it is
 
 
 def _idx(folder, megabytes, bases, checksums):
     """The four files of an IDX data set, in the order of readers.IdxFiles.NAMES."""
-    return tuple(Remote('%s/%s.gz' % (folder, name), 'md5:' + checksum, tuple('%s%s.gz' % (base, name) for base in bases),
-                        megabytes) for name, checksum in zip(readers.IdxFiles.NAMES, checksums))
+    return tuple(Remote('%s/%s.gz' % (folder, name), 'md5:' + checksum,
+                        tuple('%s%s.gz' % (base, name) for base in bases), megabytes)
+                 for name, checksum in zip(readers.IdxFiles.NAMES, checksums))
 
 
-# By name of the source. What is not here cannot be fetched by a program.
+OFFICEHOME = (Remote('OfficeHomeDataset_10072016.zip', None, (), 2000, 4000),)
+# By name of the source.
 REMOTES = {
     'cifar10': (Remote('cifar-10-python.tar.gz', 'md5:c58f30108f718f92721af3b95e74349a',
                        ('https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',), 200, 250),),
@@ -53,9 +51,10 @@ REMOTES = {
     'stl10': (Remote('stl10_binary.tar.gz', 'md5:91f7769df0f17e558f3565bffb0c7dfb',
                      ('http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz',
                       'https://cs.stanford.edu/~acoates/stl10/stl10_binary.tar.gz'), 3000, 3500),),
-    'mnist': _idx('MNIST_data', 15, ('http://yann.lecun.com/exdb/mnist/',
-                                     'https://ossci-datasets.s3.amazonaws.com/mnist/',
-                                     'https://storage.googleapis.com/cvdf-datasets/mnist/'), (
+    'officehome': OFFICEHOME, 'officehome-product': OFFICEHOME,
+    'mnist': _idx('MNIST_data', 15, ('https://ossci-datasets.s3.amazonaws.com/mnist/',
+                                     'https://storage.googleapis.com/cvdf-datasets/mnist/',
+                                     'http://yann.lecun.com/exdb/mnist/'), (
         'f68b3c2dcbeaaa9fbdd348bbdeb94873', 'd53e105ee54ea40749a09fcbcd1e9432',
         '9fb629c4189551a2d022fa330f9573f3', 'ec29112dd5afa0611ce80d1b7f02629c')),
     'fashion': _idx('FASHION_data', 40, ('http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
@@ -65,7 +64,7 @@ REMOTES = {
 }
 
 
-def fetch(source, data_dir, say, archives=(), bar=True):
+def fetch(source, data_dir, say, given=(), bar=True, dry=False):
     """Sees to it that a data set's raw files are where its reader looks for them.
 
     An interrupted download is resumed by the next call, from any of its URLs.
@@ -74,28 +73,39 @@ def fetch(source, data_dir, say, archives=(), bar=True):
         source: readers.Source.
         data_dir: folder of the data sets.
         say: function of one line for the user.
-        archives: paths of files that were downloaded by hand; with them the network is not used.
+        given: paths of files that were downloaded by hand; with them the network is not used.
         bar: show a progress bar if stderr is a terminal.
+        dry: only say what would be done; nothing is written, and the network is not used.
+    Returns:
+        Whether the files are there.
     Raises:
-        UserError: the data set must be fetched by hand; no URL gives the right file; an archive is not the right one;
+        UserError: the data set must be fetched by hand; no URL gives the right file; a given file is not the right one;
             a file cannot be written.
     """
     if _there(source, data_dir):
         say('%s is there already, nothing to download' % source.title)
-        return
-    if source.name not in REMOTES:
-        raise UserError('%s cannot be fetched by a program; download %s in a browser from %s and unpack it so that %s '
-                        'exists, then leave --download and --archive away (%s tells how)'
-                        % (source.title, source.archive, source.home, os.path.join(
-                            data_dir, os.path.splitext(source.archive)[0], 'Product', 'Alarm_Clock'), readers.GUIDE))
-    given = _recognised(source, archives)
+        return True
+    given, target = _recognised(source, given), source.folders(data_dir)[0]
+    if dry:
+        for remote in REMOTES[source.name]:
+            say('would take %s from %s' % (os.path.basename(remote.path),
+                                           given.get(remote.path) or ' or '.join(_urls(remote))))
+        say('and put the files of %s into %s' % (source.title, target))
+        return False
     try:
-        with _working_folder(source, data_dir, say) as folder:
+        with _working_folder(source, target, say) as folder:
             if not _there(source, data_dir):       # another process may have fetched it meanwhile
-                _fetch(source, data_dir, folder, given, say, bar)
+                _place(_prepared(source, folder, given, say, bar), target)
+                if not _there(source, data_dir):
+                    raise UserError('%s: %s held a part of it before, which was kept; move it away and try again'
+                                    % (source.title, target))
+                say('%s is in %s' % (source.title, target))
+    except BrokenPipeError:                        # nobody reads what is said
+        raise
     except OSError as error:
         raise UserError('%s: %s cannot be written: %s' % (source.title, error.filename or data_dir,
                                                           error.strerror or error))
+    return True
 
 
 def _there(source, data_dir):
@@ -106,34 +116,46 @@ def _there(source, data_dir):
     return True
 
 
-def _fetch(source, data_dir, folder, given, say, bar):
-    target, ready = source.folders(data_dir)[0], OrderedDict()
-    for remote in REMOTES[source.name]:
-        archive = given.get(remote.path) or _download(source, remote, os.path.join(folder, remote.path), say, bar)
-        if remote.unpacked is not None:
-            say('unpacking %s' % archive)
-            ready.update(_unpack(source, remote, archive, os.path.join(folder, 'unpacked'), os.path.basename(target)))
-        else:
-            name = os.path.basename(remote.path)
-            ready[name] = archive
-            if remote.path in given:
-                ready[name] = os.path.join(folder, name)
-                shutil.copyfile(archive, ready[name])
-    _place(ready, target)
-    say('%s is in %s' % (source.title, target))
+def _prepared(source, folder, given, say, bar):
+    """The folder that is to be; it lies in the working folder."""
+    remotes = REMOTES[source.name]
+    paths = [given.get(remote.path) or _download(source, remote, os.path.join(folder, os.path.basename(remote.path)),
+                                                 say, bar) for remote in remotes]
+    new = os.path.join(folder, NEW)
+    ready = source.folders(new)[0]
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        for remote, path in zip(remotes, paths):
+            if remote.unpacked is None:
+                with open(path, 'rb') as stream:
+                    archives.write(stream, os.path.join(ready, os.path.basename(remote.path)))
+            else:
+                say('unpacking %s' % path)
+                archives.unpack(path, remote.path.endswith('.zip'), ready, source.place_of, remote.unpacked * MEGABYTE,
+                                len(source.names) or None)
+        if not _there(source, new):
+            raise archives.BadArchive('files of %s are not in it' % source.title)
+    except archives.BadArchive as error:
+        raise UserError('%s: %s; nothing was kept of it; get %s anew from %s'
+                        % (path, error, source.archive, source.home))
+    return ready
 
 
 def _place(ready, target):
-    """Moves files to where a reader looks. It takes them when all are there, so those that were missing come last."""
+    """Moves files, or whole folders, to where a reader looks; a folder that is there is kept.
+
+    A reader takes them when all are there, so those that were missing come last.
+    """
     os.makedirs(target, exist_ok=True)
-    for name in sorted(ready, key=lambda name: not os.path.exists(os.path.join(target, name))):
-        os.replace(ready[name], os.path.join(target, name))
+    for name in sorted(os.listdir(ready), key=lambda name: (not os.path.exists(os.path.join(target, name)), name)):
+        if not os.path.isdir(os.path.join(target, name)):
+            os.replace(os.path.join(ready, name), os.path.join(target, name))
 
 
 @contextlib.contextmanager
-def _working_folder(source, data_dir, say):
+def _working_folder(source, target, say):
     """A folder that no other process uses; removed when all went well, otherwise kept for the next attempt."""
-    folder = os.path.join(data_dir, 'downloads', source.name)
+    folder = os.path.join(os.path.dirname(target), 'downloads', os.path.basename(target))
     os.makedirs(folder, exist_ok=True)
     if not os.access(folder, os.W_OK):      # some versions of filelock would wait for ever
         raise OSError(0, 'no permission to write', folder)
@@ -148,37 +170,42 @@ def _working_folder(source, data_dir, say):
         yield folder
         shutil.rmtree(folder)
     finally:
+        shutil.rmtree(os.path.join(folder, NEW), ignore_errors=True)       # it may hold a part only
         lock.release()
 
 
-# ---- an archive that is there ----
+# ---- files that are there ----
 
-def _recognised(source, archives):
+def _recognised(source, paths):
     """dict path of a Remote -> the given file that it is, by checksum; the files' own names do not count.
 
     Raises:
-        UserError: a file is none of them, or one of them was not given.
+        UserError: a file is none of them, one of them was not given, or nothing was and only a person can get it.
     """
     remotes, given = REMOTES[source.name], {}
-    for path in archives:
-        if not os.path.isfile(path):
-            raise UserError('--archive %s: there is no such file' % path)
-        fitting = [remote.path for remote in remotes if _hash(path, remote) == remote.checksum]
+    for path in paths:
+        checksum = _checksum(path)
+        fitting = [remote.path for remote in remotes if remote.checksum in (None, checksum)]
         if not fitting:
             raise UserError('--archive %s: its checksum is %s, expected %s (%s); it is damaged or another file' % (
-                path, _hash(path, remotes[0]), ' or '.join(remote.checksum for remote in remotes), source.archive))
+                path, checksum, ' or '.join(remote.checksum for remote in remotes), source.archive))
         given[fitting[0]] = path
-    absent = [os.path.basename(remote.path) for remote in remotes if remote.path not in given]
+    absent = [remote for remote in remotes if remote.path not in given]
     if given and absent:
-        raise UserError('--archive: %s also needs %s' % (source.title, ', '.join(absent)))
+        raise UserError('--archive: %s also needs %s' % (
+            source.title, ', '.join(os.path.basename(remote.path) for remote in absent)))
+    if absent and not absent[0].urls:
+        raise UserError('%s cannot be fetched by a program; get %s in a browser from %s and give it with --archive FILE'
+                        % (source.title, source.archive, source.home))
     return given
 
 
-def _hash(path, remote):
-    """'md5:...' of a file, by the algorithm of `remote`."""
-    algorithm = remote.checksum.split(':')[0]
+def _checksum(path):
+    """'md5:...' of a given file."""
+    if not os.path.isfile(path):
+        raise UserError('--archive %s: there is no such file' % path)
     try:
-        return '%s:%s' % (algorithm, _pooch().file_hash(path, algorithm))
+        return 'md5:' + _pooch().file_hash(path, 'md5')
     except OSError as error:
         raise UserError('--archive %s cannot be read: %s' % (path, error.strerror))
 
@@ -196,28 +223,32 @@ def _pooch():
     return pooch
 
 
-def _own_mirrors(remote):
+def _urls(remote):
+    """Where a file may be had, one's own mirrors first."""
     bases = [base for base in re.split(r'[\s,]+', os.environ.get(MIRRORS, '')) if base]
     for base in bases:
         if not base.startswith(('http://', 'https://')):
             raise UserError('%s: %s is no base URL; it must begin with http:// or https://' % (MIRRORS, base))
-    return tuple('%s/%s' % (base.rstrip('/'), remote.path) for base in bases)
+    return tuple('%s/%s' % (base.rstrip('/'), remote.path) for base in bases) + remote.urls
 
 
 def _download(source, remote, path, say, bar):
     """`path`, after the file was fetched there from the first URL that has it."""
-    pooch = _pooch()
-    import requests
-    name, part, failures = os.path.basename(path), path + UNFINISHED, []
-    for url in _own_mirrors(remote) + remote.urls:
-        say('fetching %s' % url)
+    pooch, part, failures = _pooch(), path + UNFINISHED, []
+    folder, name = os.path.split(path)
+
+    def bring(url, output, _):       # called by pooch unless the file is there; it then compares the checksum
+        say('fetching %s%s' % (url, ' (%d bytes of it are here)' % before if before else ''))
+        transfer.receive(url, part, remote.megabytes * MEGABYTE, bar)
+        os.replace(part, output)
+
+    for url in _urls(remote):
         for _ in range(ATTEMPTS):
-            before = _size(part)
+            before = transfer.size_of(part)
             try:
-                return pooch.retrieve(url, remote.checksum, name, os.path.dirname(path), downloader=_Resuming(
-                    part, remote.megabytes * MEGABYTE, bar))
-            except requests.RequestException as error:
-                failure, again = _reason(error), _size(part) > before
+                return pooch.retrieve(url, remote.checksum, name, folder, downloader=bring)
+            except transfer.Failure as error:
+                failure, again = str(error), transfer.size_of(part) > before
             except ValueError:      # the checksum; what an earlier attempt had left may be to blame
                 failure, again = 'not the right file, its checksum differs', before > 0
             if not again:
@@ -225,128 +256,8 @@ def _download(source, remote, path, say, bar):
         failures.append('%s (%s)' % (url, failure))
         say('%s: %s' % (url, failure))
     raise UserError('%s: %s could not be fetched from %s; try again later (it goes on where it stopped), set %s to the '
-                    'base URL of a mirror, or download it by hand (%s) and give it with --archive'
+                    'base URL of a mirror, or get it in a browser (%s) and give it with --archive'
                     % (source.title, name, ', '.join(failures), MIRRORS, source.home))
-
-
-def _size(path):
-    return os.path.getsize(path) if os.path.exists(path) else 0
-
-
-def _reason(error):
-    """Few words; those of the libraries fill several lines."""
-    import requests
-    if error.response is not None:
-        return 'HTTP status %d' % error.response.status_code
-    if type(error) is requests.RequestException:       # of _Resuming
-        return str(error)
-    return 'timed out' if isinstance(error, requests.Timeout) else 'no connection'
-
-
-class _Resuming(object):
-    """A downloader for pooch that goes on where an earlier one stopped.
-
-    Args:
-        part: path of the file that holds what came so far.
-        most: bytes; a file that is larger is refused.
-        bar: show a progress bar if stderr is a terminal.
-    """
-
-    def __init__(self, part, most, bar):
-        self.part, self.most, self.bar = part, most, bar
-
-    def __call__(self, url, output_file, _):
-        """Raises requests.RequestException; what came so far is kept."""
-        import requests
-        with requests.Session() as session:
-            start = _size(self.part)
-            response = self._ask(session, url, start)
-            if start and not _continues(response, start):
-                start, response = 0, response if response.status_code == 200 else self._ask(session, url, 0)
-            response.raise_for_status()
-            self._receive(response, start)
-        os.replace(self.part, output_file)
-
-    def _receive(self, response, start):
-        """Adds what comes to the `start` bytes that are there."""
-        import requests
-        from tqdm import tqdm
-        length, size, broke = response.headers.get('Content-Length'), start, False
-        expected = None if length is None else start + int(length)
-        if (expected or 0) > self.most:
-            raise requests.RequestException('%d bytes, so not the right file' % expected)
-        with open(self.part, 'ab' if start else 'wb') as stream, tqdm(
-                total=expected, initial=start, unit='B', unit_scale=True, leave=False, file=sys.stderr,
-                desc=os.path.basename(self.part)[:-len(UNFINISHED)], disable=None if self.bar else True) as shown:
-            try:
-                for piece in response.iter_content(PIECE):
-                    size += len(piece)
-                    if size > self.most:
-                        break
-                    stream.write(piece)
-                    shown.update(len(piece))
-            except requests.RequestException:
-                broke = True
-            stream.flush()
-            os.fsync(stream.fileno())
-        if size > self.most:
-            os.remove(self.part)
-            raise requests.RequestException('more than %d bytes, so not the right file' % self.most)
-        if broke or expected not in (None, size):
-            raise requests.RequestException('the connection broke after %d bytes' % size)
-
-    @staticmethod
-    def _ask(session, url, start):
-        headers = {'Accept-Encoding': 'identity'}      # the bytes as they are: they are counted, and continued
-        if start:
-            headers['Range'] = 'bytes=%d-' % start
-        return session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-
-
-def _continues(response, start):
-    """Whether an answer holds the rest of a file of which `start` bytes are there."""
-    return response.status_code == 206 and response.headers.get('Content-Range', '').startswith('bytes %d-' % start)
-
-
-# ---- archives ----
-
-def _unpack(source, remote, archive, folder, inside):
-    """dict name -> path of the files that the reader needs, taken out of the archive's folder `inside`.
-
-    Nothing else is written, so neither links nor paths that lead elsewhere can do harm.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
-    ready, room, members = OrderedDict(), remote.unpacked * MEGABYTE, 0
-    try:
-        with tarfile.open(archive, 'r|gz') as stream:
-            for member in stream:
-                room, members = room - member.size, members + 1
-                if room < 0 or members > MOST_MEMBERS:
-                    raise _unsafe(source, archive, 'it holds more than the original')
-                parts = os.path.normpath(member.name).split(os.sep)
-                if os.path.isabs(member.name) or '..' in parts or not (member.isfile() or member.isdir()):
-                    raise _unsafe(source, archive, '%s in it is no plain file or leads elsewhere' % member.name)
-                if member.isfile() and parts[:-1] == [inside] and parts[-1] in source.names:
-                    ready[parts[-1]] = os.path.join(folder, parts[-1])
-                    _extract(stream.extractfile(member), ready[parts[-1]])
-                if len(ready) == len(source.names):
-                    return ready           # STL-10's unlabelled images, 2.8 GB, are not even decompressed
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise _unsafe(source, archive, 'it is damaged (%s)' % error)
-    raise _unsafe(source, archive, '%s is not in it' % ', '.join(
-        '%s/%s' % (inside, name) for name in source.names if name not in ready))
-
-
-def _unsafe(source, archive, what):
-    return UserError('%s: %s; nothing was unpacked; get %s anew from %s' % (archive, what, source.archive, source.home))
-
-
-def _extract(content, path):
-    with open(path, 'wb') as stream:
-        shutil.copyfileobj(content, stream, PIECE)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 # ---- the command line ----
@@ -365,7 +276,7 @@ def main(argv=None):
     flags = parser.parse_args(argv)
     try:
         fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say, flags.archive,
-              not flags.quiet)
+              bar=not flags.quiet)
         return 0
     except UserError as error:
         sys.stderr.write('error: %s\n' % error)
@@ -379,7 +290,12 @@ def _say(line):
 
 if __name__ == '__main__':
     try:
-        sys.exit(main())
+        try:
+            sys.exit(main())
+        finally:
+            sys.stdout.flush()      # here, where a closed pipe can be caught
+    except BrokenPipeError:
+        os._exit(1)
     except KeyboardInterrupt:
         sys.stderr.write('interrupted; the same command goes on where it stopped\n')
-        sys.exit(130)
+        os._exit(130)

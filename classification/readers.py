@@ -30,14 +30,20 @@ class Source(object):
         folders: data_dir -> list of the folders that are looked in for the raw files.
         names, endings: of the raw files; each name with any of the endings.
     """
+    to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
 
-    def __init__(self, name, title, image_shape, archive, home, folders=None, names=(), endings=('',)):
+    def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
         self.name, self.title, self.image_shape, self.archive, self.home = name, title, image_shape, archive, home
         self.folders, self.names, self.endings = folders, tuple(names), endings
 
     def files(self, data_dir):
         """OrderedDict role -> path of the raw files; a UserError names the first that is missing."""
         return self.first_complete(self.folders(data_dir), self.names, self.endings)
+
+    def place_of(self, parts):
+        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path there."""
+        inside = os.path.basename(self.folders('')[0])
+        return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
 
     def labels(self, data_dir):
         """OrderedDict pool -> class number of each of its images; reads no more than that needs."""
@@ -67,12 +73,13 @@ class Source(object):
 
     def missing(self, path, where):
         """The error for a file that is not there."""
-        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how)%s' % (
-            self.title, path, self.archive, self.home, where, GUIDE, ', or add --download' if self.folders else ''))
+        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how), or %s' % (
+            self.title, path, self.archive, self.home, where, GUIDE, self.to_get))
 
     def broken(self, path, what):
         """The error for a file that is not what it should be; `what` says what came and what was expected."""
-        return UserError('%s: %s; get %s anew from %s (%s tells how)' % (path, what, self.archive, self.home, GUIDE))
+        return UserError('%s: %s; get %s anew from %s (%s tells how), or %s' % (
+            path, what, self.archive, self.home, GUIDE, self.to_renew))
 
     def first_complete(self, folders, names, endings=('',)):
         """OrderedDict name -> path in the first folder that holds all the names, with any of the endings."""
@@ -109,7 +116,8 @@ def _existing(folder, name, endings):
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _below(*folders):
+def below(*folders):
+    """data_dir -> list of these folders in it."""
     return lambda data_dir: [os.path.join(data_dir, *folder.split('/')) for folder in folders]
 
 
@@ -209,7 +217,7 @@ class Stl10Binaries(Source):
     def __init__(self):
         super(Stl10Binaries, self).__init__('stl10', 'STL-10', (96, 96, 3), 'stl10_binary.tar.gz',
                                             'https://cs.stanford.edu/~acoates/stl10/',
-                                            _below('stl10_binary', 'STL-10/raw_data', 'STL-10/stl10_binary'),
+                                            below('stl10_binary', 'STL-10/raw_data', 'STL-10/stl10_binary'),
                                             ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
 
     def labels(self, data_dir):
@@ -236,7 +244,7 @@ class SklearnDigits(Source):
     """The 8x8 digits that come with scikit-learn: values 0..16, nothing to download."""
 
     def __init__(self):
-        super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI')
+        super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI', below())
         self.digits = None      # loaded when first used
 
     def files(self, data_dir):
@@ -281,15 +289,15 @@ def _table_of_digits():
     return np.column_stack([found.data, found.target])
 
 
-MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', _below('MNIST_data', 'MNIST/raw', 'mnist'))
+MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', below('MNIST_data', 'MNIST/raw', 'mnist'))
 FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresearch/fashion-mnist',
-                   lambda data_dir: _below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
+                   lambda data_dir: below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
 CIFAR10 = CifarPickles(
-    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', _below('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
+    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', below('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
     OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]),
     'labels', 10)
 CIFAR100 = CifarPickles(
-    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', _below('cifar-100-python', 'CIFAR-100/cifar-100-python'),
+    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', below('cifar-100-python', 'CIFAR-100/cifar-100-python'),
     OrderedDict([('train', ['train']), ('test', ['test'])]), 'fine_labels', 100)
 STL10 = Stl10Binaries()
 DIGITS = SklearnDigits()
