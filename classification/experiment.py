@@ -167,7 +167,7 @@ def resolve(flags, say):
     asked = analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
-    percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
+    percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
     if flags.download or flags.archive:
         from classification.download import fetch
         if not fetch(dataset.source, flags.data_dir, say, flags.archive, not flags.quiet, flags.dry_run):
