@@ -1,6 +1,6 @@
 """Fetches a data set's original files to where its reader looks for them, checked against the published checksums.
 
-`python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project uses the network.
+`python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project downloads anything.
 Everything is prepared in DATA_DIR/downloads/; only whole, checked files are moved to where a reader would take them.
 """
 import contextlib
@@ -90,7 +90,7 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
         for remote in REMOTES[source.name]:
             say('would take %s from %s' % (os.path.basename(remote.path),
                                            given.get(remote.path) or ' or '.join(_urls(remote))))
-        say('and put the files of %s into %s' % (source.title, target))
+        say('and put the files of %s into %s; a dry run after that tells the rest' % (source.title, target))
         return False
     try:
         with _working_folder(source, target, say) as folder:

@@ -24,6 +24,7 @@ def receive(url, part, most, bar):
     """
     import requests
     import urllib3
+    trouble = 'no connection'
     try:
         with requests.Session() as session:
             start = size_of(part)
@@ -32,13 +33,14 @@ def receive(url, part, most, bar):
                 start, response = 0, response if response.status_code == 200 else _ask(session, url, 0)
             if not start and response.status_code != 200:
                 raise Failure('HTTP status %d' % response.status_code)
+            trouble = 'the connection broke'
             _write(response, part, start, most, bar)
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise Failure('timed out')
     except requests.exceptions.SSLError:
         raise Failure('its certificate is not accepted')
     except (requests.RequestException, urllib3.exceptions.HTTPError):
-        raise Failure('no connection, or it broke')
+        raise Failure(trouble)
 
 
 def size_of(path):
@@ -79,4 +81,4 @@ def _write(response, part, start, most, bar):
         os.remove(part)
         raise Failure('it has more than %d bytes, so it is not the right file' % most)
     if expected not in (None, size):
-        raise Failure('the connection broke after %d of %d bytes' % (size, expected))
+        raise Failure('the connection broke')

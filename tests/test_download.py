@@ -165,8 +165,8 @@ def test_a_second_call_goes_on_where_the_first_stopped(small, originals, tmp_pat
     size = len(contents[TAR])
     small.breaks[path] = [size // 3, 0]
     line = refused(*cifar(tmp_path))
-    assert 'CIFAR-100: %s could not be fetched from %s%s (' % (TAR, small.url, path) in line
-    assert '; try again later' in line and 'broke' in line
+    assert 'CIFAR-100: %s could not be fetched from %s%s (the connection broke); try again later' % (
+        TAR, small.url, path) in line
     assert 'LASEM_MIRROR' in line and '--archive' in line and readers.CIFAR100.home in line
     status, out, err = command(*cifar(tmp_path))
     assert (status, err) == (0, '') and '(%d bytes of it are here)' % (size // 3) in out
@@ -175,8 +175,8 @@ def test_a_second_call_goes_on_where_the_first_stopped(small, originals, tmp_pat
 
 
 def test_one_call_tries_again_as_long_as_it_gets_further(small, originals, tmp_path):
-    (contents, images), path = originals[readers.CIFAR100], '/' + TAR
-    small.breaks[path] = [1000, 2000, 3000]
+    images = originals[readers.CIFAR100][1]
+    small.breaks['/' + TAR] = [1000, 2000, 3000]
     assert command(*cifar(tmp_path))[0] == 0
     assert [asked for _, asked in small.asked] == [None, 'bytes=1000-', 'bytes=3000-', 'bytes=6000-']
     is_right(readers.CIFAR100, tmp_path, images)
@@ -185,7 +185,8 @@ def test_one_call_tries_again_as_long_as_it_gets_further(small, originals, tmp_p
 @pytest.mark.parametrize('ranges', [False, 'wrong'])
 def test_a_server_that_cannot_go_on(ranges, small, originals, tmp_path):
     small.breaks['/' + TAR], small.ranges = [1000], ranges
-    assert command(*cifar(tmp_path))[0] == 0
+    status, out, _ = command(*cifar(tmp_path))
+    assert status == 0 and out.count('fetching') == 2       # and not a third time, after all had come in vain
     assert [asked for _, asked in small.asked] == [None, 'bytes=1000-'] + ([None] if ranges else [])
     is_right(readers.CIFAR100, tmp_path, originals[readers.CIFAR100][1])
 
@@ -245,7 +246,7 @@ def test_servers_that_have_nothing(small, tmp_path, monkeypatch):
     bases = [nowhere] + [small.url + '/' + name for name in ('none', 'ill', 'page', 'large')]
     mirrors(monkeypatch, *bases)
     line = refused(*cifar(tmp_path))
-    for base, reason in zip(bases, ['no connection, or it broke', 'HTTP status 404', 'HTTP status 503',
+    for base, reason in zip(bases, ['no connection', 'HTTP status 404', 'HTTP status 503',
                                     'not the right file, its checksum differs',
                                     'it has 5000001 bytes, so it is not the right file']):
         assert '%s/%s (%s)' % (base, TAR, reason) in line
@@ -341,8 +342,20 @@ def test_killed_while_it_unpacked(small, originals, tmp_path, monkeypatch):
         patch.setattr(shutil, 'rmtree', lambda *words, **more: None)
         with pytest.raises(Killed):
             download.fetch(readers.CIFAR100, str(tmp_path), nobody)
+    (tmp_path / 'downloads' / 'cifar-100-python' / 'new' / 'cifar-100-python' / 'old').write_bytes(b'')
     assert command(*cifar(tmp_path))[0] == 0 and len(small.asked) == 1
     is_right(readers.CIFAR100, tmp_path, originals[readers.CIFAR100][1])
+    assert sorted(os.listdir(str(tmp_path / 'cifar-100-python'))) == ['test', 'train']
+
+
+def test_no_reader_finds_a_mixture(small, tmp_path, monkeypatch):
+    """A reader takes files when all are there: those that are replaced must be right by then."""
+    (tmp_path / 'cifar-100-python').mkdir()
+    (tmp_path / 'cifar-100-python' / 'train').write_bytes(b'old')
+    moved, replace = [], os.replace
+    monkeypatch.setattr(os, 'replace', lambda path, place: moved.append(os.path.basename(place)) or replace(path, place))
+    assert command(*cifar(tmp_path))[0] == 0
+    assert moved[-2:] == ['train', 'test']
 
 
 # ---- files that are there ----
@@ -478,7 +491,7 @@ TARS = {
     'device': (tar(member(kind=tarfile.CHRTYPE, devmajor=1, devminor=5)), LEADS),
     'pipe': (tar(member(kind=tarfile.FIFOTYPE)), LEADS),
     'sparse file': (sparse(), LEADS),
-    'negative size': (negative(), ''),
+    'negative size': (negative(), LEADS),
     'lines in a name': (tar(member('../a\nerror: b\x1b[2J' + 500 * 'c', content=b'x')), r'../a\nerror: b\x1b[2Jccc'),
     'too large': (tar(member(content=bytes(6000000))), 'it holds more than the original'),
     'too large in a file nobody wants': (tar(member('else', content=bytes(6000000)), member(content=b'x')),
@@ -623,7 +636,8 @@ def run(*words):
 def test_a_dry_run_says_what_it_would_fetch(small, originals, tmp_path):
     paths = given(tmp_path / 'given', list(originals[readers.MNIST][0].values()))
     here = ['--dry_run', '--lifelong', '--data_dir', tmp_path / 'data']
-    target = 'and put the files of MNIST into %s' % (tmp_path / 'data' / 'MNIST_data')
+    target = 'and put the files of MNIST into %s; a dry run after that tells the rest' % (
+        tmp_path / 'data' / 'MNIST_data')
     names = [os.path.basename(row.path) for row in download.REMOTES['mnist']]
     urls = [row.urls[0] for row in download.REMOTES['mnist']]
     for words, places in (['--download'], urls), (['--archive'] + paths, paths):
@@ -667,7 +681,11 @@ def test_nothing_of_the_network_is_imported_without_need(tmp_path):
     assert b'is missing' in child.communicate()[1] and child.returncode == 0
 
 
-def test_a_closed_pipe_is_no_error(tmp_path):
+def test_a_closed_pipe_is_no_error(small, tmp_path):
+    def closed(line):
+        raise BrokenPipeError()
+    with pytest.raises(BrokenPipeError):       # and nothing about a disk
+        download.fetch(readers.CIFAR100, str(tmp_path), closed)
     child = subprocess.Popen([sys.executable, '-m', 'classification.download', 'digits'], cwd=ROOT,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.close()
