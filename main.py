@@ -18,7 +18,7 @@ def main(argv=None):
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
     if argv[:1] == [CLUSTER_TRIAL_COMMAND]:
-        from classification.cluster import run_cluster_trial
+        from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
     from utils.utils import EXIT_USER_ERROR, UserError

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import main
-from classification import cluster, train_wrapper
+from classification import cluster_trial, cluster_worker, train_wrapper
 from tests import command_line
 from tests.processes import SECONDS, Run, command_of, gone, inside, place_of, resumptions, start, waited_for
 from tests.test_resume import OPTIONS, same
@@ -51,12 +51,13 @@ class DaskCluster(object):
 
     def trial(self, number):
         """The process of a trial, if a worker runs it."""
-        return next((child for child in self.trials() if child.cmdline()[-3] == str(number)), None)
+        return next((child for child in self.trials() if command_of(child)[-3:-2] == [str(number)]), None)
 
     def trials(self):
         """Processes of trials on all workers, also on dead ones."""
-        return [process for process in psutil.process_iter() if main.CLUSTER_TRIAL_COMMAND in command_of(process)
-                and not gone(process) and command_of(process)[-4].startswith(str(self.folder.parent))]
+        return [process for process in psutil.process_iter()
+                if [word.startswith(str(self.folder.parent)) for word in command_of(process)[-4:-3]] == [True]
+                and main.CLUSTER_TRIAL_COMMAND in command_of(process) and not gone(process)]
 
     def end(self):
         for process in [self.scheduler] + self.workers:
@@ -137,7 +138,7 @@ def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
     with ClusterRun(dask, 'stopped').start() as run:
         child, _ = run.child_stopped_when(inside(0))
         run.parent.send_signal(signal.SIGINT)
-        time.sleep(cluster.LOOK_SECONDS)
+        time.sleep(cluster_worker.LOOK_SECONDS)
         child.resume()
         assert run.wait() == EXIT_INTERRUPTED and run.errors() == [], run.said
         assert run.said.splitlines()[-1] == 'interrupted; the same command resumes it'
@@ -145,7 +146,7 @@ def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
 
         child, _ = run.start().child_stopped_when(inside(1))
         dask.scheduler.kill()
-        time.sleep(cluster.LOOK_SECONDS)
+        time.sleep(cluster_worker.LOOK_SECONDS)
         child.resume()
         assert run.wait() == EXIT_INTERRUPTED, run.said
         waited_for(lambda: not dask.trials())
@@ -201,10 +202,10 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
         begun, = (tmp_path / 'Result' / 'delete_this').glob('*/begun.txt')
         assert sorted(said) == [
             '2 trials failed (0, 1); the same command tries them again',
-            'error: trial 0: it was stopped or killed %d times where it ran' % cluster.TRIES,
+            'error: trial 0: it was stopped or killed %d times where it ran' % cluster_trial.TRIES,
             'error: trial 1: the loss of task 0 became nan in epoch 1 (the others go on; details in %s)'
             % begun.with_name('log.txt')]
-        assert sorted(begun.read_text()) == ['0'] * cluster.TRIES + ['1']
+        assert sorted(begun.read_text()) == ['0'] * cluster_trial.TRIES + ['1']
 
         monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'no such file.py'))
         assert short('--scheduler', dask.address, '--seed', '1') == EXIT_FAILED
@@ -223,8 +224,8 @@ def free_port():
 def test_an_address_where_nobody_listens_is_one_line(tmp_path):
     began = time.time()
     address = 'tcp://127.0.0.1:%d' % free_port()
-    asked = subprocess.Popen([sys.executable, main.__file__, '--result_dir', str(tmp_path / 'Result'), '--scheduler', address]
-                             + LEARN[:2], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    options = LEARN[:2] + ['--result_dir', str(tmp_path / 'Result'), '--scheduler', address]
+    asked = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = asked.communicate(timeout=SECONDS)
     assert (asked.returncode, out, err.count(b'\n')) == (2, b'', 1), (out, err)
     assert err.decode().startswith('error: --scheduler %s: no Dask scheduler answers there: ' % address)
@@ -232,7 +233,8 @@ def test_an_address_where_nobody_listens_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize('options, said', [
-    (['--scheduler', 'nonsense'], 'missing port number'), (['--scheduler', 'http://127.0.0.1:80'], 'unknown address scheme'),
+    (['--scheduler', 'nonsense'], 'missing port number'),
+    (['--scheduler', 'http://127.0.0.1:80'], 'unknown address scheme'),
     (['--scheduler', 'tcp://127.0.0.1:x'], 'invalid literal'), (['--scheduler', ''], 'an address like tcp://host:8786'),
     (['--scheduler', 'tcp://127.0.0.1:1', '--jobs', '2'], 'leave --jobs away'),
     (['--scheduler', 'tcp://127.0.0.1:1', '--gpu', '0,1'], 'one number')])
@@ -265,10 +267,10 @@ def test_a_trial_that_nobody_waits_for_stops(tmp_path, monkeypatch, change):
             sign.write_text('other 0')
         elif change == 'gone' and sign.exists():
             sign.unlink()
-    monkeypatch.setattr(cluster.time, 'sleep', look)
-    monkeypatch.setattr(cluster.time, 'monotonic', lambda: float(cluster.LOOK_SECONDS * len(looks)))
-    monkeypatch.setattr(cluster.os, 'kill', lambda *what: sent.append(what))
-    cluster._watch(str(sign), 'token')
+    monkeypatch.setattr(cluster_worker.time, 'sleep', look)
+    monkeypatch.setattr(cluster_worker.time, 'monotonic', lambda: float(cluster_worker.LOOK_SECONDS * len(looks)))
+    monkeypatch.setattr(cluster_worker.os, 'kill', lambda *what: sent.append(what))
+    cluster_worker._watch(str(sign), 'token')
     assert sent == [(os.getpid(), signal.SIGTERM)]
-    silent = cluster.SILENCE_SECONDS // cluster.LOOK_SECONDS
+    silent = cluster_worker.SILENCE_SECONDS // cluster_worker.LOOK_SECONDS
     assert len(looks) == 10 if change != 'silence' else silent + 9 <= len(looks) <= silent + 11
