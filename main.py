@@ -8,6 +8,7 @@ import sys
 from classification.flags import WITHOUT_EFFECT, parser
 
 TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per trial
+CLUSTER_TRIAL_COMMAND = '--run_cluster_trial'      # the worker of a cluster starts main.py with it
 
 
 def main(argv=None):
@@ -16,6 +17,9 @@ def main(argv=None):
     if argv[:1] == [TRIAL_COMMAND]:
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
+    if argv[:1] == [CLUSTER_TRIAL_COMMAND]:
+        from classification.cluster_worker import run_cluster_trial
+        return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
     from utils.utils import EXIT_USER_ERROR, UserError
 

@@ -122,11 +122,14 @@ def _analysis_flags(analyses):
 def _run_flags(run):
     run.add_argument('--gpu', type=_gpus, default='-1',
                      help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--scheduler', default=None, metavar='ADDRESS',
+                     help='train the trials on the workers of a Dask cluster; the address of its scheduler, like '
+                          'tcp://host:8786 (default: on this machine)')
     run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
                           'use one GPU equal shares of 0.9)')
-    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs)')
+    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs; with --scheduler the worker\'s)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='result file below --result_dir (default: %(default)s)')
     run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')

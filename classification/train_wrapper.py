@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import platform
-import queue
 import shlex
 import shutil
 import signal
@@ -20,7 +19,7 @@ import psutil
 from classification import den_report, mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
-from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
+from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
 
@@ -127,7 +126,6 @@ def run_experiment(experiment, flags, argv, say):
         exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
     begun = {} if flags.restart else _config_in(place.run)
     stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
     if stored is not None and not flags.restart and not (_unfinished(begun) and begun.get('restarted')):
@@ -137,22 +135,60 @@ def run_experiment(experiment, flags, argv, say):
             % (place.mat, counted(len(trained), 'trial')))
         say(_report_line(place.mat))
         return 0
-    place.make()
-    lock = hold(place.run, 'this experiment', say)
-    try:
-        return _Run(experiment, flags, argv, say, place, devices, trained).run()
-    finally:
-        lock.release()
+    with contextlib.closing(_pool(flags, say)) as pool:
+        place.make()
+        lock = hold(place.run, 'this experiment', say)
+        try:
+            return _Run(experiment, flags, argv, say, place, pool, trained).run()
+        finally:
+            lock.release()
+
+
+def _pool(flags, say):
+    """What starts trials: this machine or a cluster."""
+    if flags.scheduler is None:
+        devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
+        return LocalPool([devices[job % len(devices)] for job in range(flags.jobs)])
+    from classification.cluster import Cluster
+    return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
+
+
+class LocalPool(object):
+    """Starts trials on this machine, as many at a time as there are devices.
+
+    Args:
+        devices: CUDA_VISIBLE_DEVICES of each.
+    """
+    trouble = None         # why it cannot go on, in a line
+
+    def __init__(self, devices):
+        self.size, self.free = len(devices), list(devices)
+
+    def start(self, run_folder, number):
+        """The process of a trial, on a free device."""
+        device = self.free.pop(0)
+        with open(os.path.join(run_folder, 'stderr.txt'), 'ab') as errors:
+            child = subprocess.Popen([sys.executable, MAIN, '--run_trial', run_folder, str(number)],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                                     env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),
+                                     start_new_session=True)
+        child.device = device
+        return child
+
+    def end(self, child):
+        """The trial has ended."""
+        self.free.append(child.device)
+
+    def close(self):
+        """No trial shall run any more."""
 
 
 class _Run(object):
     """One run of the command line on one experiment, the lock on its folder held."""
 
-    def __init__(self, experiment, flags, argv, say, place, devices, trained):
+    def __init__(self, experiment, flags, argv, say, place, pool, trained):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
-        self.free = queue.Queue()         # CUDA_VISIBLE_DEVICES for the trials that may run now
-        for job in range(flags.jobs):
-            self.free.put(devices[job % len(devices)])
+        self.pool = pool            # LocalPool or Cluster
         self.numbers = sorted(set(trained).union(range(flags.num_runs)))      # of the trials that the entry will hold
         self.again = 'the same command%s' % (' without --restart' if flags.restart else '')
         self.children = []          # processes of the running trials
@@ -172,20 +208,22 @@ class _Run(object):
                 if name.startswith('trial'):
                     shutil.rmtree(os.path.join(place.run, name))
         self._write_config(finished=False)
+        if os.path.exists(os.path.join(place.run, SIGN)):
+            os.remove(os.path.join(place.run, SIGN))      # trials of an earlier command that was killed end
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         log_line(place.run, 'start: %s' % self._command())
         with _signals_to(self._stop), contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
             failed = self._train_all(missing, progress)
         if self.stopping:
-            sys.stderr.write('interrupted; %s resumes it\n' % self.again)
+            sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
             return EXIT_INTERRUPTED
         return self._finish(failed)
 
     def _train_all(self, missing, progress):
-        """Trains the trials, `--jobs` at a time; returns the numbers of those that failed."""
+        """Trains the trials, as many at a time as the pool takes; returns the numbers of those that failed."""
         failed = []
-        with ThreadPoolExecutor(self.flags.jobs) as workers:
+        with ThreadPoolExecutor(self.pool.size) as workers:
             numbers = {workers.submit(self._train_unless_stopped, number, progress): number for number in missing}
             for trained, future in enumerate(as_completed(numbers), 1):
                 status = future.result()
@@ -205,19 +243,16 @@ class _Run(object):
         return status
 
     def _train(self, number, progress):
-        folder, device = trial_folder(self.place.run, number), self.free.get()
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(trial_folder(self.place.run, number), exist_ok=True)
         progress.start(number, len(self.numbers))
-        try:
-            child = self._start(number, device)
-            if child is None:
-                return EXIT_INTERRUPTED
-            said = self._listen(number, child, progress)
-            status = child.wait()
-            with self.changing:
-                self.children.remove(child)
-        finally:
-            self.free.put(device)
+        child = self._start(number)
+        if child is None:
+            return EXIT_INTERRUPTED
+        said = self._listen(number, child, progress)
+        status = child.wait()
+        with self.changing:
+            self.children.remove(child)
+            self.pool.end(child)
         if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
             progress.clear()
             sys.stderr.write('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)\n' % (
@@ -225,16 +260,12 @@ class _Run(object):
                 os.path.join(self.place.run, 'stderr.txt')))
         return status
 
-    def _start(self, number, device):
+    def _start(self, number):
         """The process of a trial; None if none should start any more."""
         with self.changing:
             if self.stopping:
                 return None
-            with open(os.path.join(self.place.run, 'stderr.txt'), 'ab') as errors:
-                child = subprocess.Popen([sys.executable, MAIN, '--run_trial', self.place.run, str(number)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                         env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),
-                                         start_new_session=True)
+            child = self.pool.start(self.place.run, number)
             self.children.append(child)
         if self.stopping:           # asked for while it was being made
             _ask_to_stop(child)
@@ -297,19 +328,23 @@ class _Run(object):
             ('command', self._command()),
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
                           'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
-                          'threads': self.flags.threads or max(1, _cores() // self.flags.jobs),
+                          'scheduler': self.flags.scheduler, 'threads': self._threads(),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
                           'tensorboard': self.flags.tensorboard,
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
-            ('versions', _versions()),
+            ('versions', versions()),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
-            ('git_commit', _git_commit()),
+            ('git_commit', git_commit()),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
+
+    def _threads(self):
+        """CPU threads of a trial; None: all cores that it finds where it runs."""
+        return self.flags.threads or (None if self.flags.scheduler else max(1, cores() // self.flags.jobs))
 
     def _parameter_folder(self, begun):
         """Where parameter files go: chosen when the experiment begins, and remembered."""
@@ -413,21 +448,16 @@ def _memory_fraction(flags):
     return flags.gpu_memory_fraction or (None if sharing == 1 else GPU_MEMORY / sharing)
 
 
-def _cores():
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:      # not on this system
-        return os.cpu_count() or 1
-
-
-def _versions():
+def versions():
+    """Of what computes."""
     import numpy
     import scipy
     return OrderedDict([('python', platform.python_version()), ('tensorflow', tensorflow_version()),
                         ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
 
 
-def _git_commit():
+def git_commit():
+    """Of this code; '' if it is not known."""
     try:
         return subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=os.path.dirname(MAIN),
                                        stderr=subprocess.DEVNULL).decode('ascii').strip()

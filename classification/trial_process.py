@@ -17,6 +17,7 @@ from classification import parameter_files
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, write_atomically
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
+SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
 SILENT_SECONDS = 2         # of these
 GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
@@ -27,21 +28,24 @@ def trial_folder(run_folder, number):
     return os.path.join(run_folder, 'trial%d' % number)
 
 
-def hold(folder, what, say):
+def hold(folder, what, say, seconds=None):
     """A held lock on a folder, freed by the kernel when this process ends.
 
     Args:
+        what: it is that the folder holds.
         say: function of one line for the user, who is told if it takes long.
+        seconds: to wait for it, LOCK_SECONDS by default.
     Raises:
         UserError: another process holds it; names its pid and host.
     """
     lock, holder = FileLock(os.path.join(folder, '.lock')), os.path.join(folder, '.holder')
+    seconds = LOCK_SECONDS if seconds is None else seconds
     try:
-        lock.acquire(timeout=min(SILENT_SECONDS, LOCK_SECONDS))
+        lock.acquire(timeout=min(SILENT_SECONDS, seconds))
     except Timeout:
-        say('%s holds %s; waiting up to %d seconds' % (_holder(holder), folder, LOCK_SECONDS))
+        say('%s holds %s; waiting up to %d seconds' % (_holder(holder), folder, seconds))
         try:
-            lock.acquire(timeout=max(LOCK_SECONDS - SILENT_SECONDS, 0))
+            lock.acquire(timeout=max(seconds - SILENT_SECONDS, 0))
         except Timeout:
             raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
     write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
@@ -60,6 +64,14 @@ def log_line(run_folder, line):
     """Appends a line with the time to the run's log."""
     with open(os.path.join(run_folder, LOG), 'a') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
+
+
+def cores():
+    """How many this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:      # not on this system
+        return os.cpu_count() or 1
 
 
 class _Stop(object):
@@ -87,7 +99,8 @@ class _Stop(object):
         return self.asked
 
 
-def _tell(**what):
+def tell(**what):
+    """Says something to the parent."""
     try:
         sys.stdout.write(json.dumps(what) + '\n')
         sys.stdout.flush()
@@ -95,20 +108,20 @@ def _tell(**what):
         pass       # the parent is gone; the watcher sees to the rest
 
 
-def run_trial_process(run_folder, number):
+def run_trial_process(run_folder, number, lock_seconds=None):
     """Runs a trial of the experiment in `run_folder`; returns the exit status."""
     stop = _Stop()
     folder = trial_folder(run_folder, number)
     try:
-        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: _tell(note=line))
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
     except UserError as error:
-        _tell(error=str(error))
+        tell(error=str(error))
         return EXIT_USER_ERROR
     try:
         _train(run_folder, folder, number, stop)
         return 0
     except UserError as error:
-        _tell(error=str(error))
+        tell(error=str(error))
         return EXIT_USER_ERROR
     except Exception as error:      # the parent says it in one line; the log keeps the rest
         from classification.train import Interrupted, TrialFailed
@@ -117,7 +130,7 @@ def run_trial_process(run_folder, number):
         reason = str(error) if isinstance(error, TrialFailed) else \
             '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
         log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
-        _tell(failed=reason)
+        tell(failed=reason)
         return EXIT_FAILED
     finally:
         lock.release()
@@ -151,18 +164,18 @@ def _train(run_folder, folder, number, stop):
 
     found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
     use_gpu = bool(found)
-    session = runtime.session_config(settings['threads'], use_gpu, settings['gpu_memory_fraction'])
+    session = runtime.session_config(settings['threads'] or cores(), use_gpu, settings['gpu_memory_fraction'])
     if use_gpu:
         known = gpu.facts(found[0])
-        _tell(device=known)
+        tell(device=known)
         gpu.check(session, known)
     elif min(settings['gpu']) >= 0:
-        _tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
+        tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
-                       say=lambda line: _tell(note=line))
+                       say=lambda line: tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
-    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, _tell, stop,
+    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
                                 EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))

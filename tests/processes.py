@@ -131,10 +131,10 @@ def _fail(line):
     raise AssertionError(line)
 
 
-def start(words, said):
-    """A Python process that writes what it says to a file."""
+def start(words, said, folder=ROOT):
+    """A Python process in a working folder that writes what it says to a file."""
     with open(str(said), 'w') as stream:      # without Keras TensorFlow 2 is there in two thirds of the time
-        return subprocess.Popen([sys.executable] + words, cwd=ROOT, stdout=stream,
+        return subprocess.Popen([sys.executable] + words, cwd=str(folder), stdout=stream,
                                 stderr=subprocess.STDOUT, env=dict(os.environ, TF_USE_LEGACY_KERAS='1'))
 
 

@@ -46,7 +46,7 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, [str(gpu) for gpu in flags.gpu], [])
+        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, None), [])
     return make
 
 
