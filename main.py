@@ -40,6 +40,8 @@ def main(argv=None):
         from classification.train_wrapper import result_name, run_experiment
         result_name(flags.save_mat_name)
         experiment = resolve(flags, say)
+        if experiment is None:       # the data of a dry run are not there yet
+            return 0
         if flags.dry_run:
             from classification.describe import dry_run
             print(dry_run(experiment, flags))

@@ -144,6 +144,8 @@ def resolve(flags, say):
     Args:
         flags: namespace of main.py's parser.
         say: function of one line, for what the user should know.
+    Returns:
+        Experiment; None where a dry run has said which data would be fetched first.
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
@@ -165,7 +167,11 @@ def resolve(flags, say):
     asked = analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
     if dataset.sizes is None and flags.data_percent is not None:
         say('--data_percent is ignored: %s has no size table' % data_type)
-    percent = None if dataset.sizes is None else (100 if flags.data_percent is None else flags.data_percent)
+    percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
+    if flags.download or flags.archive:
+        from classification.download import fetch
+        if not fetch(dataset.source, flags.data_dir, say, flags.archive, not flags.quiet, flags.dry_run):
+            return None
     gen_data.check_request(data_type, percent, flags.data_dir)
     major = int(tensorflow_version().split('.')[0])
 

@@ -2,7 +2,9 @@
 import argparse
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line with exit status 2."""
+
     def error(self, message):
         self.exit(2, 'error: %s (--help lists all flags)\n' % message)
 
@@ -27,6 +29,10 @@ def _data_flags(data):
                       help='training batches are augmented: each image is, with equal chances, left as it is, put under '
                            'noise, rotated by 180 degrees, or shifted')
     data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
+    data.add_argument('--download', action='store_true',
+                      help='fetch the data set\'s files into --data_dir if they are not there')
+    data.add_argument('--archive', nargs='+', default=(), metavar='FILE',
+                      help='the same from files that were downloaded by hand, without network (default: none)')
 
 
 def _method_flags(method):
@@ -132,6 +138,8 @@ def _run_flags(run):
     run.add_argument('--restart', action='store_true',
                      help='train again although this experiment is finished or begun')
     run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
+    run.add_argument('--tensorboard', action='store_true',
+                     help='write each trial\'s accuracies, epoch by epoch, for TensorBoard')
     run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
     run.add_argument('--list', action='store_true',
                      help='print data types, model types and transfer configurations, and exit')
@@ -143,7 +151,7 @@ WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes'
 
 def parser():
     """The argument parser; a mistake leaves with one line and exit status 2."""
-    made = _Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
+    made = Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
                                'layers to share.', allow_abbrev=False,
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
     for title, add in (('data', [_data_flags]), ('method', [_method_flags, _search_flags, _mode_flags]),

@@ -275,7 +275,7 @@ def check_request(data_type, data_percent, data_dir):
         UserError: an unknown name or percentage; a missing file.
     """
     dataset = entry(DATASETS, data_type, 'data_type')
-    _percent(data_type, dataset, data_percent)
+    percent_of(data_type, dataset, data_percent)
     dataset.source.files(data_dir)
 
 
@@ -292,7 +292,7 @@ def checksums(data_type, data_dir, seed):
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
     """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
     dataset = entry(DATASETS, data_type, 'data_type')
-    request = Request(data_dir, _percent(data_type, dataset, data_percent), seed, group)
+    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
     return [(task, len(cut.classes)) + tuple(len(cut.parts[part][0]) for part in PARTS)
             for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
 
@@ -312,13 +312,14 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         UserError: missing, damaged or too few data.
     """
     dataset = entry(DATASETS, data_type, 'data_type')
-    request = Request(data_dir, _percent(data_type, dataset, data_percent), seed, group, say)
+    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group, say)
     cuts = _cut(data_type, dataset, request, num_tasks)
     images = dataset.source.images(data_dir, say)
     return [_task(dataset, index, cut, images, request, normalize) for index, cut in enumerate(cuts)]
 
 
-def _percent(data_type, dataset, percent):
+def percent_of(data_type, dataset, percent):
+    """The row of the table of data sizes, or None if there is no such table; a UserError if there is no such row."""
     if dataset.sizes is None:
         return None
     percent = DEFAULT_PERCENT if percent is None else percent

@@ -4,6 +4,8 @@ import threading
 import time
 
 SECONDS_BETWEEN_LINES = 60
+# What must not be cut off stands first: a terminal of 80 columns has no room for tqdm's own order and a description.
+BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {desc}'
 
 
 class Progress(object):
@@ -17,33 +19,36 @@ class Progress(object):
     def __init__(self, trials, quiet):
         self.trials, self.quiet, self.lock = trials, quiet, threading.RLock()
         self.began, self.said = time.time(), 0.
-        self.titles = {}             # trial -> what it is called
+        self.titles, self.short_titles = {}, {}             # trial -> what it is called, and on the bar
         self.begun_at, self.done = {}, {}       # trial -> epochs that it had when it was taken up, and has now
         self.bar = None
         if not quiet and trials and sys.stderr.isatty():
             from tqdm import tqdm
-            self.bar = tqdm(unit='epoch', dynamic_ncols=True, file=sys.stderr, leave=False)
+            self.bar = tqdm(desc='starting', bar_format=BAR, dynamic_ncols=True, file=sys.stderr, leave=False)
 
     def start(self, number, num_runs):
         """A trial begins."""
         with self.lock:
             self.titles[number] = 'trial %d of %d' % (number + 1, num_runs)
+            self.short_titles[number] = 'trial %d/%d' % (number + 1, num_runs)
 
     def update(self, number, position, task, epoch, epochs, done, total, valid, test):
         """An epoch of a trial is done: its `done`-th of `total`. task: None where all are trained together."""
         with self.lock:
             self.begun_at.setdefault(number, done - 1)
             self.done[number] = done
-            place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
-            text = '%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f' % (
-                self.titles[number], place, epoch, epochs, valid, test)
             if self.bar is not None:
-                self.bar.set_description_str(text, refresh=False)
+                self.bar.set_description_str('%s %s epoch %d/%d valid %.3f test %.3f' % (
+                    self.short_titles[number], 'all tasks' if task is None else 'task %d' % task, epoch, epochs, valid,
+                    test), refresh=False)
                 self.bar.total, self.bar.n = self.trials * total, sum(self.done.values())
+                self.bar.initial = sum(self.begun_at.values())      # what was resumed has cost no time now
                 self.bar.refresh()
             elif not self.quiet and (epoch == epochs or time.time() - self.said >= SECONDS_BETWEEN_LINES):
                 self.said = time.time()
-                print(text + self._left(total))
+                place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
+                print('%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f%s' % (
+                    self.titles[number], place, epoch, epochs, valid, test, self._left(total)))
                 sys.stdout.flush()
 
     def _left(self, total):

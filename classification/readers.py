@@ -27,14 +27,23 @@ class Source(object):
         title: for people.
         image_shape: height, width, channels.
         archive, home: what to download, and from where.
+        folders: data_dir -> list of the folders that are looked in for the raw files.
+        names, endings: of the raw files; each name with any of the endings.
     """
+    to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
 
-    def __init__(self, name, title, image_shape, archive, home):
+    def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
         self.name, self.title, self.image_shape, self.archive, self.home = name, title, image_shape, archive, home
+        self.folders, self.names, self.endings = folders, tuple(names), endings
 
     def files(self, data_dir):
         """OrderedDict role -> path of the raw files; a UserError names the first that is missing."""
-        raise NotImplementedError
+        return self.first_complete(self.folders(data_dir), self.names, self.endings)
+
+    def place_of(self, parts):
+        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path there."""
+        inside = os.path.basename(self.folders('')[0])
+        return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
 
     def labels(self, data_dir):
         """OrderedDict pool -> class number of each of its images; reads no more than that needs."""
@@ -64,12 +73,13 @@ class Source(object):
 
     def missing(self, path, where):
         """The error for a file that is not there."""
-        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how)'
-                         % (self.title, path, self.archive, self.home, where, GUIDE))
+        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how), or %s' % (
+            self.title, path, self.archive, self.home, where, GUIDE, self.to_get))
 
     def broken(self, path, what):
         """The error for a file that is not what it should be; `what` says what came and what was expected."""
-        return UserError('%s: %s; get %s anew from %s (%s tells how)' % (path, what, self.archive, self.home, GUIDE))
+        return UserError('%s: %s; get %s anew from %s (%s tells how), or %s' % (
+            path, what, self.archive, self.home, GUIDE, self.to_renew))
 
     def first_complete(self, folders, names, endings=('',)):
         """OrderedDict name -> path in the first folder that holds all the names, with any of the endings."""
@@ -106,33 +116,52 @@ def _existing(folder, name, endings):
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
+def below(*folders):
+    """data_dir -> list of these folders in it."""
+    return lambda data_dir: [os.path.join(data_dir, *folder.split('/')) for folder in folders]
+
+
 class IdxFiles(Source):
     """MNIST and Fashion-MNIST: four files of the IDX format, plain or gzip'd."""
     NAMES = tuple('%s-%s' % (split, kind) for split in ('train', 't10k')
                   for kind in ('images-idx3-ubyte', 'labels-idx1-ubyte'))
 
     def __init__(self, name, title, home, folders):
-        super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home)
-        self.folders = folders      # data_dir -> list
-
-    def files(self, data_dir):
-        return self.first_complete(self.folders(data_dir), self.NAMES, ('', '.gz'))
+        super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home, folders, self.NAMES,
+                                       ('', '.gz'))
 
     def labels(self, data_dir):
         files = self.files(data_dir)
         train, test = [self.check_classes(files[name], self._array(files[name], 1), 0, 9) for name in self.NAMES[1::2]]
+        for name, classes in zip(self.NAMES[::2], (train, test)):
+            if self._length(files[name]) != 16 + len(classes) * 28 * 28:
+                self._images(files, name)       # says what is wrong with it
         first = min(MNIST_VALIDATION, len(train) // 12)
         return OrderedDict([('valid', train[:first]), ('train', train[first:]), ('test', test)])
 
     def decode(self, data_dir, say):
         files = self.files(data_dir)
-        images = [self._array(files[name], 3) for name in self.NAMES[::2]]
-        for name, labels_name, array in zip(self.NAMES[::2], self.NAMES[1::2], images):
-            count = len(self._array(files[labels_name], 1))
-            if array.shape != (count, 28, 28):
-                raise self.broken(files[name], 'holds images of shape %s, expected %s (one for each label in %s)'
-                                  % (array.shape, (count, 28, 28), files[labels_name]))
-        return np.concatenate(images)[..., np.newaxis]
+        return np.concatenate([self._images(files, name) for name in self.NAMES[::2]])[..., np.newaxis]
+
+    def _images(self, files, name):
+        labels_name = self.NAMES[self.NAMES.index(name) + 1]
+        array, count = self._array(files[name], 3), len(self._array(files[labels_name], 1))
+        if array.shape != (count, 28, 28):
+            raise self.broken(files[name], 'holds images of shape %s, expected %s (one for each label in %s)'
+                              % (array.shape, (count, 28, 28), files[labels_name]))
+        return array
+
+    def _length(self, path):
+        """Bytes of a file when decompressed, as far as can be told without reading it: gzip ends with that number."""
+        try:
+            with open(path, 'rb') as stream:
+                size = stream.seek(0, os.SEEK_END)
+                if not path.endswith('.gz') or size < 4:
+                    return size
+                stream.seek(-4, os.SEEK_END)
+                return struct.unpack('<I', stream.read())[0]
+        except OSError as error:
+            raise self.broken(path, 'cannot be read (%s)' % error.strerror)
 
     def _array(self, path, dimensions):
         content = self.read(path)
@@ -168,12 +197,9 @@ class CifarPickles(Source):
 
     def __init__(self, name, title, archive, folders, pools, key, classes):
         super(CifarPickles, self).__init__(name, title, (32, 32, 3), archive,
-                                           'https://www.cs.toronto.edu/~kriz/cifar.html')
-        self.folders, self.pools, self.key, self.classes = folders, pools, key, classes
-
-    def files(self, data_dir):
-        return self.first_complete([os.path.join(data_dir, folder) for folder in self.folders],
-                                   [name for names in self.pools.values() for name in names])
+                                           'https://www.cs.toronto.edu/~kriz/cifar.html', folders,
+                                           [name for names in pools.values() for name in names])
+        self.pools, self.key, self.classes = pools, key, classes
 
     def labels(self, data_dir):
         files = self.files(data_dir)
@@ -207,12 +233,9 @@ class Stl10Binaries(Source):
 
     def __init__(self):
         super(Stl10Binaries, self).__init__('stl10', 'STL-10', (96, 96, 3), 'stl10_binary.tar.gz',
-                                            'https://cs.stanford.edu/~acoates/stl10/')
-
-    def files(self, data_dir):
-        folders = [os.path.join(data_dir, *parts) for parts in (
-            ('stl10_binary',), ('STL-10', 'raw_data'), ('STL-10', 'stl10_binary'))]
-        return self.first_complete(folders, ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
+                                            'https://cs.stanford.edu/~acoates/stl10/',
+                                            below('stl10_binary', 'STL-10/raw_data', 'STL-10/stl10_binary'),
+                                            ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
 
     def labels(self, data_dir):
         files, labels = self.files(data_dir), OrderedDict()
@@ -238,7 +261,7 @@ class SklearnDigits(Source):
     """The 8x8 digits that come with scikit-learn: values 0..16, nothing to download."""
 
     def __init__(self):
-        super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI')
+        super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI', below())
         self.digits = None      # loaded when first used
 
     def files(self, data_dir):
@@ -283,19 +306,15 @@ def _table_of_digits():
     return np.column_stack([found.data, found.target])
 
 
-def _below(*folders):
-    return lambda data_dir: [os.path.join(data_dir, *folder.split('/')) for folder in folders]
-
-
-MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', _below('MNIST_data', 'MNIST/raw', 'mnist'))
+MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', below('MNIST_data', 'MNIST/raw', 'mnist'))
 FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresearch/fashion-mnist',
-                   lambda data_dir: _below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
+                   lambda data_dir: below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
 CIFAR10 = CifarPickles(
-    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', ('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
+    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', below('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
     OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]),
     'labels', 10)
 CIFAR100 = CifarPickles(
-    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', ('cifar-100-python', 'CIFAR-100/cifar-100-python'),
+    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', below('cifar-100-python', 'CIFAR-100/cifar-100-python'),
     OrderedDict([('train', ['train']), ('test', ['test'])]), 'fine_labels', 100)
 STL10 = Stl10Binaries()
 DIGITS = SklearnDigits()

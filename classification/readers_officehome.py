@@ -5,7 +5,7 @@ from multiprocessing.pool import ThreadPool
 
 import numpy as np
 
-from classification.readers import Source
+from classification.readers import Source, below
 from classification.task_lists import OFFICEHOME_CLASSES
 from utils.utils import UserError, counted
 
@@ -17,10 +17,12 @@ SIZE = 128
 
 class OfficeHomeFolders(Source):
     """Class numbers run through the classes of the first domain, then of the second."""
+    to_get = 'give that file with --archive'
+    to_renew = 'delete the folder of its domain and give the archive with --archive'
 
     def __init__(self, name, domains):
         super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3), 'OfficeHomeDataset_10072016.zip',
-                                                'https://www.hemanthdv.org/officeHomeDataset.html')
+                                                'https://www.hemanthdv.org/officeHomeDataset.html', below(*ARCHIVES))
         self.domains = domains
 
     def name_of(self, number):
@@ -29,6 +31,14 @@ class OfficeHomeFolders(Source):
     def files(self, data_dir):
         return OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
                            for domain, name, paths in self._classes(data_dir) for path in paths)
+
+    def place_of(self, parts):
+        """Both domains, whichever this data set needs."""
+        domain = next((spellings[0] for spellings in SPELLINGS.values() if parts[-3:-2] and parts[-3] in spellings), None)
+        name = parts[-1]
+        if domain and parts[-2] in OFFICEHOME_CLASSES and name.lower().endswith(ENDINGS) and not name.startswith('.'):
+            return os.path.join(domain, parts[-2], name)
+        return None
 
     def labels(self, data_dir):
         counts = [len(paths) for _, _, paths in self._classes(data_dir)]

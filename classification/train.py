@@ -11,6 +11,7 @@ from classification import checkpoint, leep, trial_analyses
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.results import TrialRecord
+from classification.scalars import Scalars
 from classification.task_graph import TaskGraph
 from utils.utils import random_state, stateless_seed
 
@@ -121,6 +122,7 @@ class Surroundings(NamedTuple):
     graph_folder: Optional[str] = None             # where to write graphs for TensorBoard
     parameter_folder: Optional[str] = None         # where to write parameter files
     evaluation_factor: int = 1                     # how many evaluation batches of a CPU fit this device
+    scalar_folder: Optional[str] = None            # where to write accuracies for TensorBoard
 
 
 class Trial(object):
@@ -139,6 +141,7 @@ class Trial(object):
         self.experiment, self.number, self.given = experiment, number, given or {}
         folder, self.config, self.minutes, self.say, self.tell, self.stopping = surroundings[:6]
         self.graph_folder, self.parameter_folder = surroundings.graph_folder, surroundings.parameter_folder
+        self.scalar_folder, self.scalars = surroundings.scalar_folder, None
         self.evaluation_batch = experiment.evaluation_batch * surroundings.evaluation_factor
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
@@ -171,6 +174,8 @@ class Trial(object):
             Interrupted, TrialFailed.
         """
         self._restore()
+        if self.scalar_folder:
+            self.scalars = Scalars(self.scalar_folder)
         positions = self._positions()
         while self.position < len(positions):
             self._learn_task(positions[self.position])
@@ -179,7 +184,13 @@ class Trial(object):
                                                last=self.position + 1 == len(positions))
             self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
             self._checkpoint({})
+        if self.scalars:
+            self._write_scalars()
+            self.scalars.close()
         return self._record()
+
+    def _write_scalars(self):
+        self.scalars.write(self.history.rows, self.history.best_test)
 
     def _positions(self):
         """The task that is learned at each position."""
@@ -297,6 +308,8 @@ class Trial(object):
             self.history.add_extra(self.method.end_epoch(graph.session, task))
             self._evaluate(graph, task, epochs)
             self.trained += 1
+            if self.scalars and not self.method.alternatives:       # which may all but one be withdrawn
+                self._write_scalars()
             self.tell(position=self.position, epoch=self.epoch, epochs=epochs, done=self.trained,
                       total=self.method.planned_epochs(self.experiment.task_order, self.experiment.training.epochs),
                       **self._shown(task))

@@ -137,7 +137,7 @@ def run_experiment(experiment, flags, argv, say):
         return 0
     with contextlib.closing(_pool(flags, say)) as pool:
         place.make()
-        lock = hold(place.run, 'this experiment')
+        lock = hold(place.run, 'this experiment', say)
         try:
             return _Run(experiment, flags, argv, say, place, pool, trained).run()
         finally:
@@ -195,6 +195,8 @@ class _Run(object):
         self.changing = threading.Lock()      # held while it changes or is read through
         self.stopping = False
         self.notes = set()          # what the trials said; each of them says it
+        self.devices = {}           # number of a trial -> facts of its GPU
+        self.config = None          # what config.json says
 
     def run(self):
         flags, place, say = self.flags, self.place, self.say
@@ -276,11 +278,17 @@ class _Run(object):
             what = _said(line)
             if 'error' in what or 'failed' in what:
                 said = True
-                progress.clear()
-                sys.stderr.write('error: trial %d: %s%s\n' % (
-                    number, what.get('error') or what['failed'],
-                    '' if 'error' in what else ' (the others go on; details in %s)'
-                                               % os.path.join(self.place.run, 'log.txt')))
+                if what.get('error') not in self.notes:     # one reason for all of them
+                    self.notes.add(what.get('error', ''))
+                    progress.clear()
+                    sys.stderr.write('error: trial %d: %s%s\n' % (
+                        number, what.get('error') or what['failed'],
+                        '' if 'error' in what else ' (the others go on; details in %s)'
+                                                   % os.path.join(self.place.run, 'log.txt')))
+            elif 'device' in what:
+                with self.changing:
+                    self.devices[str(number)] = what['device']
+                    self._write_config(finished=False)
             elif 'note' in what:
                 if what['note'] not in self.notes:
                     self.notes.add(what['note'])
@@ -310,7 +318,7 @@ class _Run(object):
         return ' '.join(map(shlex.quote, ['main.py'] + list(self.argv)))
 
     def _write_config(self, finished):
-        begun = {} if self.flags.restart and not finished else _config_in(self.place.run)
+        begun = self.config or ({} if self.flags.restart else _config_in(self.place.run))
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
             ('fingerprint', self.experiment.fingerprint()),
@@ -323,11 +331,13 @@ class _Run(object):
                           'scheduler': self.flags.scheduler, 'threads': self._threads(),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
+                          'tensorboard': self.flags.tensorboard,
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
             ('versions', versions()),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
+            ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', git_commit()),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
@@ -401,6 +411,8 @@ class _Run(object):
             counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
+        if self.flags.tensorboard:
+            self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.place.run))
         if self.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
 

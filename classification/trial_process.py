@@ -19,6 +19,7 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserErro
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
+SILENT_SECONDS = 2         # of these
 GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
 
 
@@ -27,27 +28,36 @@ def trial_folder(run_folder, number):
     return os.path.join(run_folder, 'trial%d' % number)
 
 
-def hold(folder, what, seconds=None):
+def hold(folder, what, say, seconds=None):
     """A held lock on a folder, freed by the kernel when this process ends.
 
     Args:
         what: it is that the folder holds.
+        say: function of one line for the user, who is told if it takes long.
         seconds: to wait for it, LOCK_SECONDS by default.
     Raises:
         UserError: another process holds it; names its pid and host.
     """
     lock, holder = FileLock(os.path.join(folder, '.lock')), os.path.join(folder, '.holder')
+    seconds = LOCK_SECONDS if seconds is None else seconds
     try:
-        lock.acquire(timeout=LOCK_SECONDS if seconds is None else seconds)
+        lock.acquire(timeout=min(SILENT_SECONDS, seconds))
     except Timeout:
+        say('%s holds %s; waiting up to %d seconds' % (_holder(holder), folder, seconds))
         try:
-            with open(holder) as stream:
-                who = stream.read().strip()
-        except (IOError, OSError):
-            who = 'another process'
-        raise UserError('%s is already running: %s holds %s' % (what, who, folder))
+            lock.acquire(timeout=max(seconds - SILENT_SECONDS, 0))
+        except Timeout:
+            raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
     write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
     return lock
+
+
+def _holder(path):
+    try:
+        with open(path) as stream:
+            return stream.read().strip()
+    except (IOError, OSError):
+        return 'another process'
 
 
 def log_line(run_folder, line):
@@ -103,7 +113,7 @@ def run_trial_process(run_folder, number, lock_seconds=None):
     stop = _Stop()
     folder = trial_folder(run_folder, number)
     try:
-        lock = hold(folder, 'trial %d of this experiment' % number, lock_seconds)
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
     except UserError as error:
         tell(error=str(error))
         return EXIT_USER_ERROR
@@ -139,7 +149,7 @@ def _given(experiment, path):
 def _train(run_folder, folder, number, stop):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
-    from utils import runtime
+    from utils import gpu, runtime
     from classification import checkpoint
     from classification.experiment import Experiment
     from classification.gen_data import load_tasks
@@ -152,18 +162,22 @@ def _train(run_folder, folder, number, stop):
     def say(line):
         log_line(run_folder, line)
 
-    use_gpu = min(settings['gpu']) >= 0
-    if use_gpu and not runtime.usable_gpus():
-        use_gpu = False
+    found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
+    use_gpu = bool(found)
+    session = runtime.session_config(settings['threads'] or cores(), use_gpu, settings['gpu_memory_fraction'])
+    if use_gpu:
+        known = gpu.facts(found[0])
+        tell(device=known)
+        gpu.check(session, known)
+    elif min(settings['gpu']) >= 0:
         tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
-    config = runtime.session_config(settings['threads'] or cores(), use_gpu, settings['gpu_memory_fraction'])
-    surroundings = Surroundings(folder, config, settings['checkpoint_minutes'], say, tell, stop,
+    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                                EVALUATION_BATCH_GPU if use_gpu else 1)
+                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))

@@ -1,8 +1,10 @@
 """The command line as a user sees it: options in, lines on the screen and files out."""
 import contextlib
+import glob
 import io
 import json
 import os
+import platform
 import re
 import resource
 import shutil
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 import main
-from classification import train_wrapper
+from classification import train_wrapper, trial_process
 from classification.experiment import Experiment, info, resolve, task_order, tensorflow_version
 from classification.gen_data import DATASETS
 from classification.mat_file import append_entry, entries
@@ -513,7 +515,7 @@ def test_what_changes_the_numbers_changes_the_fingerprint(options):
 
 @pytest.mark.parametrize('options', [
     '--num_runs 3', '--threads 2', '--gpu 0', '--jobs 3', '--gpu 0,1 --jobs 2', '--gpu_memory_fraction 0.4', '--data_dir elsewhere', '--result_dir elsewhere', '--save_mat_name x.mat',
-    '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--epochs_per_task 50', '--num_tasks 5',
+    '--checkpoint_minutes 0', '--quiet', '--restart', '--savegraph', '--tensorboard', '--epochs_per_task 50', '--num_tasks 5',
     '--test_type 14', '--transfer_config top2', '--transfer_config ttss', '--model_type hybrid_hps', '--num_clayers 4',
     '--data_type digits5', '--phase1_max_epoch 7', '--em_maxP 0.5', '--darts_approx_order 2', '--normalize train'])
 def test_what_changes_no_number_does_not_change_the_fingerprint(options):
@@ -621,7 +623,7 @@ def trained(tmp_path_factory):
     handler = signal.getsignal(signal.SIGINT)
     os.chdir(str(place))
     try:
-        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph'])
+        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph', '--tensorboard'])
     finally:
         os.chdir(here)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -766,6 +768,8 @@ def test_run_folder(trained):
     for task in ('task0', 'task1'):
         events, = os.listdir(str(result / 'graphs' / 'hybrid_hps_cnn' / 'run0' / task))
         assert events.startswith('events.out.tfevents')
+    assert len(list((place / 'trial0').glob('events.out.tfevents.*'))) == 1
+    assert 'to watch it: tensorboard --logdir %s\n' % (place.relative_to(trained.folder)) in trained.out
 
 
 def test_finished_experiment_is_said_to_be_finished(copy, no_training):
@@ -910,6 +914,26 @@ def test_what_every_trial_says_is_said_once(folder, child):
     assert not os.path.exists(MAT)
 
 
+def test_a_refused_gpu_is_named_once_and_recorded(folder, child):
+    child(u"tell(device={'name': 'card %s' % sys.argv[3]})\ntell(error='the GPU computes wrongly')\nsys.exit(2)\n")
+    status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
+    assert status == EXIT_FAILED and err == ('error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
+                                             'command tries them again\n')
+    path, = glob.glob(os.path.join('Result', 'digits', '*', 'config.json'))
+    first = config_of(path)
+    assert first['gpu_of_trial'] == {str(number): {'name': 'card %d' % number} for number in range(3)}
+    child(u"tell(device={'name': 'another'})\nsys.exit(1)\n")
+    run_and_listen(SHORT + ['--num_runs', '1'])
+    second = config_of(path)
+    assert second['gpu_of_trial'] == dict(first['gpu_of_trial'], **{'0': {'name': 'another'}})
+    assert second['run_id'] == first['run_id']
+
+
+def config_of(path):
+    with open(path) as stream:
+        return json.load(stream)
+
+
 def test_a_killed_trial_gets_one_line(folder, child):
     child(u'os.kill(os.getpid(), signal.SIGKILL)\n')
     status, _, err = run_and_listen(SHORT + ['--num_runs', '1'])
@@ -930,3 +954,19 @@ def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
     assert (status, err) == (EXIT_INTERRUPTED, 'interrupted; the same command resumes it\n')
     run_folder, = (folder / 'Result' / 'digits').iterdir()
     assert [path.name for path in run_folder.glob('trial*')] == ['trial0']
+
+
+# ---- one experiment twice at once ----
+
+def test_the_second_of_two_runs_waits_aloud_and_then_names_the_first(folder, monkeypatch):
+    monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.4)
+    monkeypatch.setattr(trial_process, 'SILENT_SECONDS', 0.2)
+    run_folder = os.path.join('Result', 'digits', experiment_of(*SHORT[len(DIGITS):]).folder_name())
+    os.makedirs(run_folder)
+    lock = trial_process.hold(run_folder, 'this experiment', pytest.fail)
+    status, out, err = run_and_listen(SHORT)
+    who = 'process %d on %s holds %s' % (os.getpid(), platform.node(), run_folder)
+    assert (status, err) == (2, 'error: this experiment is already running: %s\n' % who)
+    assert out == who + '; waiting up to 0 seconds\n'
+    lock.release()
+    assert trial_process.hold(run_folder, 'this experiment', pytest.fail).is_locked

@@ -79,6 +79,7 @@ def test_the_official_mnist_validates_on_5000_images(tmp_path, monkeypatch):
     data_files.mnist(tmp_path)
     for count in (60000, 72000):
         monkeypatch.setattr(readers.MNIST, '_array', lambda path, dimensions: np.zeros(count, np.uint8))
+        monkeypatch.setattr(readers.MNIST, '_length', lambda path: 16 + count * 28 * 28)
         assert [len(pool) for pool in readers.MNIST.labels(str(tmp_path)).values()] == [5000, count - 5000, count]
 
 
@@ -187,6 +188,18 @@ def test_idx_files_that_do_not_fit_each_other_are_named(tmp_path):
     assert line.startswith('%s: holds images of shape (9, 28, 28), expected (10, 28, 28)' % path)
     path.write_bytes(gzip.compress(data_files.idx(np.zeros((10, 28, 27)))))
     assert 'shape (10, 28, 27), expected (10, 28, 28)' in refused(readers.MNIST, tmp_path)
+
+
+@pytest.mark.parametrize('compressed', [True, False])
+@pytest.mark.parametrize('change', [lambda content: content[:len(content) // 2], lambda content: content[:-1],
+                                    lambda content: b'<html>Not found</html>', lambda content: b''])
+def test_damaged_idx_images_are_found_while_only_labels_are_read(change, compressed, tmp_path):
+    data_files.mnist(tmp_path, 12, 1, compressed=compressed)
+    path = tmp_path / 'MNIST_data' / ('train-images-idx3-ubyte' + ('.gz' if compressed else ''))
+    edit(path, change)
+    with pytest.raises(UserError) as error:
+        readers.MNIST.labels(str(tmp_path))
+    assert str(error.value).startswith('%s: ' % path) and 'get the four files *-ubyte.gz anew' in str(error.value)
 
 
 def test_a_label_that_is_no_class_is_named(tmp_path):

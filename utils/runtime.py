@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import warnings
+from collections import OrderedDict
 
 import numpy  # noqa: F401  before the warnings are caught, so that its own filters stay
 
@@ -54,3 +55,15 @@ def usable_gpus():
     """Descriptions of the GPUs that this TensorFlow can compute on, [] for none."""
     from tensorflow.python.client import device_lib
     return [device.physical_device_desc for device in device_lib.list_local_devices() if device.device_type == 'GPU']
+
+
+def cuda_versions():
+    """OrderedDict of the CUDA and cuDNN that this TensorFlow was built for; empty for a build without them."""
+    try:
+        from tensorflow import sysconfig
+        found = sysconfig.get_build_info()
+        names = 'cuda_version', 'cudnn_version'
+    except AttributeError:      # 1.14
+        from tensorflow.python.platform import build_info
+        found, names = vars(build_info), ('cuda_version_number', 'cudnn_version_number')
+    return OrderedDict((short, found[name]) for short, name in zip(('cuda', 'cudnn'), names) if found.get(name))

@@ -1,0 +1,49 @@
+# What the tables' scripts share: a list of commands, trained one after the other. To be sourced, not run.
+#
+#   common OPTION...    of every command that follows
+#   train OPTION...     main.py with these options, the common ones and those given to the script
+#   finish              ends the script with a summary
+#
+# LIST=1 prints the commands, numbered, instead; ONLY=7 trains the seventh only (an element of a Slurm array).
+# PYTHON is the Python to use (default: python3).
+# Exit status: 0; 1: a trial failed, the others were trained; 2: a mistake; 75: interrupted. In every case the same
+# script goes on where it stopped: what is finished is not trained again.
+set -u
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+given=("$@") shared=() number=0 failed=0 child= asked=
+
+common() { shared=("$@"); }
+
+# A signal is passed on, so that the running trials save a checkpoint.
+trap 'asked=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT USR1
+
+train() {
+    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status
+    number=$((number + 1))
+    if [ -n "${LIST:-}" ]; then
+        echo "$number: ${command[*]}"
+        return
+    fi
+    [ "${ONLY:-$number}" = "$number" ] || return 0
+    [ -z "$asked" ] || exit 75
+    echo "== $number: ${command[*]}"
+    "${command[@]}" & child=$!
+    wait "$child"; status=$?
+    while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done       # a signal ends a wait early
+    child=
+    case $status in
+        0) ;;
+        1) failed=$((failed + 1)) ;;
+        *) echo "== stopped at command $number (status $status); the same script goes on there" >&2; exit $status ;;
+    esac
+}
+
+finish() {
+    [ -z "${LIST:-}" ] || exit 0
+    if [ -n "${ONLY:-}" ] && ! [ "$ONLY" -ge 1 -a "$ONLY" -le "$number" ] 2>/dev/null; then
+        echo "error: ONLY=$ONLY: this script has the commands 1 to $number" >&2
+        exit 2
+    fi
+    [ $failed -eq 0 ] || { echo "== $failed of $number commands had trials that failed; the same script tries them again" >&2; exit 1; }
+    exit 0
+}
