@@ -12,7 +12,10 @@ import signal
 import subprocess
 import sys
 
-import dask_jobqueue
+try:
+    import dask_jobqueue
+except ImportError:
+    sys.exit('error: dask-jobqueue is missing; run: %s -m pip install dask-jobqueue' % sys.executable)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 MINUTES_TO_LEAVE = 10       # before the job ends its worker does, and the trial goes on in another job
