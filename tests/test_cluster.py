@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import main
-from classification import cluster_trial, cluster_worker, train_wrapper
+from classification import cluster_trial, cluster_worker, train_wrapper, trial_process
 from tests import command_line
 from tests.processes import SECONDS, Run, command_of, gone, inside, place_of, resumptions, start, waited_for
 from tests.test_resume import OPTIONS, same
@@ -20,7 +20,7 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 pytest.importorskip('distributed', reason='needs Dask: python3 -m pip install -r requirements-cluster.txt')
 
-LEARN = OPTIONS[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '6']      # two trials
+LEARN = OPTIONS[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '10']      # two trials
 
 
 class DaskCluster(object):
@@ -101,6 +101,12 @@ class ClusterRun(Run):
         self.children.append(waited_for(lambda: self.dask.trial(0), 0.05))
         return self.children[-1]
 
+    def go_on_unwanted(self, child):
+        """Lets the frozen trial go on when the sign of life is gone and it is time to look for it."""
+        waited_for(lambda: not (self.folder_of_run / trial_process.SIGN).exists())
+        time.sleep(cluster_worker.LOOK_SECONDS)
+        child.resume()
+
 
 def same_as(calm, run):
     """Asserts that result file, table and settings are those of the other run, but for where it ran."""
@@ -138,24 +144,26 @@ def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
     with ClusterRun(dask, 'stopped').start() as run:
         child, _ = run.child_stopped_when(inside(0))
         run.parent.send_signal(signal.SIGINT)
-        time.sleep(cluster_worker.LOOK_SECONDS)
-        child.resume()
+        run.go_on_unwanted(child)
         assert run.wait() == EXIT_INTERRUPTED and run.errors() == [], run.said
         assert run.said.splitlines()[-1] == 'interrupted; the same command resumes it'
         waited_for(lambda: not dask.trials())
 
-        child, _ = run.start().child_stopped_when(inside(1))
+        first = run.last_checkpoint()
+
+        child, _ = run.start().child_stopped_when(lambda meta: meta['global_epoch'] > first['global_epoch'])
         dask.scheduler.kill()
-        time.sleep(cluster_worker.LOOK_SECONDS)
-        child.resume()
+        run.go_on_unwanted(child)
         assert run.wait() == EXIT_INTERRUPTED, run.said
         waited_for(lambda: not dask.trials())
+        places = [place_of(first), place_of(run.last_checkpoint())]
         assert run.said.splitlines()[-1] == ('error: the Dask scheduler %s is gone; the same command resumes it'
                                              % dask.address)
         assert len(run.errors()) == 1 and 'istributed' not in run.said and 'Traceback' not in run.said
         run.options = [word for word in run.options if word not in ('--scheduler', dask.address)]
         assert run.start().wait() == 0, run.said
-    assert [position for position, epoch in resumptions(run.log()) if epoch > 0][-1] == 1
+    assert resumptions([line for line in run.log() if ' trial 0: ' in line]) == places
+    assert all(epoch > 0 for _, epoch in places)
     same_as(calm(), run)
 
 
@@ -210,7 +218,8 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
         monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'no such file.py'))
         assert short('--scheduler', dask.address, '--seed', '1') == EXIT_FAILED
         said = capfd.readouterr().err
-        assert said.count('a worker could not start it (status 2); all machines need this folder') == 2
+        assert said.count('error: ') == 1 and said.endswith('2 trials failed (0, 1); the same command tries them again\n')
+        assert 'a worker could not start it (status 2); all machines need this folder' in said
     finally:
         dask.end()
 
