@@ -170,7 +170,7 @@ def resolve(flags, say):
     percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
     if flags.download or flags.archive:
         from classification.download import fetch
-        if not fetch(dataset.source, flags.data_dir, say, flags.archive, not flags.quiet, flags.dry_run):
+        if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run):
             return None
     gen_data.check_request(data_type, percent, flags.data_dir)
     major = int(tensorflow_version().split('.')[0])

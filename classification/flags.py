@@ -31,7 +31,7 @@ def _data_flags(data):
     data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
     data.add_argument('--download', action='store_true',
                       help='fetch the data set\'s files into --data_dir if they are not there')
-    data.add_argument('--archive', nargs='+', default=(), metavar='FILE',
+    data.add_argument('--archive', nargs='+', default=None, metavar='FILE',
                       help='the same from files that were downloaded by hand, without network (default: none)')
 
 
