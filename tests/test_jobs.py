@@ -39,6 +39,7 @@ def make_run(tmp_path, monkeypatch):
     (tmp_path / 'trial.py').write_text(TRIAL)
     monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'trial.py'))
     monkeypatch.setattr(_Run, '_write_temporary', lambda run: None)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
 
     def make(*options):
         flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
