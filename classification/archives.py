@@ -60,7 +60,7 @@ def write(content, path):
     with open(path, 'wb') as stream:
         for piece in iter(lambda: content.read(PIECE), b''):
             stream.write(piece)
-        if stream.tell() >= LARGE:      # after a power cut it might be zeros, which are pixels; readers refuse small ones
+        if stream.tell() >= LARGE:      # zeros after a power cut would pass for pixels; readers refuse smaller ones
             stream.flush()
             os.fsync(stream.fileno())
 

@@ -353,7 +353,8 @@ def test_no_reader_finds_a_mixture(small, tmp_path, monkeypatch):
     (tmp_path / 'cifar-100-python').mkdir()
     (tmp_path / 'cifar-100-python' / 'train').write_bytes(b'old')
     moved, replace = [], os.replace
-    monkeypatch.setattr(os, 'replace', lambda path, place: moved.append(os.path.basename(place)) or replace(path, place))
+    monkeypatch.setattr(os, 'replace', lambda path, place: moved.append(os.path.basename(place)) or replace(
+        path, place))
     assert command(*cifar(tmp_path))[0] == 0
     assert moved[-2:] == ['train', 'test']
 
