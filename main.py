@@ -10,6 +10,10 @@ from classification.flags import WITHOUT_EFFECT, parser
 TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per trial
 
 
+def _leave(number, frame):
+    raise KeyboardInterrupt
+
+
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -17,7 +21,7 @@ def main(argv=None):
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_USER_ERROR, UserError
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, signals_to
 
     def say(line):
         if not flags.quiet:
@@ -35,15 +39,24 @@ def main(argv=None):
         from classification.experiment import resolve
         from classification.train_wrapper import result_name, run_experiment
         result_name(flags.save_mat_name)
-        experiment = resolve(flags, say)
-        if flags.dry_run:
-            from classification.describe import dry_run
-            print(dry_run(experiment, flags))
-            return 0
-        return run_experiment(experiment, flags, argv, say)
+        with signals_to(_leave):        # while trials run, their handler is another
+            experiment = resolve(flags, say)
+            if flags.dry_run:
+                from classification.describe import dry_run
+                print(dry_run(experiment, flags))
+                return 0
+            return run_experiment(experiment, flags, argv, say)
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted; the same command goes on\n')
+        return EXIT_INTERRUPTED
     except UserError as error:
         sys.stderr.write('error: %s\n' % error)
         return EXIT_USER_ERROR
+    except BrokenPipeError:
+        raise
+    except OSError as error:        # a full disk, mostly
+        sys.stderr.write('error: %s; what was trained is kept, and the same command goes on from there\n' % in_one_line(error))
+        return EXIT_FAILED
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, signals_to, write_atomically
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -104,17 +104,6 @@ def visible_devices(gpu, inherited):
     return devices[gpu] if devices else '-1'
 
 
-@contextlib.contextmanager
-def _signals_to(handler):
-    """Signals that ask to stop go to `handler`; afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
 def run_experiment(experiment, flags, argv, say):
     """Trains the trials that are missing and writes the results.
 
@@ -173,12 +162,13 @@ class _Run(object):
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         log_line(place.run, 'start: %s' % self._command())
-        with _signals_to(self._stop), contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
-            failed = self._train_all(missing, progress)
-        if self.stopping:
-            sys.stderr.write('interrupted; %s resumes it\n' % self.again)
-            return EXIT_INTERRUPTED
-        return self._finish(failed)
+        with signals_to(self._stop):
+            with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
+                failed = self._train_all(missing, progress)
+            if self.stopping:
+                sys.stderr.write('interrupted; %s resumes it\n' % self.again)
+                return EXIT_INTERRUPTED
+            return self._finish(failed)       # to its end, also when a signal comes: it takes no time
 
     def _train_all(self, missing, progress):
         """Trains the trials, `--jobs` at a time; returns the numbers of those that failed."""
@@ -330,7 +320,10 @@ class _Run(object):
                                lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
 
     def _write_temporary(self):
-        mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        try:
+            mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        except OSError as error:        # it is for people to look at; the trials go on
+            self.say('note: %s' % in_one_line(error))
 
     def _finish(self, failed):
         records = self._records()

@@ -2,6 +2,7 @@
 
 It speaks to its parent in lines of JSON on stdout, and stops when the parent does (its stdin closes).
 """
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import traceback
 from filelock import FileLock, Timeout
 
 from classification import parameter_files
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, write_atomically
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, write_atomically
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
@@ -47,8 +48,8 @@ def hold(folder, what):
 
 
 def log_line(run_folder, line):
-    """Appends a line with the time to the run's log."""
-    with open(os.path.join(run_folder, LOG), 'a') as stream:
+    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a log."""
+    with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
 
 
@@ -91,11 +92,10 @@ def run_trial_process(run_folder, number):
     folder = trial_folder(run_folder, number)
     try:
         lock = hold(folder, 'trial %d of this experiment' % number)
-    except UserError as error:
-        _tell(error=str(error))
-        return EXIT_USER_ERROR
-    try:
-        _train(run_folder, folder, number, stop)
+        try:
+            _train(run_folder, folder, number, stop)
+        finally:
+            lock.release()
         return 0
     except UserError as error:
         _tell(error=str(error))
@@ -104,13 +104,10 @@ def run_trial_process(run_folder, number):
         from classification.train import Interrupted, TrialFailed
         if isinstance(error, Interrupted):
             return EXIT_INTERRUPTED
-        reason = str(error) if isinstance(error, TrialFailed) else \
-            '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+        reason = str(error) if isinstance(error, TrialFailed) else in_one_line(error)
         log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
         _tell(failed=reason)
         return EXIT_FAILED
-    finally:
-        lock.release()
 
 
 def _given(experiment, path):

@@ -1,7 +1,9 @@
-"""Small helpers with no other home: random draws, errors for people, files that are never half written."""
+"""Small helpers with no other home: random draws, errors for people, signals, files that are never half written."""
+import contextlib
 import difflib
 import hashlib
 import os
+import signal
 import tempfile
 
 import numpy as np
@@ -31,6 +33,24 @@ def entry(table, name, option):
 def counted(number, noun):
     """'1 task', '2 tasks'."""
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
+
+
+def in_one_line(error):
+    """What an exception has to say, for people."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return '%s: %s' % (error.filename, error.strerror)
+    return '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+
+
+@contextlib.contextmanager
+def signals_to(handler):
+    """Signals that ask to stop go to `handler`; afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _digest(seed, trial, task, epoch, step, purpose):
@@ -73,9 +93,11 @@ def write_atomically(path, content):
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.remove(temporary)
+        if isinstance(error, OSError):          # of a write the system does not say to which file
+            raise OSError(error.errno, error.strerror, path)
         raise
 
 

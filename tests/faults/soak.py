@@ -22,6 +22,8 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from typing import NamedTuple, Tuple
 
+import filelock
+
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.faults import victim  # noqa: E402
@@ -34,8 +36,8 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: 
 MODELS = ['HPS', 'LASEM_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'DARTS_HPS', 'DEN', 'ProgNN', 'EWC', 'ChannelGate', 'APD']
 OPTIONS = ['--gpu', '-1', '--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--num_runs', '1',
            '--checkpoint_minutes', '0', '--num_tasks', '2']
-MOST_EPOCHS = 8
 STAGES = ['beginning', 'data', 'building', 'training', 'evaluation', 'checkpoint', 'record', 'result file']
+VISITS = {'beginning': 3, 'training': 2, 'evaluation': 2, 'checkpoint': 2, 'record': 4}      # of a process; 1 if not named
 ATTEMPTS = 4           # runs of one experiment, until every fault that was planned has struck
 SECONDS = 300
 
@@ -72,20 +74,19 @@ class Round(NamedTuple):
 
 def plan(kills, others, draws):
     """The rounds: so many kills of a trial, and so many of the other faults, spread evenly over the stages."""
-    pairs = spread([KILLED], kills, draws) + spread([name for name in FAULTS if name != KILLED], others, draws)
-    return [Round(name, stage, draws.choice((1, 1, 2)) if stage != 'record' else draws.choice((1, 2, 3)),
-                  draws.uniform(0, 1.1)) for name, stage in pairs]
-
-
-def spread(names, number, draws):
-    """List of (fault, stage): each of these faults as often as the others, and each at all of its stages in turn."""
-    queues = {name: [] for name in names}
-    found = []
-    while len(found) < number:
-        for name in draws.sample(names, len(names)):
-            queues[name] = queues[name] or draws.sample(FAULTS[name].stages, len(FAULTS[name].stages))
-            found.append((name, queues[name].pop()))
-    return found[:number]
+    names = [KILLED] * kills
+    while len(names) < kills + others:
+        names += draws.sample(list(FAULTS)[1:], min(len(FAULTS) - 1, kills + others - len(names)))
+    pairs, rounds = Counter(), []
+    for name in names:
+        of_stage = Counter()
+        for (_, stage), number in pairs.items():
+            of_stage[stage] += number
+        stage = min(FAULTS[name].stages, key=lambda stage: (pairs[name, stage], of_stage[stage], draws.random()))
+        pairs[name, stage] += 1
+        rounds.append(Round(name, stage, draws.randint(1, VISITS.get(stage, 1)), draws.uniform(0, 1.1)))
+    draws.shuffle(rounds)
+    return rounds
 
 
 class Victim(Run):
@@ -152,30 +153,31 @@ class Chain(object):
 
     def _one_experiment(self, rounds):
         """Strikes one experiment with these faults until it is finished; returns the rounds that did not come to pass."""
-        order = [[STAGES[-2]], [STAGES[-1]]]         # at the end, as in the product
-        rounds = sorted(self.draws.sample(rounds, len(rounds)), key=lambda one: [one.stage] in order and
-                        1 + order.index([one.stage]))
+        at_the_end = {'record': 1, 'result file': 2}
+        rounds = sorted(self.draws.sample(rounds, len(rounds)), key=lambda one: (
+            at_the_end.get(one.stage, 0), one.stage in at_the_end and one.visit))
         self.runs += 1
         missed = []
         with self._victim('run%d' % self.runs) as run:
-            finished = False
-            for one in rounds:
-                if finished or not self._strike(run, one):
-                    missed.append(one)
-                finished = finished or (run.folder / 'found.mat').exists() and run.parent.returncode == 0
+            while rounds and not (run.parent and run.parent.returncode == 0):
+                ready = [one for one in rounds if one.name not in DAMAGES or can_be_damaged(run)]
+                if not ready or not self._strike(run, ready[0]):
+                    missed += [rounds.pop(rounds.index(ready[0]) if ready else 0)]
+                else:
+                    rounds.remove(ready[0])
             status = run.start().wait()
             self._see_to(status == 0, run, 'the last start', 'status %d' % status)
             try:
                 same_result(run, self.calm)
             except AssertionError as difference:
                 self._see_to(False, run, 'the end', 'other numbers: %s' % str(difference)[:300])
-        return missed
+        return missed + rounds
 
     def _strike(self, run, one):
         """Starts the experiment with a fault to come; returns whether it came."""
         fault = FAULTS[one.name]
-        if one.name in DAMAGES and not self._damage(run, one):
-            return False
+        if one.name in DAMAGES:
+            self._damage(run, one)
         run.start(stage=one.stage, visit=one.visit, delay=one.share * self.seconds[one.stage], what=fault.what,
                   whom=fault.whom)
         status = run.wait()
@@ -197,24 +199,23 @@ class Chain(object):
         return True
 
     def _damage(self, run, one):
-        """Damages the newest checkpoint, if there are two."""
-        if run.parent is None or not (run.folder / 'found').exists():
-            return False
-        try:
-            path = pathlib.Path(run.checkpoint)
-        except StopIteration:       # nothing was begun
-            return False
-        if not path.exists() or not pathlib.Path(str(path) + '.previous').exists():
-            return False
+        """Damages the newest checkpoint."""
+        path = pathlib.Path(run.checkpoint)
+        with filelock.FileLock(str(path.parent / '.lock'), timeout=SECONDS):      # a trial whose command was killed may still save
+            pass
         content = path.read_bytes()
         path.write_bytes(DAMAGES[one.name](content, self.draws.randrange(len(content))))
-        return True
 
     def _see_to(self, well, run, where, what):
         if not well:
             self.losses.append('%s, run %d, %s: %s; it said: %s' % (
                 self.model, self.runs, ' '.join(map(str, where)) if isinstance(where, Round) else where, what,
                 ' / '.join(run.said.splitlines()[-6:])))
+
+
+def can_be_damaged(run):
+    """Whether it has a checkpoint and the one before it."""
+    return bool(list(run.folder.glob('found/*/trial0/checkpoint'))) and os.path.exists(run.checkpoint + '.previous')
 
 
 def allowed_after(fault, stage):
@@ -260,7 +261,6 @@ def command_line():
     models = [env.canonical_model(name) for name in flags.models.split(',') if name] or MODELS
     draws, began = random.Random(flags.seed), time.time()
     rounds = plan(flags.rounds, flags.others, draws)
-    draws.shuffle(rounds)
     print('== seed %d: %d rounds over %s' % (flags.seed, len(rounds), ', '.join(models)))
     sys.stdout.flush()
     if flags.forked:
@@ -268,7 +268,7 @@ def command_line():
         from classification import gen_data, train  # noqa: F401
         import scipy.io  # noqa: F401
         import sklearn.datasets  # noqa: F401
-    hits, losses, struck = Counter(), [], 0
+    hits, losses = Counter(), []
     place = tempfile.mkdtemp()
     with multiprocessing.get_context('fork').Pool(flags.side_by_side) as pool:
         for chain in pool.imap_unordered(go, [(model, rounds[number::len(models)], flags.seed, flags.forked, place)
