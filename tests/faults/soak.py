@@ -115,13 +115,17 @@ class Victim(Run):
             return [json.loads(line) for line in stream]
 
 
-class Chain(object):
-    """One experiment and the faults that it meets.
+class Outcome(NamedTuple):
+    """What became of one model's rounds."""
+    model: str
+    rounds: int                # planned
+    hits: list                 # (fault, stage) of each round in which something was struck
+    experiments: int
+    losses: list               # a text for each thing that was not as it should be
 
-    Attributes:
-        hits: (fault, stage) of each round in which something was struck.
-        losses: a text for each thing that was not as it should be.
-    """
+
+class Chain(object):
+    """One experiment and the faults that it meets."""
 
     def __init__(self, model, rounds, seed, forked, place):
         self.model, self.rounds, self.forked = model, rounds, forked
@@ -129,7 +133,7 @@ class Chain(object):
         self.hits, self.losses, self.runs = [], [], 0
 
     def go(self):
-        """Runs it all; returns itself."""
+        """Runs it all; returns the Outcome."""
         self.place.mkdir()
         self.epochs = 6 if len(self.rounds) > 6 else 4
         self.calm = self._victim('calm').start()
@@ -146,7 +150,7 @@ class Chain(object):
         except Exception as problem:
             self.losses.append('%s: %s: %s' % (self.model, type(problem).__name__, problem))
         shutil.rmtree(str(self.place))
-        return self
+        return Outcome(self.model, len(self.rounds), self.hits, self.runs, self.losses)
 
     def _victim(self, name):
         return Victim(self.place / name, self.model, self.epochs, self.forked)
@@ -271,12 +275,12 @@ def command_line():
     hits, losses = Counter(), []
     place = tempfile.mkdtemp()
     with multiprocessing.get_context('fork').Pool(flags.side_by_side) as pool:
-        for chain in pool.imap_unordered(go, [(model, rounds[number::len(models)], flags.seed, flags.forked, place)
+        for outcome in pool.imap_unordered(go, [(model, rounds[number::len(models)], flags.seed, flags.forked, place)
                                               for number, model in enumerate(models)]):
-            hits.update(chain.hits)
-            losses += chain.losses
+            hits.update(outcome.hits)
+            losses += outcome.losses
             print('%-12s %3d of %3d rounds struck, in %d experiments; losses: %d' % (
-                chain.model, len(chain.hits), len(chain.rounds), chain.runs, len(chain.losses)))
+                outcome.model, len(outcome.hits), outcome.rounds, outcome.experiments, len(outcome.losses)))
             sys.stdout.flush()
     shutil.rmtree(place)
     for loss in losses:
