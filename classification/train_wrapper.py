@@ -289,7 +289,7 @@ class _Run(object):
                       'memory_bytes': psutil.virtual_memory().total}),
             ('git_commit', _git_commit()),
         ])
-        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
+        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
     def _parameter_folder(self, begun):
         """Where parameter files go: chosen when the experiment begins, and remembered."""

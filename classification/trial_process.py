@@ -43,7 +43,7 @@ def hold(folder, what):
         except (IOError, OSError):
             who = 'another process'
         raise UserError('%s is already running: %s holds %s' % (what, who, folder))
-    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
+    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()), alone=True)
     return lock
 
 
@@ -150,8 +150,8 @@ def _train(run_folder, folder, number, stop):
                                 EVALUATION_BATCH_GPU if use_gpu else 1)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
-    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))
+    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
     save_record(os.path.join(folder, RECORD), record)
     checkpoint.remove(os.path.join(folder, 'checkpoint'))
     say('trial %d: finished' % number)

@@ -82,12 +82,19 @@ def sha256_of_file(path):
     return digest.hexdigest()
 
 
-def write_atomically(path, content):
-    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path) + '.', dir=folder)
+def write_atomically(path, content, alone=False):
+    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
+
+    With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
+    written over by the next one, instead of staying for ever beside other such files.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, '.%s.new' % name)
+    if not alone:
+        handle, temporary = tempfile.mkstemp(prefix='.%s.' % name, dir=folder)
+        os.close(handle)
     try:
-        with os.fdopen(handle, 'wb') as stream:
+        with open(temporary, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())

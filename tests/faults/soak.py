@@ -122,6 +122,7 @@ class Outcome(NamedTuple):
     hits: list                 # (fault, stage) of each round in which something was struck
     experiments: int
     losses: list               # a text for each thing that was not as it should be
+    missed: list               # Rounds that did not come to pass
 
 
 class Chain(object):
@@ -135,7 +136,7 @@ class Chain(object):
     def go(self):
         """Runs it all; returns the Outcome."""
         self.place.mkdir()
-        self.epochs = 6 if len(self.rounds) > 6 else 4
+        self.epochs, left = 6, self.rounds
         self.calm = self._victim('calm').start()
         try:
             assert self.calm.wait() == 0, self.calm.said
@@ -144,13 +145,12 @@ class Chain(object):
                 times[event['stage']].append(event['seconds'])
             self.seconds = {stage: sum(values) / len(values) for stage, values in times.items()}
             assert set(self.seconds) == set(STAGES), 'stages without a visit: %s' % (set(STAGES) - set(self.seconds))
-            left = self.rounds
             while left and self.runs < ATTEMPTS:
                 left = self._one_experiment(left)
         except Exception as problem:
             self.losses.append('%s: %s: %s' % (self.model, type(problem).__name__, problem))
         shutil.rmtree(str(self.place))
-        return Outcome(self.model, len(self.rounds), self.hits, self.runs, self.losses)
+        return Outcome(self.model, len(self.rounds), self.hits, self.runs, self.losses, left)
 
     def _victim(self, name):
         return Victim(self.place / name, self.model, self.epochs, self.forked)
@@ -279,8 +279,9 @@ def command_line():
                                               for number, model in enumerate(models)]):
             hits.update(outcome.hits)
             losses += outcome.losses
-            print('%-12s %3d of %3d rounds struck, in %d experiments; losses: %d' % (
-                outcome.model, len(outcome.hits), outcome.rounds, outcome.experiments, len(outcome.losses)))
+            print('%-12s %3d of %3d rounds struck, in %d experiments; losses: %d%s' % (
+                outcome.model, len(outcome.hits), outcome.rounds, outcome.experiments, len(outcome.losses),
+                ''.join('; missed: %s at %s, visit %d' % one[:3] for one in outcome.missed)))
             sys.stdout.flush()
     shutil.rmtree(place)
     for loss in losses:
