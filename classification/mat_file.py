@@ -94,7 +94,7 @@ def append_entry(path, entry, replace=False):
             content = _content(variables)
         except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
             raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
-        write_atomically(path, content)
+        write_atomically(path, content, alone=True)
 
 
 def write_temp(path, summary):

@@ -38,7 +38,7 @@ def save_record(path, record):
     assert not any(array.dtype.hasobject for array in arrays.values()), 'objects would need pickle'
     content = io.BytesIO()
     np.savez(content, **arrays)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue(), alone=True)
 
 
 def load_record(path):

@@ -21,7 +21,7 @@ from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, signals_to, write_atomically
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -101,17 +101,6 @@ def visible_devices(gpu, inherited):
         raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s); 0 is the first'
                         % (gpu, counted(len(devices), 'device'), inherited))
     return devices[gpu] if devices else '-1'
-
-
-@contextlib.contextmanager
-def _signals_to(handler):
-    """Signals that ask to stop go to `handler`; afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
 
 
 def run_experiment(experiment, flags, argv, say):
@@ -213,12 +202,13 @@ class _Run(object):
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         log_line(place.run, 'start: %s' % self._command())
-        with _signals_to(self._stop), contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
-            failed = self._train_all(missing, progress)
-        if self.stopping:
-            sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
-            return EXIT_INTERRUPTED
-        return self._finish(failed)
+        with signals_to(self._stop):
+            with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
+                failed = self._train_all(missing, progress)
+            if self.stopping:
+                sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
+                return EXIT_INTERRUPTED
+            return self._finish(failed)       # to its end, also when a signal comes: it takes no time
 
     def _train_all(self, missing, progress):
         """Trains the trials, as many at a time as the pool takes; returns the numbers of those that failed."""
@@ -340,7 +330,7 @@ class _Run(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', git_commit()),
         ])
-        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
+        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
     def _threads(self):
         """CPU threads of a trial; None: all cores that it finds where it runs."""
@@ -375,7 +365,10 @@ class _Run(object):
                                lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
 
     def _write_temporary(self):
-        mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        try:
+            mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        except OSError as error:        # it is for people to look at; the trials go on
+            self.say('note: %s' % in_one_line(error))
 
     def _finish(self, failed):
         records = self._records()

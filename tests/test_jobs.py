@@ -13,7 +13,7 @@ from classification.experiment import resolve
 from classification.progress import Progress
 from classification.train_wrapper import Place, _memory_fraction, _Run
 from tests.processes import Run, waited_for
-from tests.test_resume import same
+from tests.sameness import same
 from utils import runtime
 
 TRIAL = '''

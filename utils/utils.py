@@ -1,7 +1,9 @@
-"""Small helpers with no other home: random draws, errors for people, files that are never half written."""
+"""Small helpers with no other home: random draws, errors for people, signals, files that are never half written."""
+import contextlib
 import difflib
 import hashlib
 import os
+import signal
 import tempfile
 
 import numpy as np
@@ -33,6 +35,24 @@ def counted(number, noun):
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
+def in_one_line(error):
+    """What an exception has to say, for people."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return '%s: %s' % (error.filename, error.strerror)
+    return '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+
+
+@contextlib.contextmanager
+def signals_to(handler):
+    """Signals that ask to stop go to `handler`; afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
 def _digest(seed, trial, task, epoch, step, purpose):
     place = '%r|%r|%r|%r|%r|%s' % (seed, trial, task, epoch, step, purpose)
     return hashlib.sha256(place.encode('utf-8')).digest()
@@ -62,20 +82,29 @@ def sha256_of_file(path):
     return digest.hexdigest()
 
 
-def write_atomically(path, content):
-    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path) + '.', dir=folder)
+def write_atomically(path, content, alone=False):
+    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
+
+    With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
+    written over by the next one, instead of staying for ever beside other such files.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, '.%s.new' % name)
+    if not alone:
+        handle, temporary = tempfile.mkstemp(prefix='.%s.' % name, dir=folder)
+        os.close(handle)
     try:
-        with os.fdopen(handle, 'wb') as stream:
+        with open(temporary, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.remove(temporary)
+        if isinstance(error, OSError):          # of a write the system does not say to which file
+            raise OSError(error.errno, error.strerror, path)
         raise
 
 
