@@ -13,11 +13,11 @@ TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per tri
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == [TRIAL_COMMAND]:
+    if argv[:1] == [TRIAL_COMMAND] and len(argv) == 3:
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_USER_ERROR, UserError
+    from utils.utils import UserError, tell_error
 
     def say(line):
         if not flags.quiet:
@@ -42,11 +42,12 @@ def main(argv=None):
             return 0
         return run_experiment(experiment, flags, argv, say)
     except UserError as error:
-        sys.stderr.write('error: %s\n' % error)
-        return EXIT_USER_ERROR
+        return tell_error(error)
 
 
 if __name__ == '__main__':
+    from utils.utils import print_anything
+    print_anything()
     try:
         try:
             sys.exit(main())

@@ -4,7 +4,8 @@ import argparse
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(2, 'error: %s (--help lists all flags)\n' % message)
+        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
 def _gpus(text):

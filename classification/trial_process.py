@@ -48,7 +48,7 @@ def hold(folder, what):
 
 def log_line(run_folder, line):
     """Appends a line with the time to the run's log."""
-    with open(os.path.join(run_folder, LOG), 'a') as stream:
+    with open(os.path.join(run_folder, LOG), 'a', encoding='utf-8', errors='backslashreplace') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
 
 
