@@ -44,7 +44,7 @@ def checksum(data_dir, name, files):
         except OSError as error:
             raise UserError('%s cannot be read: %s' % (path, error.strerror))
         current[place] = stamp + [digest]
-        total.update(('%s %s\n' % (role, digest)).encode('utf-8'))
+        total.update(os.fsencode('%s %s\n' % (role, digest)))      # file names are bytes, whatever the language
     if any(remembered.get(place) != entry for place, entry in current.items()):
         _new[memory] = current
     return total.hexdigest()

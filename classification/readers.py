@@ -17,7 +17,7 @@ from utils.utils import UserError
 
 GUIDE = 'Data/README.md'
 MNIST_VALIDATION = 5000      # of 60,000 training images, the first ones; of a shorter file the same share
-MOST_BYTES = 2 ** 29         # of a raw file; STL-10's largest has 3 * 96 * 96 * 8000
+MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than any memory holds; MNIST has 28 * 28 * 60,000
 DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
@@ -90,8 +90,11 @@ class Source(object):
     def read(self, path):
         """A file's bytes, decompressed if its name ends in .gz."""
         try:
-            with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
-                content = stream.read(MOST_BYTES + 1)      # a few bytes of gzip can mean more than any memory holds
+            if not path.endswith('.gz'):
+                with open(path, 'rb') as stream:
+                    return stream.read()
+            with gzip.open(path, 'rb') as stream:
+                content = stream.read(MOST_BYTES + 1)
         except (EOFError, zlib.error, OSError) as error:
             raise self.broken(path, 'cannot be read, or is damaged (%s)' % error)
         if len(content) > MOST_BYTES:
@@ -203,6 +206,14 @@ class _ArraysOnly(pickle._Unpickler):      # the one in C takes any memory that 
             raise pickle.UnpicklingError('it asks for %s.%s, which no data file needs' % (module, name))
         return self.ALLOWED[module, name]
 
+    def _build(self):
+        if not isinstance(self.stack[-2], (_Type, _Array)):
+            raise pickle.UnpicklingError('it changes a %s, which no data file needs' % type(self.stack[-2]).__name__)
+        self.load_build()
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch[pickle.BUILD[0]] = _build
+
 
 class CifarPickles(Source):
     """CIFAR-10 and CIFAR-100: python pickles of rows of 3072 bytes, red plane first."""
@@ -233,7 +244,7 @@ class CifarPickles(Source):
             rows, labels = [content[key.encode('ascii')] if key.encode('ascii') in content else content[key]
                             for key in ('data', self.key)]
             rows, labels = [one.found if isinstance(one, _Array) else one for one in (rows, labels)]
-            labels = np.array([int(label) for label in labels])
+            labels = np.array([int(label) for label in labels], np.int64)
         except Exception as error:      # a damaged pickle can raise anything
             raise self.broken(path, 'is no %s file, expected a pickle with data and %s (%s: %s)'
                               % (self.title, self.key, type(error).__name__, error))

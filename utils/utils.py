@@ -10,6 +10,7 @@ import tempfile
 import numpy as np
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
+LONGEST_ERROR = 2000
 
 
 class UserError(ValueError):
@@ -25,6 +26,8 @@ def tell_error(error):
     """Writes an error as one line on stderr, whatever signs a path or a file brought into it; returns the exit status."""
     text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
                    for sign in readable(str(error)))
+    if len(text) > LONGEST_ERROR:      # a damaged file can hold a name of any length
+        text = '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
     sys.stderr.write('error: %s\n' % text)
     return EXIT_USER_ERROR
 
