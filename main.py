@@ -18,14 +18,14 @@ def _leave(number, frame):
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == [TRIAL_COMMAND]:
+    if argv[:1] == [TRIAL_COMMAND] and len(argv) == 3:
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
-    if argv[:1] == [CLUSTER_TRIAL_COMMAND]:
+    if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
         from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, signals_to
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, in_one_line, signals_to, tell_error
 
     def say(line):
         if not flags.quiet:
@@ -56,8 +56,7 @@ def main(argv=None):
         sys.stderr.write('interrupted; the same command goes on\n')
         return EXIT_INTERRUPTED
     except UserError as error:
-        sys.stderr.write('error: %s\n' % error)
-        return EXIT_USER_ERROR
+        return tell_error(error)
     except BrokenPipeError:
         raise
     except OSError as error:        # a full disk, mostly
@@ -66,6 +65,8 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    from utils.utils import print_anything
+    print_anything()
     try:
         try:
             sys.exit(main())

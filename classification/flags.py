@@ -6,7 +6,8 @@ class Parser(argparse.ArgumentParser):
     """Answers a mistake in one line with exit status 2."""
 
     def error(self, message):
-        self.exit(2, 'error: %s (--help lists all flags)\n' % message)
+        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
 def _gpus(text):

@@ -47,7 +47,7 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, None), [])
+        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), [])
     return make
 
 

@@ -38,6 +38,11 @@ _TABLES = {
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
                            'den_selected_fraction', 'den_edge_density'),
 }
+# What is a text, and what is one number, wherever it is there.
+_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'), 'model_specific_info': ('architecture',),
+          'result_of_each_run': ()}
+_NUMBERS = {'experiment': ('seed', 'data_percent'), 'model_specific_info': ('number_of_trainable_parameters',),
+            'result_of_each_run': ('training_time', 'num_epoch')}
 NEEDED = ('model_specific_info', 'task_order', 'result_of_each_run')
 
 
@@ -76,7 +81,7 @@ def load_results(path):
     for number, entry in enumerate(entries, 1):
         try:
             results.append(_experiment(entry, unfinished))
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as problem:     # a field is missing or odd
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
             raise UserError('%s: experiment %d is not one that this project or the published code wrote (%s)'
                             % (path, number, str(problem).split('\n')[0]))
     return results
@@ -153,11 +158,21 @@ def _experiment(entry, unfinished):
 
 def _plain(struct, level):
     """A struct as `mat_file` gives it, with numbers and rows for arrays of two dimensions."""
+    for names, fits, kind in (
+            (_ROWS[level] + _TABLES[level], _has_numbers, 'numbers'), (_TEXTS[level], lambda value: isinstance(value, str), 'a text'),
+            (_NUMBERS[level], lambda value: _has_numbers(value) and value.size < 2, 'a number')):
+        odd = [name for name in names if name in struct and not fits(struct[name])]
+        if odd:
+            raise ValueError('%s is not %s' % (odd[0], kind))
     return {name: value if isinstance(value, (dict, list, str)) else
             value.ravel() if name in _ROWS[level] else
             value if name in _TABLES[level] or value.size != 1 and min(value.shape) != 1 else
             value.item() if value.size == 1 else value.ravel()
             for name, value in struct.items()}
+
+
+def _has_numbers(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind in 'biuf'
 
 
 def _complete(result):

@@ -2,17 +2,56 @@
 import contextlib
 import difflib
 import hashlib
+import io
 import os
 import signal
+import sys
 import tempfile
 
 import numpy as np
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
+LONGEST_ERROR = 2000
 
 
 class UserError(ValueError):
     """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status 2)."""
+
+
+def readable(text):
+    """A text as UTF-8 can hold it: what the command line or a file name has in another encoding, as \\x and its bytes."""
+    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+
+
+def tell_error(error):
+    """Writes an error as one line on stderr, whatever signs a path or a file brought into it; returns the exit status."""
+    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
+                   for sign in readable(str(error)))
+    if len(text) > LONGEST_ERROR:      # a damaged file can hold a name of any length
+        text = '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
+    sys.stderr.write('error: %s\n' % text)
+    return EXIT_USER_ERROR
+
+
+def print_anything():
+    """Makes stdout print \\x and a number where its encoding lacks a sign, where it would raise an error."""
+    if sys.stdout.errors == 'strict':
+        sys.stdout.flush()
+        sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
+
+
+@contextlib.contextmanager
+def silent_libraries():
+    """Nothing reaches stderr, not even from C; the text of a raised exception is what counts."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def entry(table, name, option):
