@@ -3,6 +3,13 @@ import argparse
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, others = super(_Parser, self).parse_known_args(args, namespace)
+        for name, value in vars(namespace).items():
+            if isinstance(value, list):      # some versions of argparse make one of --name=--
+                self.error('argument --%s: expected one argument' % name)
+        return namespace, others
+
     def error(self, message):
         from utils.utils import tell_error      # imports NumPy, for which --help need not wait
         self.exit(tell_error('%s (--help lists all flags)' % message))
