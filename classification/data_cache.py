@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 
-from utils.utils import UserError, sha256_of_file, write_atomically
+from utils.utils import UserError, read_dict, sha256_of_file, write_atomically
 
 _known = {}      # (path, size, time of change) -> SHA-256, for a folder that cannot be written
 _new = {}        # file of checksums -> its new entries, not written yet
@@ -60,13 +60,8 @@ def remember(data_dir, name):
 
 
 def _remembered(path):
-    try:
-        with open(path) as stream:
-            content = json.load(stream)
-        return {place: entry for place, entry in content.items()
-                if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return {place: entry for place, entry in read_dict(path).items()
+            if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
 
 
 def _digest(path, size, changed):

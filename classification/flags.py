@@ -5,6 +5,13 @@ import argparse
 class Parser(argparse.ArgumentParser):
     """Answers a mistake in one line with exit status 2."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, others = super(Parser, self).parse_known_args(args, namespace)
+        for action in self._actions:        # some versions of argparse make a list of --name=--
+            if action.nargs is None and isinstance(getattr(namespace, action.dest, None), list):
+                self.error('argument --%s: expected one argument' % action.dest)
+        return namespace, others
+
     def error(self, message):
         from utils.utils import tell_error      # imports NumPy, for which --help need not wait
         self.exit(tell_error('%s (--help lists all flags)' % message))

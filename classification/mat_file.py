@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from classification import mat_check
 from utils.utils import UserError, write_atomically
 
 LOCK_WAIT_S = 120
@@ -171,6 +172,7 @@ def _variables(path):
     if kind not in (b'\x00\x01IM', b'\x01\x00MI'):
         raise UserError('%s is not a MATLAB file of version 5; move it away or give another file name' % path)
     try:
+        mat_check.check(content)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')      # of SciPy, on stderr
             warnings.filterwarnings('error', 'Casting complex')      # mat_dtype=True drops imaginary parts

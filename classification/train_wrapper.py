@@ -22,7 +22,8 @@ from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, readable, signals_to, write_atomically
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, read_dict, readable,
+                         signals_to, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -80,12 +81,9 @@ class Place(object):
 
 def _config_in(folder):
     """What a run folder's config.json says; {} where there is none that can be read, or another program's."""
-    try:
-        with open(os.path.join(folder, CONFIG)) as stream:
-            config = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    ours = isinstance(config, dict) and all(isinstance(config.get(name), dict) for name in ('experiment', 'settings'))
+    config = read_dict(os.path.join(folder, CONFIG))
+    ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
+        config['settings'].get('parameter_folder', ''), (str, type(None)))
     return config if ours else {}
 
 
@@ -308,7 +306,7 @@ class _Run(object):
                     self.notes.add(what.get('error', ''))
                     progress.clear()
                     sys.stderr.write('error: trial %d: %s%s\n' % (
-                        number, what.get('error') or what['failed'],
+                        number, one_line(what.get('error') or what['failed']),
                         '' if 'error' in what else ' (the others go on; details in %s)'
                                                    % os.path.join(self.place.run, 'log.txt')))
             elif 'device' in what:

@@ -3,6 +3,7 @@ import contextlib
 import difflib
 import hashlib
 import io
+import json
 import os
 import signal
 import sys
@@ -23,13 +24,15 @@ def readable(text):
     return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
 
 
+def one_line(text):
+    """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
+    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
+    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
+
+
 def tell_error(error):
-    """Writes an error as one line on stderr, whatever signs a path or a file brought into it; returns the exit status."""
-    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
-                   for sign in readable(str(error)))
-    if len(text) > LONGEST_ERROR:      # a damaged file can hold a name of any length
-        text = '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
-    sys.stderr.write('error: %s\n' % text)
+    """Writes an error as one line on stderr; returns the exit status."""
+    sys.stderr.write('error: %s\n' % one_line(str(error)))
     return EXIT_USER_ERROR
 
 
@@ -119,6 +122,16 @@ def sha256_of_file(path):
         for block in iter(lambda: stream.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_dict(path):
+    """The dict in a JSON file; {} where there is no file, or none that holds one."""
+    try:
+        with open(path, encoding='utf-8') as stream:
+            content = json.load(stream)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_atomically(path, content, alone=False):
