@@ -17,7 +17,8 @@ LOCK_SECONDS = 150           # a file server frees what a dead machine held afte
 
 def run_cluster_trial(run_folder, number, token, gpu):
     """Runs a trial in a process that a Dask worker started; returns the exit status."""
-    from classification.train_wrapper import git_commit, versions, visible_devices
+    from classification.experiment import NUMERICS
+    from classification.train_wrapper import versions, visible_devices
     folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, SIGN)
     if not _wanted(_read(sign, ''), token):
         return EXIT_INTERRUPTED
@@ -33,11 +34,11 @@ def run_cluster_trial(run_folder, number, token, gpu):
         os.environ['CUDA_VISIBLE_DEVICES'] = visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
         with open(os.path.join(run_folder, CONFIG)) as stream:
             config = json.load(stream)
-        here = dict(versions(), code=git_commit())
-        for name, there in sorted(dict(config['versions'], code=config['git_commit']).items()):
+        here = dict(versions(), numerics=NUMERICS)
+        for name, there in sorted(dict(config['versions'], numerics=config['experiment']['numerics']).items()):
             if here[name] != there:
                 raise UserError('%s is %s on %s, and %s where main.py was started; all machines need the same'
-                                % (name, here[name] or 'unknown', socket.gethostname(), there or 'unknown'))
+                                % (name, here[name], socket.gethostname(), there))
     except UserError as error:
         tell(error=str(error))
         return EXIT_USER_ERROR

@@ -362,7 +362,7 @@ class _Run(object):
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
-            ('git_commit', git_commit()),
+            ('git_commit', _git_commit()),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -483,8 +483,7 @@ def versions():
                         ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
 
 
-def git_commit():
-    """Of this code; '' if it is not known."""
+def _git_commit():
     try:
         return subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=os.path.dirname(MAIN),
                                        stderr=subprocess.DEVNULL).decode('ascii').strip()

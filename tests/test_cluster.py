@@ -119,7 +119,7 @@ def same_as(calm, run):
     assert tables[0] == tables[1] and len(tables[0]) == 4
     configs = [json.loads((one.folder_of_run / 'config.json').read_text()) for one in (run, calm)]
     for config in configs:
-        assert config.pop('run_id') and config.pop('command')
+        assert config.pop('run_id') and config.pop('command') and config.pop('git_commit')
         config['settings'].pop('scheduler')
     assert configs[0] == configs[1]
 
