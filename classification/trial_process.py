@@ -4,8 +4,8 @@ It speaks to its parent in lines of JSON on stdout, and stops when the parent do
 """
 import json
 import os
+import platform
 import signal
-import socket
 import sys
 import threading
 import time
@@ -42,7 +42,7 @@ def hold(folder, what):
         except (IOError, OSError):
             who = 'another process'
         raise UserError('%s is already running: %s holds %s' % (what, who, folder))
-    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
+    write_atomically(holder, 'process %d on %s' % (os.getpid(), platform.node()))
     return lock
 
 

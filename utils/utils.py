@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-import tempfile
 
 import numpy as np
 
@@ -35,8 +34,12 @@ def tell_error(error):
     return EXIT_USER_ERROR
 
 
-def print_anything():
-    """Makes stdout print \\x and a number where its encoding lacks a sign, where it would raise an error."""
+def prepare_process():
+    """What every command line begins with: no file of it can be written by everybody, and stdout takes every sign.
+
+    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error.
+    """
+    os.umask(os.umask(0o022) | 0o002)
     if sys.stdout.errors == 'strict':
         sys.stdout.flush()
         sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
@@ -117,22 +120,16 @@ def read_dict(path):
 
 def write_atomically(path, content):
     """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path) + '.', dir=folder)
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, '.%s.%s' % (name, os.urandom(4).hex()))
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)      # less what the umask forbids
     try:
         with os.fdopen(handle, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
             os.remove(temporary)
         raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
