@@ -123,12 +123,13 @@ def test_all_of_the_program_is_searched():
 
 # What Python runs when it starts, in the command and in its trials: a connection is an error, and leaves a trace.
 NO_NETWORK = u"""
-import socket
-class Refused(socket.socket):
-    def __init__(self, *arguments, **more):
-        open(%r, 'a').write('a socket')
-        raise OSError('no network here')
-socket.socket = Refused
+import socket, traceback
+def refuse(*arguments, **more):
+    open(%r, 'a').write(''.join(traceback.format_stack()))
+    raise OSError('no network here')
+class Lonely(socket.socket):
+    connect = connect_ex = sendto = sendmsg = refuse
+socket.socket, socket.getaddrinfo, socket.gethostbyname = Lonely, refuse, refuse
 """
 
 
@@ -151,13 +152,15 @@ def tiny_run(tmp_path_factory):
 
 def test_a_run_in_any_language(tiny_run):
     child, out, err, folder = tiny_run
-    assert (child.returncode, err) == (0, ''), err
+    log, = folder.rglob('log.txt')
+    assert (child.returncode, err) == (0, ''), log.read_text()
     assert 'SNN over 1 trial in Ergebn' in out
     assert (folder / u'Ergebn\u00eds' / u'\u00e4.mat').exists()
 
 
 def test_a_run_opens_no_connection(tiny_run):
-    assert not (tiny_run[3] / 'network').exists()
+    trace = tiny_run[3] / 'network'
+    assert not trace.exists(), trace.read_text()
 
 
 def test_what_a_run_writes_nobody_else_can_change(tiny_run):
