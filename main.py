@@ -65,8 +65,8 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    from utils.utils import print_anything
-    print_anything()
+    from utils.utils import prepare_process
+    prepare_process()
     try:
         try:
             sys.exit(main())

@@ -1,8 +1,8 @@
 """A trial on the machine of a Dask worker: the ordinary child, asked and heard through files; see cluster.py."""
 import json
 import os
+import platform
 import signal
-import socket
 import threading
 import time
 
@@ -29,7 +29,7 @@ def run_cluster_trial(run_folder, number, token, gpu):
     watcher = threading.Thread(target=_watch, args=(sign, token))
     watcher.daemon = True
     watcher.start()
-    tell(note='trial %d: process %d on %s' % (number, os.getpid(), socket.gethostname()))
+    tell(note='trial %d: process %d on %s' % (number, os.getpid(), platform.node()))
     try:
         os.environ['CUDA_VISIBLE_DEVICES'] = visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
         with open(os.path.join(run_folder, CONFIG)) as stream:
@@ -38,7 +38,7 @@ def run_cluster_trial(run_folder, number, token, gpu):
         for name, there in sorted(dict(config['versions'], numerics=config['experiment']['numerics']).items()):
             if here[name] != there:
                 raise UserError('%s is %s on %s, and %s where main.py was started; all machines need the same'
-                                % (name, here[name], socket.gethostname(), there))
+                                % (name, here[name], platform.node(), there))
     except UserError as error:
         tell(error=str(error))
         return EXIT_USER_ERROR

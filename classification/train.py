@@ -13,7 +13,7 @@ from classification.model.registry import make_method
 from classification.results import TrialRecord
 from classification.scalars import Scalars
 from classification.task_graph import TaskGraph
-from utils.utils import random_state, stateless_seed
+from utils.utils import random_state, readable, stateless_seed
 
 VALID, TEST = 1, 2      # places of the parts in a row of accuracies
 
@@ -285,7 +285,8 @@ class Trial(object):
                                 'data_augment' in self.experiment.analyses)
         if self.graph_folder and self.epoch == 0:
             folder = os.path.join(self.graph_folder, 'task%d' % self.position)
-            tf.summary.FileWriter(os.path.join(folder, 'phase%d' % self.phase) if self.phase else folder, graph.graph).close()
+            folder = os.path.join(folder, 'phase%d' % self.phase) if self.phase else folder
+            tf.summary.FileWriter(readable(folder), graph.graph).close()      # it takes paths in UTF-8, in any language
         if self.restored is not None:
             graph.restore_all(self.restored)
             self.restored = None

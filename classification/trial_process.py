@@ -5,8 +5,8 @@ It speaks to its parent in lines of JSON on stdout, and stops when the parent do
 import contextlib
 import json
 import os
+import platform
 import signal
-import socket
 import sys
 import threading
 import time
@@ -49,7 +49,7 @@ def hold(folder, what, say, seconds=None):
             lock.acquire(timeout=max(seconds - SILENT_SECONDS, 0))
         except Timeout:
             raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
-    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()), alone=True)
+    write_atomically(holder, 'process %d on %s' % (os.getpid(), platform.node()), alone=True)
     return lock
 
 

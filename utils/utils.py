@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 
 import numpy as np
 
@@ -36,8 +35,12 @@ def tell_error(error):
     return EXIT_USER_ERROR
 
 
-def print_anything():
-    """Makes stdout print \\x and a number where its encoding lacks a sign, where it would raise an error."""
+def prepare_process():
+    """What every command line begins with: no file of it can be written by everybody, and stdout takes every sign.
+
+    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error.
+    """
+    os.umask(os.umask(0o022) | 0o002)
     if sys.stdout.errors == 'strict':
         sys.stdout.flush()
         sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
@@ -141,16 +144,14 @@ def write_atomically(path, content, alone=False):
     written over by the next one, instead of staying for ever beside other such files.
     """
     folder, name = os.path.split(os.path.abspath(path))
-    temporary = os.path.join(folder, '.%s.new' % name)
-    if not alone:
-        handle, temporary = tempfile.mkstemp(prefix='.%s.' % name, dir=folder)
-        os.close(handle)
+    temporary = os.path.join(folder, '.%s.%s' % (name, 'new' if alone else os.urandom(4).hex()))
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if alone else os.O_EXCL)
+    handle = os.open(temporary, flags, 0o664)       # less what the umask forbids; never for all the world to write
     try:
-        with open(temporary, 'wb') as stream:
+        with os.fdopen(handle, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException as error:
         if os.path.exists(temporary):
@@ -158,9 +159,3 @@ def write_atomically(path, content, alone=False):
         if isinstance(error, OSError):          # of a write the system does not say to which file
             raise OSError(error.errno, error.strerror, path)
         raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,7 +9,7 @@ PICKLES = [
     ('OBJ', b"(cos\nsystem\nS'mkdir sprung'\no.", ['os.system']),
     ('eval', b"cbuiltins\neval\n(S'__import__(\"os\").mkdir(\"sprung\")'\ntR.", ['builtins.eval']),
     ('eval by its name in Python 2', b"\x80\x02c__builtin__\neval\n(S'__import__(\"os\").mkdir(\"sprung\")'\ntR.", ['__builtin__.eval']),
-    ('getattr', b"cbuiltins\ngetattr\n(cbuiltins\n__import__\n(S'os'\ntRS'mkdir'\ntR(S'sprung'\ntR.", ['builtins.getattr']),
+    ('getattr', b"cbuiltins\ngetattr\n(cbuiltins\n__import__\n(Vos\ntRVmkdir\ntR(Vsprung\ntR.", ['builtins.getattr']),
     ('through the memo', b"cos\nmkdir\nq\x000]h\x00(S'sprung'\ntR.", ['os.mkdir']),
     ('a function kept in the memo', b"\x80\x02}q\x00cos\nmkdir\nr\xff\x00\x00\x000j\xff\x00\x00\x00U\x06sprung\x85R.", ['os.mkdir']),
     ('behind good arrays', b"(dS'data'\n(lsS'fine_labels'\n(lsS'filenames'\ncos\nmkdir\n(S'sprung'\ntRs.", ['os.mkdir']),
