@@ -34,18 +34,19 @@ class Run(object):
 
     def __init__(self, folder, options, program=('-m', 'tests.command_line'), seconds=SECONDS):
         self.folder, self.program, self.seconds, self.parent, self.said = folder, list(program), seconds, None, ''
+        self.said_at = folder / 'said.txt'
         self.children = []
         self.options = options + ['--save_mat_name', 'found.mat', '--result_dir', str(folder)]
 
     def start(self):
         self.folder.mkdir(exist_ok=True)
-        self.parent = start(self.program + self.options, self.folder / 'said.txt')
+        self.parent = start(self.program + self.options, self.said_at)
         return self
 
     def wait(self):
         """The exit status; what was said is in `said`."""
         status = self.parent.wait(self.seconds)
-        self.said = (self.folder / 'said.txt').read_text()
+        self.said = self.said_at.read_text()
         return status
 
     def errors(self):
@@ -75,7 +76,7 @@ class Run(object):
     def child(self):
         """The process of the running trial; waits for it."""
         def look():
-            assert self.parent.poll() is None, (self.folder / 'said.txt').read_text()
+            assert self.parent.poll() is None, self.said_at.read_text()
             return next((child for child in psutil.Process(self.parent.pid).children()
                          if main.TRIAL_COMMAND in command_of(child)), None)
         self.children.append(waited_for(look, 0.05))

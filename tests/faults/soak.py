@@ -100,10 +100,10 @@ class Victim(Run):
     def start(self, **fault):
         """Starts it with a fault to come, or with none; each report goes to a file of its own."""
         self.folder.mkdir(exist_ok=True)
-        self.report = str(self.folder / 'report.txt')
+        self.report = '%s.report' % self.said_at
         if os.path.exists(self.report):
             os.remove(self.report)
-        self.parent = start(self.program + self.options, self.folder / 'said.txt', *self.popen,
+        self.parent = start(self.program + self.options, self.said_at, *self.popen,
                             **{victim.PLAN: json.dumps(dict(fault, report=self.report))})
         return self
 
@@ -251,6 +251,14 @@ def table(hits, losses):
     return '\n'.join(lines + ['losses: %d' % len(losses)])
 
 
+def import_what_takes_long():
+    """Before processes are forked that need it."""
+    from utils import runtime  # noqa: F401
+    from classification import gen_data, train  # noqa: F401
+    import scipy.io  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+
+
 def command_line():
     """Exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -268,10 +276,7 @@ def command_line():
     print('== seed %d: %d rounds over %s' % (flags.seed, len(rounds), ', '.join(models)))
     sys.stdout.flush()
     if flags.forked:
-        from utils import runtime  # noqa: F401
-        from classification import gen_data, train  # noqa: F401
-        import scipy.io  # noqa: F401
-        import sklearn.datasets  # noqa: F401
+        import_what_takes_long()
     hits, losses = Counter(), []
     place = tempfile.mkdtemp()
     with multiprocessing.get_context('fork').Pool(flags.side_by_side) as pool:
