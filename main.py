@@ -11,17 +11,21 @@ TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per tri
 CLUSTER_TRIAL_COMMAND = '--run_cluster_trial'      # the worker of a cluster starts main.py with it
 
 
+def _leave(number, frame):
+    raise KeyboardInterrupt
+
+
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == [TRIAL_COMMAND]:
+    if argv[:1] == [TRIAL_COMMAND] and len(argv) == 3:
         from classification.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
-    if argv[:1] == [CLUSTER_TRIAL_COMMAND]:
+    if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
         from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_USER_ERROR, UserError
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, in_one_line, signals_to, tell_error
 
     def say(line):
         if not flags.quiet:
@@ -39,20 +43,30 @@ def main(argv=None):
         from classification.experiment import resolve
         from classification.train_wrapper import result_name, run_experiment
         result_name(flags.save_mat_name)
-        experiment = resolve(flags, say)
-        if experiment is None:       # the data of a dry run are not there yet
-            return 0
-        if flags.dry_run:
-            from classification.describe import dry_run
-            print(dry_run(experiment, flags))
-            return 0
-        return run_experiment(experiment, flags, argv, say)
+        with signals_to(_leave):        # while trials run, their handler is another
+            experiment = resolve(flags, say)
+            if experiment is None:       # the data of a dry run are not there yet
+                return 0
+            if flags.dry_run:
+                from classification.describe import dry_run
+                print(dry_run(experiment, flags))
+                return 0
+            return run_experiment(experiment, flags, argv, say)
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted; the same command goes on\n')
+        return EXIT_INTERRUPTED
     except UserError as error:
-        sys.stderr.write('error: %s\n' % error)
-        return EXIT_USER_ERROR
+        return tell_error(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:        # a full disk, mostly
+        sys.stderr.write('error: %s; what was trained is kept, and the same command goes on from there\n' % in_one_line(error))
+        return EXIT_FAILED
 
 
 if __name__ == '__main__':
+    from utils.utils import print_anything
+    print_anything()
     try:
         try:
             sys.exit(main())

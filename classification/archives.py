@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 
-PIECE = 1 << 16            # bytes
+PIECE, LARGE = 1 << 16, 1 << 20      # bytes
 MOST_MEMBERS = 100000      # the largest original has about 16,000
 WORDS = 100                # characters of a name or of a library's message that are shown
 
@@ -60,8 +60,9 @@ def write(content, path):
     with open(path, 'wb') as stream:
         for piece in iter(lambda: content.read(PIECE), b''):
             stream.write(piece)
-        stream.flush()
-        os.fsync(stream.fileno())
+        if stream.tell() >= LARGE:      # zeros after a power cut would pass for pixels; readers refuse smaller ones
+            stream.flush()
+            os.fsync(stream.fileno())
 
 
 def _of_zip(path, _):

@@ -1,4 +1,5 @@
 """Checkpoints: everything a trial needs to go on, in one checked file."""
+import contextlib
 import hashlib
 import io
 import json
@@ -34,11 +35,16 @@ def save(path, meta, groups):
              **{'a%d' % place: value for place, value in enumerate(distinct)},
              **{'names': np.frombuffer(json.dumps(names).encode('utf-8'), dtype=np.uint8)})
     payload = buffer.getbuffer()
-    with open(path + _UNFINISHED, 'wb') as stream:      # always the same name: a killed save leaves one file at most
-        stream.write(_MAGIC + _digest(payload) + b'\n')
-        stream.write(payload)
-        stream.flush()
-        os.fsync(stream.fileno())
+    try:
+        with open(path + _UNFINISHED, 'wb') as stream:      # always the same name: a killed save leaves one file at most
+            stream.write(_MAGIC + _digest(payload) + b'\n')
+            stream.write(payload)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:        # a full disk: what was written only fills it
+        with contextlib.suppress(OSError):
+            os.remove(path + _UNFINISHED)
+        raise OSError(error.errno, error.strerror, path)
     if os.path.exists(path):
         os.replace(path, path + _BEFORE)
     os.replace(path + _UNFINISHED, path)

@@ -3,18 +3,22 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import struct
 import zlib
 
 import numpy as np
 
-from utils.utils import UserError, sha256_of_file, write_atomically
+from utils.utils import UserError, read_dict, sha256_of_file, write_atomically
 
 _known = {}      # (path, size, time of change) -> SHA-256, for a folder that cannot be written
+_new = {}        # file of checksums -> its new entries, not written yet
 
 
 def checksum(data_dir, name, files):
     """SHA-256 over the content of files. A file is read again only when its size or time of change differs.
+
+    It is remembered on disk by `remember`, once the files have been found to be good.
 
     Args:
         data_dir: folder of the data sets.
@@ -24,12 +28,14 @@ def checksum(data_dir, name, files):
         UserError: a file cannot be read.
     """
     memory = os.path.join(data_dir, 'cache', 'checksums-%s.json' % name)
-    remembered, current = _remembered(memory), {}
+    remembered, current = dict(_remembered(memory), **_new.get(memory, {})), {}
     total = hashlib.sha256()
     for role, path in files.items():
         place = os.path.relpath(path, data_dir)
         try:
             state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):      # a named pipe would be waited for for ever
+                raise UserError('%s cannot be read: it is no regular file' % path)
             stamp = [state.st_size, state.st_mtime_ns]
             if remembered.get(place, [])[:2] == stamp:
                 digest = remembered[place][2]
@@ -38,22 +44,24 @@ def checksum(data_dir, name, files):
         except OSError as error:
             raise UserError('%s cannot be read: %s' % (path, error.strerror))
         current[place] = stamp + [digest]
-        total.update(('%s %s\n' % (role, digest)).encode('utf-8'))
+        total.update(os.fsencode('%s %s\n' % (role, digest)))      # file names are bytes, whatever the language
     if any(remembered.get(place) != entry for place, entry in current.items()):
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(memory), exist_ok=True)
-            write_atomically(memory, json.dumps(dict(remembered, **current)))
+        _new[memory] = current
     return total.hexdigest()
 
 
+def remember(data_dir, name):
+    """Writes the checksums that were computed since, for other processes; without effect where that is impossible."""
+    memory = os.path.join(data_dir, 'cache', 'checksums-%s.json' % name)
+    if memory in _new:
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(memory), exist_ok=True)
+            write_atomically(memory, json.dumps(dict(_remembered(memory), **_new.pop(memory))))
+
+
 def _remembered(path):
-    try:
-        with open(path) as stream:
-            content = json.load(stream)
-        return {place: entry for place, entry in content.items()
-                if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    return {place: entry for place, entry in read_dict(path).items()
+            if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
 
 
 def _digest(path, size, changed):
@@ -120,13 +128,18 @@ def _lock(path):
         return
     try:
         yield None
+    except Exception:      # damaged images leave nothing behind
+        for remove, what in ((os.remove, path + '.lock'), (os.rmdir, os.path.dirname(path))):
+            with contextlib.suppress(OSError):
+                remove(what)
+        raise
     finally:
         lock.release()
 
 
 def _write(path, images):
     """Writes a cache file, a checksum of the pixels behind them; returns why not, if that fails."""
-    temporary = '%s.%d.tmp' % (path, os.getpid())
+    temporary = path + '.tmp'          # always the same: whoever writes holds the lock, and takes what a killed one left
     try:
         with open(temporary, 'wb') as stream:
             np.save(stream, images, allow_pickle=False)

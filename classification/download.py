@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
-from utils.utils import EXIT_USER_ERROR, UserError
+from utils.utils import UserError, tell_error
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
@@ -279,8 +279,7 @@ def main(argv=None):
               bar=not flags.quiet)
         return 0
     except UserError as error:
-        sys.stderr.write('error: %s\n' % error)
-        return EXIT_USER_ERROR
+        return tell_error(error)
 
 
 def _say(line):

@@ -8,12 +8,14 @@ from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification import analyses, gen_data
+from classification.flags import parser
 from utils import utils_env_cl as env
 from utils.utils import UserError, entry
 
 NUMERICS = 1       # raised whenever a change of this code changes any recorded number
 FINGERPRINT_DIGITS = 8
 LARGEST_NUMBER = 2 ** 63 - 1      # that a .mat file can hold
+MOST = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}      # more would fill the memory before anything is trained
 
 
 class Experiment(NamedTuple):
@@ -150,6 +152,9 @@ def resolve(flags, say):
         UserError: anything wrong or impossible in the flags or the data files.
     """
     names = {name: name for name in gen_data.DATASETS}
+    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path'):
+        if getattr(flags, name) == '':
+            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text' % name)
     data_type = entry(names, flags.data_type, 'data_type')
     dataset = gen_data.DATASETS[data_type]
     model_type = env.canonical_model(flags.model_type)
@@ -165,12 +170,10 @@ def resolve(flags, say):
     num_tasks = flags.num_tasks or dataset.num_tasks
     order = task_order(num_tasks, flags.task_order_type)
     asked = analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
-    if dataset.sizes is None and flags.data_percent is not None:
-        say('--data_percent is ignored: %s has no size table' % data_type)
     percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
     if flags.download or flags.archive:
         from classification.download import fetch
-        if not fetch(dataset.source, flags.data_dir, say, flags.archive, not flags.quiet, flags.dry_run):
+        if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run):
             return None
     gen_data.check_request(data_type, percent, flags.data_dir)
     major = int(tensorflow_version().split('.')[0])
@@ -185,6 +188,8 @@ def resolve(flags, say):
         training = training._replace(epochs=training.epochs * len(order))
         order = (asked['stl_analysis']['task'],)
     _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
+    for name, why in _ignored(flags, data_type, dataset, model_type, depth):
+        say('--%s is ignored: %s' % (name, why))
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
@@ -228,14 +233,37 @@ def _check_model(flags, model_type, model, net):
                             'leave it away or add --lifelong' % what)
 
 
+def _ignored(flags, data_type, dataset, model_type, depth):
+    """(flag, why) of those given, that is with another value than the default, and without any effect here."""
+    model, defaults = env.MODELS[model_type], vars(parser().parse_args([]))
+    unused = '%s does not use it' % model_type
+    reasons = [(name, unused) for name, selections in env.FLAGS_OF_SELECTIONS.items() if model.selection not in selections]
+    if model.selection in env.FLAGS_OF_SELECTIONS['em_prior_init_cnt'] and not flags.em_cnt_prior:
+        reasons.append(('em_prior_init_cnt', 'it is a setting of --em_cnt_prior'))
+    if not env.has_test_types(model, depth, flags):
+        reasons.append(('test_type', unused if flags.transfer_config is None else '--transfer_config says it'))
+    if dataset.sizes is None:
+        reasons.append(('data_percent', '%s has no size table' % data_type))
+    if dataset.scaling is not None:
+        reasons.append(('normalize', '%s is not standardised' % data_type))
+    if (dataset.family, depth) in env.ALWAYS_SKIPPED:
+        reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections' % depth))
+    if flags.stl_analysis:
+        reasons.append(('task_order_type', '--stl_analysis learns one task'))
+    if flags.gpu == defaults['gpu']:
+        reasons.append(('gpu_memory_fraction', '--gpu %d is the CPU' % flags.gpu))
+    return [(name, why) for name, why in reasons if getattr(flags, name) != defaults[name]]
+
+
 def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):
-        value = getattr(flags, name)
-        if value is not None and not least <= value <= LARGEST_NUMBER:
-            raise UserError('--%s %s: at least %d and at most 2^63 - 1 is needed' % (name, value, least))
+        value, most = getattr(flags, name), MOST.get(name, LARGEST_NUMBER)
+        if value is not None and not least <= value <= most:
+            raise UserError('--%s %s: at least %d and at most %s is needed' % (
+                name, value, least, most if name in MOST else '2^63 - 1'))
 
 
 def _check_devices(flags):

@@ -5,8 +5,16 @@ import argparse
 class Parser(argparse.ArgumentParser):
     """Answers a mistake in one line with exit status 2."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, others = super(Parser, self).parse_known_args(args, namespace)
+        for action in self._actions:        # some versions of argparse make a list of --name=--
+            if action.nargs is None and isinstance(getattr(namespace, action.dest, None), list):
+                self.error('argument --%s: expected one argument' % action.dest)
+        return namespace, others
+
     def error(self, message):
-        self.exit(2, 'error: %s (--help lists all flags)\n' % message)
+        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
 def _gpus(text):
@@ -31,7 +39,7 @@ def _data_flags(data):
     data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
     data.add_argument('--download', action='store_true',
                       help='fetch the data set\'s files into --data_dir if they are not there')
-    data.add_argument('--archive', nargs='+', default=(), metavar='FILE',
+    data.add_argument('--archive', nargs='+', default=None, metavar='FILE',
                       help='the same from files that were downloaded by hand, without network (default: none)')
 
 

@@ -297,6 +297,11 @@ def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
             for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
 
 
+def prepare(data_type, data_dir, say):
+    """Decodes the images, which no other check does, and keeps them for `load_tasks`; a UserError names a damaged file."""
+    entry(DATASETS, data_type, 'data_type').source.images(data_dir, say)
+
+
 def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print):
     """The tasks of one data group.
 

@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from classification import mat_check
 from utils.utils import UserError, write_atomically
 
 LOCK_WAIT_S = 120
@@ -71,7 +72,7 @@ def find_entry(path, fingerprint):
     """The newest entry of an experiment; None if there is none, or no file."""
     if not os.path.exists(path):
         return None
-    return next((entry for entry in reversed(entries(path)) if entry.get('fingerprint') == fingerprint), None)
+    return next((entry for entry in reversed(entries(path)) if _same(entry.get('fingerprint'), fingerprint)), None)
 
 
 def append_entry(path, entry, replace=False):
@@ -94,7 +95,7 @@ def append_entry(path, entry, replace=False):
             content = _content(variables)
         except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
             raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
-        write_atomically(path, content)
+        write_atomically(path, content, alone=True)
 
 
 def write_temp(path, summary):
@@ -119,10 +120,15 @@ def encoded(variables):
 def _place(old, entry, replace):
     """Index of the entry that the new one replaces; len(old): it replaces none."""
     for name in ('run_id', 'fingerprint') if replace else ('run_id',):
-        same = [place for place, one in enumerate(old) if name in entry and one.get(name) == entry[name]]
+        same = [place for place, one in enumerate(old) if name in entry and _same(one.get(name), entry[name])]
         if same:
             return same[-1]
     return len(old)
+
+
+def _same(found, text):
+    """Whether what a file has is this text; it can be an array, which compares itself by element."""
+    return isinstance(found, str) and found == text
 
 
 @contextlib.contextmanager
@@ -166,7 +172,9 @@ def _variables(path):
     if kind not in (b'\x00\x01IM', b'\x01\x00MI'):
         raise UserError('%s is not a MATLAB file of version 5; move it away or give another file name' % path)
     try:
+        mat_check.check(content)
         with warnings.catch_warnings():
+            warnings.simplefilter('ignore')      # of SciPy, on stderr
             warnings.filterwarnings('error', 'Casting complex')      # mat_dtype=True drops imaginary parts
             variables = loadmat(io.BytesIO(content), struct_as_record=True, mat_dtype=True)
     except Exception as problem:          # SciPy has another class of error for every kind of damage

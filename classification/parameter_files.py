@@ -246,7 +246,7 @@ def load(path):
         about['state'] = json.loads(about['state'])
         if about.pop('checksum') != checksum(store):
             raise ValueError('its values are not those that were written')
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as problem:
         raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)' % (path, problem))
     return ParameterFile(store, about)
 

@@ -3,6 +3,7 @@ import codecs
 import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import pickle
 import struct
@@ -16,6 +17,7 @@ from utils.utils import UserError
 
 GUIDE = 'Data/README.md'
 MNIST_VALIDATION = 5000      # of 60,000 training images, the first ones; of a shorter file the same share
+MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than any memory holds; MNIST has 28 * 28 * 60,000
 DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
@@ -64,8 +66,10 @@ class Source(object):
     def images(self, data_dir, say):
         """What `decode` gives, from the cache if possible."""
         count = sum(len(pool) for pool in self.labels(data_dir).values())
-        return data_cache.cached(data_dir, self.name, '%s %s' % (self.checksum(data_dir), self.recipe()),
-                                 (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
+        images = data_cache.cached(data_dir, self.name, '%s %s' % (self.checksum(data_dir), self.recipe()),
+                                   (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
+        data_cache.remember(data_dir, self.name)
+        return images
 
     def name_of(self, number):
         """Name or number of a class."""
@@ -96,10 +100,16 @@ class Source(object):
     def read(self, path):
         """A file's bytes, decompressed if its name ends in .gz."""
         try:
-            with (gzip.open if path.endswith('.gz') else open)(path, 'rb') as stream:
-                return stream.read()
+            if not path.endswith('.gz'):
+                with open(path, 'rb') as stream:
+                    return stream.read()
+            with gzip.open(path, 'rb') as stream:
+                content = stream.read(MOST_BYTES + 1)
         except (EOFError, zlib.error, OSError) as error:
             raise self.broken(path, 'cannot be read, or is damaged (%s)' % error)
+        if len(content) > MOST_BYTES:
+            raise self.broken(path, 'holds more than %d bytes, and no file of these data does' % MOST_BYTES)
+        return content
 
     def check_classes(self, path, labels, least, most):
         """Labels as int32; an error if one of them is no class."""
@@ -176,20 +186,62 @@ class IdxFiles(Source):
         return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """A pickle can run any program; these files need nothing but NumPy arrays and byte strings."""
+class _Type(object):
+    """Stands for numpy.dtype in a pickle: a plain number's type, and none of the states that NumPy would believe."""
+
+    def __init__(self, text, align=False, copy=False):
+        self.text = text if isinstance(text, str) else text.decode('ascii')
+
+    def __setstate__(self, state):
+        order = state[1] if isinstance(state[1], str) else state[1].decode('ascii')
+        found = np.dtype(order + self.text)
+        if found.kind not in 'biuf' or any(part is not None for part in state[2:5]):
+            raise pickle.UnpicklingError('it has an array of %s, which no data file needs' % self.text)
+        self.found = found
+
+
+class _Array(object):
+    """Stands for numpy.ndarray in a pickle: bytes and a shape, made an array only when both fit each other."""
+    found = None
+
+    def __setstate__(self, state):
+        version, shape, kind, fortran, content = state
+        if not isinstance(kind, _Type) or not isinstance(content, bytes):
+            raise pickle.UnpicklingError('it has an array without a type or without bytes')
+        self.found = np.frombuffer(content, kind.found).reshape(shape, order='F' if fortran else 'C')
+
+
+def _encoded(text, encoding):
+    if encoding not in ('latin1', b'latin1'):
+        raise pickle.UnpicklingError('it asks for the encoding %s, which no data file needs' % encoding)
+    return codecs.encode(text, 'latin1')
+
+
+class _ArraysOnly(pickle._Unpickler):      # the one in C takes any memory that a damaged file asks for
+    """A pickle can run any program; these files need nothing but arrays of numbers and byte strings.
+
+    NumPy's own classes are kept away: they trust a pickle with addresses in memory.
+    """
     ALLOWED = {
-        ('_codecs', 'encode'): codecs.encode,
-        ('numpy', 'ndarray'): np.ndarray,
-        ('numpy', 'dtype'): np.dtype,
-        ('numpy.core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],
-        ('numpy._core.multiarray', '_reconstruct'): np.zeros(0).__reduce__()[0],      # its name since NumPy 2
+        ('_codecs', 'encode'): _encoded,
+        ('numpy', 'ndarray'): _Array,
+        ('numpy', 'dtype'): _Type,
+        ('numpy.core.multiarray', '_reconstruct'): lambda kind, shape, text: _Array(),
+        ('numpy._core.multiarray', '_reconstruct'): lambda kind, shape, text: _Array(),      # its name since NumPy 2
     }
 
     def find_class(self, module, name):
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError('it asks for %s.%s, which no data file needs' % (module, name))
         return self.ALLOWED[module, name]
+
+    def _build(self):
+        if not isinstance(self.stack[-2], (_Type, _Array)):
+            raise pickle.UnpicklingError('it changes a %s, which no data file needs' % type(self.stack[-2]).__name__)
+        self.load_build()
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch[pickle.BUILD[0]] = _build
 
 
 class CifarPickles(Source):
@@ -212,12 +264,13 @@ class CifarPickles(Source):
 
     def _batch(self, path):
         """(rows of bytes, classes) of one file."""
+        raw = self.read(path)
         try:
-            with open(path, 'rb') as stream:
-                content = _ArraysOnly(stream, encoding='bytes').load()
+            content = _ArraysOnly(io.BytesIO(raw), encoding='bytes').load()
             rows, labels = [content[key.encode('ascii')] if key.encode('ascii') in content else content[key]
                             for key in ('data', self.key)]
-            labels = np.array([int(label) for label in labels])
+            rows, labels = [one.found if isinstance(one, _Array) else one for one in (rows, labels)]
+            labels = np.array([int(label) for label in labels], np.int64)
         except Exception as error:      # a damaged pickle can raise anything
             raise self.broken(path, 'is no %s file, expected a pickle with data and %s (%s: %s)'
                               % (self.title, self.key, type(error).__name__, error))

@@ -1,4 +1,5 @@
 """The reader of Office-Home: a folder of photographs for each domain and class, resized to 128 x 128."""
+import contextlib
 import os
 from collections import OrderedDict
 from multiprocessing.pool import ThreadPool
@@ -7,7 +8,7 @@ import numpy as np
 
 from classification.readers import Source, below
 from classification.task_lists import OFFICEHOME_CLASSES
-from utils.utils import UserError, counted
+from utils.utils import UserError, counted, silent_libraries
 
 ARCHIVES = ('OfficeHomeDataset_10072016', 'OfficeHomeDataset')
 SPELLINGS = {'Product': ('Product',), 'RealWorld': ('Real World', 'RealWorld', 'Real_World')}
@@ -53,7 +54,7 @@ class OfficeHomeFolders(Source):
         images = np.empty((len(paths),) + self.image_shape, np.uint8)
         self._packages()
         say('Office-Home: decoding %s, which can take some minutes' % counted(len(paths), 'image'))
-        with ThreadPool(os.cpu_count()) as workers:      # the packages release Python's lock while they work
+        with silent_libraries(), ThreadPool(os.cpu_count()) as workers:      # the packages release Python's lock
             for row, image in enumerate(workers.imap(self._decode_one, paths, chunksize=8)):
                 images[row] = image
         return images
@@ -102,7 +103,8 @@ class OfficeHomeFolders(Source):
         cv2, skimage = self._packages()
         content, image = self.read(path), None
         if content and not _cut_off(content):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            with contextlib.suppress(cv2.error):      # a header that speaks of more than 2^30 pixels
+                image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
         pixels = image[..., ::-1].astype(np.float32) / 255

@@ -3,6 +3,7 @@
 The names in the result structure are the published ones, "error" included, which is an accuracy in [0, 1].
 """
 import io
+import zipfile
 from typing import Dict, NamedTuple
 
 import numpy as np
@@ -38,14 +39,15 @@ def save_record(path, record):
     assert not any(array.dtype.hasobject for array in arrays.values()), 'objects would need pickle'
     content = io.BytesIO()
     np.savez(content, **arrays)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue(), alone=True)
 
 
 def load_record(path):
     """Reads what `save_record` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        with zipfile.ZipFile(path) as stored:      # np.load speaks on stderr of one that is cut off
+            arrays = {name[:-len('.npy')]: np.lib.format.read_array(stored.open(name), allow_pickle=False)
+                      for name in stored.namelist()}
         fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra'}
     except Exception as problem:    # NumPy has another class of error for every kind of damage
         raise UserError('%s cannot be read as the record of a finished trial (%s); delete it and run the same command '

@@ -397,7 +397,11 @@ class Trial(object):
         self.last_checkpoint = time.time()
 
     def _restore(self):
-        loaded = checkpoint.load(self.path, self.say)
+        def warn(line):
+            self.say(line)
+            self.tell(note='trial %d: %s' % (self.number, line))
+
+        loaded = checkpoint.load(self.path, warn)
         if loaded is None:
             return
         meta, groups = loaded

@@ -1,5 +1,6 @@
 """Repeated trials of one experiment: child processes, resume, statistics, the .mat file."""
 import contextlib
+import glob
 import itertools
 import json
 import os
@@ -16,16 +17,18 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, mat_file, parameter_files, results
+from classification import den_report, gen_data, mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
 from classification.progress import Progress
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, write_atomically
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, read_dict, readable,
+                         signals_to, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
 GPU_MEMORY = 0.9     # share of a GPU's memory that trials on it divide among them
+LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
 
 
 def result_name(mat_name):
@@ -38,6 +41,9 @@ def result_name(mat_name):
     if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
         raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
                         'or "."; folders go to --result_dir' % mat_name)
+    if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
+        raise UserError('--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
+                        % (mat_name, LONGEST_NAME))
     return name
 
 
@@ -74,12 +80,11 @@ class Place(object):
 
 
 def _config_in(folder):
-    """What a run folder's config.json says; {} where there is none that can be read."""
-    try:
-        with open(os.path.join(folder, CONFIG)) as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
-        return {}
+    """What a run folder's config.json says; {} where there is none that can be read, or another program's."""
+    config = read_dict(os.path.join(folder, CONFIG))
+    ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
+        config['settings'].get('parameter_folder', ''), (str, type(None)))
+    return config if ours else {}
 
 
 def _unfinished(config):
@@ -103,17 +108,6 @@ def visible_devices(gpu, inherited):
     return devices[gpu] if devices else '-1'
 
 
-@contextlib.contextmanager
-def _signals_to(handler):
-    """Signals that ask to stop go to `handler`; afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
 def run_experiment(experiment, flags, argv, say):
     """Trains the trials that are missing and writes the results.
 
@@ -129,26 +123,29 @@ def run_experiment(experiment, flags, argv, say):
     begun = {} if flags.restart else _config_in(place.run)
     stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
     if stored is not None and not flags.restart and not (_unfinished(begun) and begun.get('restarted')):
-        trained = stored['train_valid_data_group'].ravel().astype(int).tolist()
+        trained = _trials_of(stored, place.mat)
     if set(range(flags.num_runs)) <= set(trained) and not _unfinished(begun):
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
             % (place.mat, counted(len(trained), 'trial')))
         say(_report_line(place.mat))
         return 0
-    with contextlib.closing(_pool(flags, say)) as pool:
+    with contextlib.closing(_pool(flags, len(set(trained).union(range(flags.num_runs))), say)) as pool:
+        said = _check_files(experiment, flags, say, place)
         place.make()
         lock = hold(place.run, 'this experiment', say)
         try:
-            return _Run(experiment, flags, argv, say, place, pool, trained).run()
+            run = _Run(experiment, flags, argv, say, place, pool, trained)
+            run.notes.update(said)
+            return run.run()
         finally:
             lock.release()
 
 
-def _pool(flags, say):
-    """What starts trials: this machine or a cluster."""
+def _pool(flags, trials, say):
+    """What starts trials, of which there are this many: this machine or a cluster."""
     if flags.scheduler is None:
         devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
-        return LocalPool([devices[job % len(devices)] for job in range(flags.jobs)])
+        return LocalPool([devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
     from classification.cluster import Cluster
     return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
 
@@ -183,6 +180,32 @@ class LocalPool(object):
         """No trial shall run any more."""
 
 
+def _trials_of(entry, path):
+    """Numbers of the trials that an entry of a result file holds."""
+    try:
+        return entry['train_valid_data_group'].ravel().astype(int).tolist()
+    except (KeyError, AttributeError, ValueError):
+        raise UserError('%s is damaged: this experiment has no numbers of trials; move it away or give another file name'
+                        % path)
+
+
+def _check_files(experiment, flags, say, place):
+    """Reads everything that the trials will read, so that a damaged file is named before anything is written.
+
+    The images are kept as the trials find them, if DATA_DIR can be written. Returns the lines that were said.
+    """
+    said = []
+
+    def note(line):
+        said.append(line)
+        say(line)
+    gen_data.prepare(experiment.data_type, flags.data_dir, note)
+    if not flags.restart:
+        for path in glob.glob(os.path.join(glob.escape(place.run), 'trial*', RECORD)):
+            results.load_record(path)
+    return said
+
+
 class _Run(object):
     """One run of the command line on one experiment, the lock on its folder held."""
 
@@ -213,12 +236,13 @@ class _Run(object):
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         log_line(place.run, 'start: %s' % self._command())
-        with _signals_to(self._stop), contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
-            failed = self._train_all(missing, progress)
-        if self.stopping:
-            sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
-            return EXIT_INTERRUPTED
-        return self._finish(failed)
+        with signals_to(self._stop):
+            with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
+                failed = self._train_all(missing, progress)
+            if self.stopping:
+                sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
+                return EXIT_INTERRUPTED
+            return self._finish(failed)       # to its end, also when a signal comes: it takes no time
 
     def _train_all(self, missing, progress):
         """Trains the trials, as many at a time as the pool takes; returns the numbers of those that failed."""
@@ -282,7 +306,7 @@ class _Run(object):
                     self.notes.add(what.get('error', ''))
                     progress.clear()
                     sys.stderr.write('error: trial %d: %s%s\n' % (
-                        number, what.get('error') or what['failed'],
+                        number, one_line(what.get('error') or what['failed']),
                         '' if 'error' in what else ' (the others go on; details in %s)'
                                                    % os.path.join(self.place.run, 'log.txt')))
             elif 'device' in what:
@@ -315,7 +339,7 @@ class _Run(object):
         return [results.load_record(path) for path in paths if path is not None]
 
     def _command(self):
-        return ' '.join(map(shlex.quote, ['main.py'] + list(self.argv)))
+        return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
 
     def _write_config(self, finished):
         begun = self.config or ({} if self.flags.restart else _config_in(self.place.run))
@@ -340,7 +364,7 @@ class _Run(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', _git_commit()),
         ])
-        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1))
+        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
     def _threads(self):
         """CPU threads of a trial; None: all cores that it finds where it runs."""
@@ -375,7 +399,10 @@ class _Run(object):
                                lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
 
     def _write_temporary(self):
-        mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        try:
+            mat_file.write_temp(self.place.temporary, self._summary(self._records()))
+        except OSError as error:        # it is for people to look at; the trials go on
+            self.say('note: %s' % in_one_line(error))
 
     def _finish(self, failed):
         records = self._records()

@@ -69,7 +69,7 @@ def _write(response, part, start, most, bar):
         raise Failure('it has %d bytes, so it is not the right file' % expected)
     with open(part, 'ab' if start else 'wb') as stream, tqdm(
             total=expected, initial=start, unit='B', unit_scale=True, leave=False, file=sys.stderr,
-            desc=os.path.basename(part), disable=None if bar else True) as shown:
+            desc=os.path.splitext(os.path.basename(part))[0], disable=None if bar else True) as shown:
         # The bytes as they are sent: a server that calls a .gz "encoded" would have it decompressed.
         for piece in response.raw.stream(PIECE, decode_content=False):
             size += len(piece)

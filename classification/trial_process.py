@@ -2,6 +2,7 @@
 
 It speaks to its parent in lines of JSON on stdout, and stops when the parent does (its stdin closes).
 """
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import traceback
 from filelock import FileLock, Timeout
 
 from classification import parameter_files
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, write_atomically
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, write_atomically
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
@@ -48,7 +49,7 @@ def hold(folder, what, say, seconds=None):
             lock.acquire(timeout=max(seconds - SILENT_SECONDS, 0))
         except Timeout:
             raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
-    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()))
+    write_atomically(holder, 'process %d on %s' % (os.getpid(), socket.gethostname()), alone=True)
     return lock
 
 
@@ -61,8 +62,9 @@ def _holder(path):
 
 
 def log_line(run_folder, line):
-    """Appends a line with the time to the run's log."""
-    with open(os.path.join(run_folder, LOG), 'a') as stream:
+    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a log."""
+    with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a', encoding='utf-8',
+                                                  errors='backslashreplace') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
 
 
@@ -114,11 +116,10 @@ def run_trial_process(run_folder, number, lock_seconds=None):
     folder = trial_folder(run_folder, number)
     try:
         lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
-    except UserError as error:
-        tell(error=str(error))
-        return EXIT_USER_ERROR
-    try:
-        _train(run_folder, folder, number, stop)
+        try:
+            _train(run_folder, folder, number, stop)
+        finally:
+            lock.release()
         return 0
     except UserError as error:
         tell(error=str(error))
@@ -127,13 +128,10 @@ def run_trial_process(run_folder, number, lock_seconds=None):
         from classification.train import Interrupted, TrialFailed
         if isinstance(error, Interrupted):
             return EXIT_INTERRUPTED
-        reason = str(error) if isinstance(error, TrialFailed) else \
-            '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+        reason = str(error) if isinstance(error, TrialFailed) else in_one_line(error)
         log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
         tell(failed=reason)
         return EXIT_FAILED
-    finally:
-        lock.release()
 
 
 def _given(experiment, path):
@@ -180,8 +178,8 @@ def _train(run_folder, folder, number, stop):
                                 EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
-    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record))
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order))
+    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
     save_record(os.path.join(folder, RECORD), record)
     checkpoint.remove(os.path.join(folder, 'checkpoint'))
     say('trial %d: finished' % number)

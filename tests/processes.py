@@ -131,11 +131,11 @@ def _fail(line):
     raise AssertionError(line)
 
 
-def start(words, said, folder=ROOT):
+def start(words, said, popen=subprocess.Popen, folder=ROOT, **environment):
     """A Python process in a working folder that writes what it says to a file."""
     with open(str(said), 'w') as stream:      # without Keras TensorFlow 2 is there in two thirds of the time
-        return subprocess.Popen([sys.executable] + words, cwd=str(folder), stdout=stream,
-                                stderr=subprocess.STDOUT, env=dict(os.environ, TF_USE_LEGACY_KERAS='1'))
+        return popen([sys.executable] + words, cwd=str(folder), stdout=stream, stderr=subprocess.STDOUT,
+                     env=dict(os.environ, TF_USE_LEGACY_KERAS='1', **environment))
 
 
 def waited_for(condition, pause=0.003):

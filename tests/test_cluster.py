@@ -47,7 +47,7 @@ class DaskCluster(object):
     def _start(self, command, options, said):
         words = ['-c', 'from distributed.cli.%s import main; main()' % command, '--no-dashboard', '--scheduler-file',
                  str(self.folder / 'scheduler.json')] + options
-        return start(words, self.folder / said, self.folder)
+        return start(words, self.folder / said, folder=self.folder)
 
     def trial(self, number):
         """The process of a trial, if a worker runs it."""

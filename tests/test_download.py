@@ -353,7 +353,8 @@ def test_no_reader_finds_a_mixture(small, tmp_path, monkeypatch):
     (tmp_path / 'cifar-100-python').mkdir()
     (tmp_path / 'cifar-100-python' / 'train').write_bytes(b'old')
     moved, replace = [], os.replace
-    monkeypatch.setattr(os, 'replace', lambda path, place: moved.append(os.path.basename(place)) or replace(path, place))
+    monkeypatch.setattr(os, 'replace', lambda path, place: moved.append(os.path.basename(place)) or replace(
+        path, place))
     assert command(*cifar(tmp_path))[0] == 0
     assert moved[-2:] == ['train', 'test']
 
@@ -537,6 +538,12 @@ def photographs(tmp_path_factory):
     return inside
 
 
+@pytest.fixture(scope='module')
+def archive(photographs):
+    """The same as the bytes of a .zip."""
+    return zipped(photographs)
+
+
 def test_office_home_needs_a_person(small, tmp_path):
     for words in ([], ['--archive', tmp_path / 'none.zip']):
         for name in ('officehome', 'OfficeHome_Incremental'):
@@ -548,8 +555,8 @@ def test_office_home_needs_a_person(small, tmp_path):
 
 
 @pytest.mark.parametrize('source', [OFFICEHOME, OFFICEHOME_PRODUCT], ids=lambda source: source.name)
-def test_office_home_from_a_given_zip(source, photographs, small, tmp_path):
-    path, = given(tmp_path / 'given', [zipped(photographs)])
+def test_office_home_from_a_given_zip(source, photographs, archive, small, tmp_path):
+    path, = given(tmp_path / 'given', [archive])
     assert command(source.name, '--data_dir', tmp_path / 'data', '--archive', path)[::2] == (0, '')
     files, expected = source.files(str(tmp_path / 'data')), source.files(str(photographs.parent))
     assert {role: content_of(path) for role, path in files.items()} == {
@@ -558,8 +565,8 @@ def test_office_home_from_a_given_zip(source, photographs, small, tmp_path):
     assert tree(inside) == [name for name in tree(photographs) if not re.search(r'^Art|\.csv$|/\._', name)]
 
 
-def test_office_home_beside_what_is_there(photographs, small, tmp_path):
-    path, = given(tmp_path / 'given', [zipped(photographs)])
+def test_office_home_beside_what_is_there(photographs, archive, small, tmp_path):
+    path, = given(tmp_path / 'given', [archive])
     inside = tmp_path / 'OfficeHomeDataset_10072016'
     words = ['officehome', '--data_dir', tmp_path, '--archive', path]
     (inside / 'Product' / 'Alarm_Clock').mkdir(parents=True)
@@ -612,9 +619,9 @@ ZIPS = {
 
 
 @pytest.mark.parametrize('name', ZIPS)
-def test_a_zip_that_means_harm(name, photographs, small, tmp_path, monkeypatch):
+def test_a_zip_that_means_harm(name, archive, small, tmp_path, monkeypatch):
     change, says = ZIPS[name]
-    path, = given(tmp_path / 'given', [change(zipped(photographs))])
+    path, = given(tmp_path / 'given', [change(archive)])
     monkeypatch.setattr(archives, 'MOST_MEMBERS', 50 if name == 'too many' else 1000)
     monkeypatch.setitem(download.REMOTES, 'officehome', (download.OFFICEHOME[0]._replace(unpacked=5),))
     line = refused('officehome', '--data_dir', tmp_path / 'data', '--archive', path)

@@ -13,7 +13,7 @@ from classification.experiment import resolve
 from classification.progress import Progress
 from classification.train_wrapper import Place, _memory_fraction, _Run
 from tests.processes import Run, waited_for
-from tests.test_resume import same
+from tests.sameness import same
 from utils import runtime
 
 TRIAL = '''
@@ -39,6 +39,7 @@ def make_run(tmp_path, monkeypatch):
     (tmp_path / 'trial.py').write_text(TRIAL)
     monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'trial.py'))
     monkeypatch.setattr(_Run, '_write_temporary', lambda run: None)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
 
     def make(*options):
         flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
@@ -46,7 +47,7 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, None), [])
+        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), [])
     return make
 
 

@@ -42,8 +42,10 @@ def bar_after(terminal, trials, numbers, seconds_each, **update):
     terminal()
     progress = Progress(trials, quiet=False)
     progress.start(0, trials)
+    clock = [progress.bar.start_t]
+    progress.bar._time = lambda: clock[0]
     for done in numbers:
-        progress.bar.start_t -= seconds_each
+        clock[0] += seconds_each
         progress.update(0, epoch=done, done=done, **update)
     line = terminal.read()[-1]
     progress.close()

@@ -504,6 +504,8 @@ def test_two_at_once_decode_once(tmp_path):
 def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
     data_files.mnist(tmp_path, 12, 1)
     first = readers.MNIST.checksum(str(tmp_path))
+    assert not (tmp_path / 'cache').exists()      # not before the images are known to be good
+    readers.MNIST.images(str(tmp_path), quiet)
     data_cache._known.clear()
     with monkeypatch.context() as patch:
         patch.setattr(data_cache, 'sha256_of_file', never)
@@ -521,6 +523,7 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
 def test_a_damaged_memory_of_checksums_does_not_matter(content, tmp_path):
     data_files.mnist(tmp_path, 12, 1)
     first = readers.MNIST.checksum(str(tmp_path))
+    readers.MNIST.images(str(tmp_path), quiet)
     path = tmp_path / 'cache' / 'checksums-mnist.json'
     assert path.exists()
     path.write_bytes(content)

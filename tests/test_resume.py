@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
 import main
@@ -15,30 +14,9 @@ from classification import trial_process
 from classification.experiment import resolve
 from tests import command_line
 from tests.processes import Run, SECONDS, freeze, gone, inside, place_of, resumptions, start, waited_for
+from tests.sameness import same, same_result
 from tests.trials import make_experiment, train, train_with_stops
 from utils import utils_env_cl as env
-
-TIMES = ('training_time', 'time_per_task')      # what these names begin is not compared
-
-
-def same(one, other, place):
-    """Asserts that two records, results or stores are equal bit for bit, times aside."""
-    assert type(one) is type(other), place
-    if isinstance(one, dict):
-        assert set(one) == set(other), place
-        for key in one:
-            if not key.startswith(TIMES):
-                same(one[key], other[key], '%s %s' % (place, key))
-    elif isinstance(one, list):
-        assert len(one) == len(other), place
-        for index, pair in enumerate(zip(one, other)):
-            same(pair[0], pair[1], '%s %d' % (place, index))
-    elif isinstance(one, np.ndarray):
-        assert (one.dtype, one.shape) == (other.dtype, other.shape), place
-        assert one.tobytes() == other.tobytes(), '%s: %s is not %s' % (place, one, other)
-    else:
-        assert one == other, place
-
 
 def same_trial(trial, record, other_trial, other_record):
     """Asserts that two trials recorded and left behind the same."""
@@ -121,15 +99,6 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):
 
 OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
            '--num_runs', '1']
-
-
-def same_result(run, calm):
-    """Asserts that the result files of two runs hold the same numbers."""
-    one, other = run.entry(), calm.entry()
-    for name in ('run_id', 'command'):
-        assert one.pop(name) and other.pop(name)
-    same(one, other, 'entry')
-    assert len(np.unique(one['result_of_each_run'][0]['history_train_error'].round(3))) > 5      # something was learned
 
 
 COMMANDS = {

@@ -4,7 +4,6 @@ Reads the files of this project, those of the published code, whose missing fiel
 tell them, and the temp_NAME.mat of a run that goes on. Nothing here imports TensorFlow.
 """
 import glob
-import json
 import os
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from classification import mat_file
 from classification.metrics import METRICS
 from classification.results import distinct, last_rows
-from utils.utils import UserError
+from utils.utils import UserError, read_dict
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others become numbers.
 _ROWS = {
@@ -38,6 +37,12 @@ _TABLES = {
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
                            'den_selected_fraction', 'den_edge_density'),
 }
+# What is a text, and what is one number, wherever it is there.
+_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'), 'model_specific_info': ('architecture',),
+          'result_of_each_run': ()}
+_NUMBERS = {'experiment': ('seed', 'data_percent'), 'model_specific_info': ('number_of_trainable_parameters',),
+            'result_of_each_run': ('training_time', 'num_epoch')}
+LARGEST = 2 ** 53       # whole number that a double holds exactly
 NEEDED = ('model_specific_info', 'task_order', 'result_of_each_run')
 
 
@@ -76,7 +81,7 @@ def load_results(path):
     for number, entry in enumerate(entries, 1):
         try:
             results.append(_experiment(entry, unfinished))
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as problem:     # a field is missing or odd
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
             raise UserError('%s: experiment %d is not one that this project or the published code wrote (%s)'
                             % (path, number, str(problem).split('\n')[0]))
     return results
@@ -92,12 +97,8 @@ def load_config(path, fingerprint):
     folder, name = os.path.split(os.path.splitext(path)[0])
     name = name[len('temp_'):] if name.startswith('temp_') else name
     for found in glob.glob(os.path.join(glob.escape(os.path.join(folder, name)), '*-%s' % str(fingerprint)[:8], 'config.json')):
-        try:
-            with open(found) as stream:
-                config = json.load(stream)
-        except (OSError, ValueError):
-            continue
-        if isinstance(config, dict) and config.get('fingerprint') == fingerprint:
+        config = read_dict(found)
+        if config.get('fingerprint') == fingerprint:
             return config
     return {}
 
@@ -126,8 +127,8 @@ def test_curves(run, task_order):
 
 
 def _starts(run, task_order):
-    starts = np.ravel(run['task_changed_epoch'])
-    if len(starts) != len(task_order) or not (np.diff(np.append(starts, len(run['history_test_error']))) > 0).all():
+    starts = _whole(run['task_changed_epoch'], 'task_changed_epoch')
+    if len(starts) != len(task_order) or starts[0] < 1 or not (np.diff(np.append(starts, len(run['history_test_error']))) > 0).all():
         raise ValueError('task_changed_epoch does not fit the histories')
     return starts
 
@@ -140,11 +141,13 @@ def _experiment(entry, unfinished):
     result['model_specific_info'] = _plain(entry['model_specific_info'], 'model_specific_info')
     runs = entry['result_of_each_run']
     result['result_of_each_run'] = [_plain(run, 'result_of_each_run') for run in ([runs] if isinstance(runs, dict) else runs)]
-    result['task_order'] = result['task_order'].astype(int)
+    result['task_order'] = _whole(result['task_order'], 'task_order')
+    info = result['model_specific_info']
+    info.update((name, _whole(info[name], name)) for name in ('conv_sharing', 'layer_group_config') if name in info)
     if not result['task_order'].size or not result['result_of_each_run']:
         raise ValueError('it has no task or no trial')
-    result['train_valid_data_group'] = np.asarray(
-        result.get('train_valid_data_group', np.arange(len(result['result_of_each_run'])))).astype(int)
+    result['train_valid_data_group'] = _whole(
+        result.get('train_valid_data_group', np.arange(len(result['result_of_each_run']))), 'train_valid_data_group')
     result.update(unfinished=unfinished, computed_fields=[])
     _complete(result)
     _check_shapes(result)
@@ -153,11 +156,29 @@ def _experiment(entry, unfinished):
 
 def _plain(struct, level):
     """A struct as `mat_file` gives it, with numbers and rows for arrays of two dimensions."""
+    for names, fits, kind in (
+            (_ROWS[level] + _TABLES[level], _has_numbers, 'numbers'), (_TEXTS[level], lambda value: isinstance(value, str), 'a text'),
+            (_NUMBERS[level], lambda value: _has_numbers(value) and value.size < 2, 'a number')):
+        odd = [name for name in names if name in struct and not fits(struct[name])]
+        if odd:
+            raise ValueError('%s is not %s' % (odd[0], kind))
     return {name: value if isinstance(value, (dict, list, str)) else
             value.ravel() if name in _ROWS[level] else
             value if name in _TABLES[level] or value.size != 1 and min(value.shape) != 1 else
             value.item() if value.size == 1 else value.ravel()
             for name, value in struct.items()}
+
+
+def _whole(values, name):
+    """A row of whole numbers from 0 on, as such."""
+    values = np.ravel(values).astype(np.float64)
+    if not np.isfinite(values).all() or not ((values >= 0) & (values < LARGEST) & (values == np.floor(values))).all():
+        raise ValueError('%s is not whole numbers from 0 on' % name)
+    return values.astype(int)
+
+
+def _has_numbers(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind in 'biuf'
 
 
 def _complete(result):
@@ -182,7 +203,10 @@ def _complete(result):
 def _check_shapes(result):
     trials, tasks = len(result['result_of_each_run']), len(distinct(result['task_order'].tolist()))
     if 'accuracy_matrix' in result:     # MATLAB drops dimensions of one element at the end
-        result['accuracy_matrix'] = result['accuracy_matrix'].reshape((trials, -1, tasks))
+        R, positions = result['accuracy_matrix'], len(result['task_order']) if 'best_valid_error' not in result else 1
+        if R.size != trials * positions * tasks:
+            raise ValueError('accuracy_matrix is %s instead of %dx%dx%d' % ('x'.join(map(str, R.shape)), trials, positions, tasks))
+        result['accuracy_matrix'] = R.reshape((trials, positions, tasks))
     for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)), ('peak_accuracy', (trials, tasks)),
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
                         ('avg_incremental_accuracy', (trials,)), ('backward_transfer', (trials,))]:

@@ -10,7 +10,7 @@ import sys
 
 from utils.report_groups import read_groups
 from utils.report_statistics import check_baseline, compare
-from utils.utils import EXIT_FAILED, EXIT_USER_ERROR, UserError, write_atomically
+from utils.utils import EXIT_FAILED, UserError, print_anything, tell_error, write_atomically
 
 ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
 COMMAND = 'python3 -m utils.report'
@@ -25,8 +25,7 @@ def command_for(path):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        sys.stderr.write('error: %s\n' % message)
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(tell_error(message))
 
 
 def parser():
@@ -50,6 +49,8 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     flags = parser().parse_args(argv)
     try:
+        if flags.out == '':
+            raise UserError('--out: a folder is needed, "." for the current one, and not an empty text')
         groups, notes = read_groups(flags.files, flags.assume_same_data)
         check_baseline(groups, flags.baseline)
         comparisons = [compare(group, flags.baseline) for group in groups]
@@ -61,8 +62,7 @@ def main(argv=None):
             _write(out, flags.format, content, comparisons)
         return 0
     except UserError as error:
-        sys.stderr.write('error: %s\n' % error)
-        return EXIT_USER_ERROR
+        return tell_error(error)
 
 
 def _content(kind, comparisons, notes, command):
@@ -114,6 +114,7 @@ def _file_name(label):
 
 
 if __name__ == '__main__':
+    print_anything()
     try:
         try:
             sys.exit(main())

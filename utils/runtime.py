@@ -2,34 +2,19 @@
 
 The only place that knows that there are two generations. Import it before anything else imports TensorFlow.
 """
-import contextlib
 import os
-import sys
 import warnings
 from collections import OrderedDict
 
 import numpy  # noqa: F401  before the warnings are caught, so that its own filters stay
 
+from utils.utils import silent_libraries
+
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 
-@contextlib.contextmanager
-def _silent():
-    """Nothing on stderr, not even from C++, which writes before its log level is known."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-with _silent():        # an ImportError still reaches the caller
+with silent_libraries(), warnings.catch_warnings():        # C++ writes before its log level is known
+    warnings.simplefilter('ignore')
     import tensorflow.compat.v1 as tf
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()

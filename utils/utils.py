@@ -1,16 +1,60 @@
-"""Small helpers with no other home: random draws, errors for people, files that are never half written."""
+"""Small helpers with no other home: random draws, errors for people, signals, files that are never half written."""
+import contextlib
 import difflib
 import hashlib
+import io
+import json
 import os
+import signal
+import sys
 import tempfile
 
 import numpy as np
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
+LONGEST_ERROR = 2000
 
 
 class UserError(ValueError):
     """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status 2)."""
+
+
+def readable(text):
+    """A text as UTF-8 can hold it: what the command line or a file name has in another encoding, as \\x and its bytes."""
+    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+
+
+def one_line(text):
+    """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
+    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
+    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
+
+
+def tell_error(error):
+    """Writes an error as one line on stderr; returns the exit status."""
+    sys.stderr.write('error: %s\n' % one_line(str(error)))
+    return EXIT_USER_ERROR
+
+
+def print_anything():
+    """Makes stdout print \\x and a number where its encoding lacks a sign, where it would raise an error."""
+    if sys.stdout.errors == 'strict':
+        sys.stdout.flush()
+        sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
+
+
+@contextlib.contextmanager
+def silent_libraries():
+    """Nothing reaches stderr, not even from C; the text of a raised exception is what counts."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def entry(table, name, option):
@@ -31,6 +75,24 @@ def entry(table, name, option):
 def counted(number, noun):
     """'1 task', '2 tasks'."""
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
+
+
+def in_one_line(error):
+    """What an exception has to say, for people."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return '%s: %s' % (error.filename, error.strerror)
+    return '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
+
+
+@contextlib.contextmanager
+def signals_to(handler):
+    """Signals that ask to stop go to `handler`; afterwards as before."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def _digest(seed, trial, task, epoch, step, purpose):
@@ -62,20 +124,39 @@ def sha256_of_file(path):
     return digest.hexdigest()
 
 
-def write_atomically(path, content):
-    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix='.' + os.path.basename(path) + '.', dir=folder)
+def read_dict(path):
+    """The dict in a JSON file; {} where there is no file, or none that holds one."""
     try:
-        with os.fdopen(handle, 'wb') as stream:
+        with open(path, encoding='utf-8') as stream:
+            content = json.load(stream)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_atomically(path, content, alone=False):
+    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
+
+    With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
+    written over by the next one, instead of staying for ever beside other such files.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(folder, '.%s.new' % name)
+    if not alone:
+        handle, temporary = tempfile.mkstemp(prefix='.%s.' % name, dir=folder)
+        os.close(handle)
+    try:
+        with open(temporary, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         if os.path.exists(temporary):
             os.remove(temporary)
+        if isinstance(error, OSError):          # of a write the system does not say to which file
+            raise OSError(error.errno, error.strerror, path)
         raise
 
 

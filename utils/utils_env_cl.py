@@ -242,6 +242,14 @@ DEN_EXPANSION = {'officehome': 32}            # by family
 # A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully connected layers).
 DEN_DRIFT_THRESHOLD = {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
 
+# Flags that only some selections use; the other methods say that they ignore them.
+FLAGS_OF_SELECTIONS = OrderedDict([
+    ('em_cnt_prior', ('lasem', 'lasemg')), ('em_prior_init_cnt', ('lasem', 'lasemg')), ('reset_prior', ('lasem', 'lasemg')),
+    ('layer_groups', ('lasemg',)), ('em_fix_maxC', ('lasem_fixed',)), ('em_maxP', ('lasem_fixed',)),
+    ('darts_approx_order', ('darts',)), ('darts_selection_data', ('darts',)), ('apd_mode', ('apd',)),
+    ('channel_gate_mode', ('channel_gate',)),
+])
+
 # Options that `model_specific_info` of the .mat file holds, where a method has them.
 STORED_OPTIONS = (('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2')
                   + tuple(CHANNEL_GATE['published_code']) + tuple(CHANNEL_GATE['paper']) + tuple(APD_PAPER) + tuple(DEN)
@@ -271,11 +279,25 @@ def layer_groups(asked, test_type, depth):
             raise UserError('--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
                             % (test_type, depth, 5 * len(rows) - 1))
         return rows[row]
-    sizes = asked.split(',')
-    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes) or sum(map(int, sizes)) != depth:
+    sizes = [_count(size.strip()) for size in asked.split(',')]
+    if min(sizes) < 1 or sum(sizes) != depth:
         raise UserError('--layer_groups %s: sizes of groups are needed that add up to %d layers, like %s'
                         % (asked, depth, ','.join(map(str, LAYER_GROUPS[depth][0]))))
-    return tuple(map(int, sizes))
+    return tuple(sizes)
+
+
+def _count(text):
+    """A number of layers; 0 for what is none."""
+    return int(text) if text.isdecimal() and len(text) <= 3 else 0
+
+
+def has_test_types(model, depth, flags):
+    """Whether --test_type changes anything for a method: shared layers, groups of layers or a hyper-parameter."""
+    if model.pattern == 'asked' and flags.transfer_config is None or model.mechanism in ('tf', 'dfcnn'):
+        return True
+    if model.selection == 'lasemg' and flags.layer_groups is None:
+        return len(LAYER_GROUPS[depth]) > 1
+    return model.selection in ('prognn', 'ewc')
 
 
 def _den_options(family):
@@ -372,8 +394,8 @@ def pattern_from_name(name, depth, option='transfer_config'):
     if word in ('alternating', 'alt'):
         return ('TS' * depth)[:depth]
     for prefix in ('top', 'bottom'):
-        if word.startswith(prefix) and word[len(prefix):].isdecimal() and 1 <= int(word[len(prefix):]) < depth:
-            shared = int(word[len(prefix):])
+        shared = _count(word[len(prefix):])
+        if word.startswith(prefix) and 1 <= shared < depth:
             return 'T' * (depth - shared) + 'S' * shared if prefix == 'top' else 'S' * shared + 'T' * (depth - shared)
     if len(word) == depth and set(word) <= set('st'):
         return word.upper()

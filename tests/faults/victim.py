@@ -1,0 +1,122 @@
+"""main.py with a fault that strikes at a planned moment: the command line, or with --run_trial one of its trials.
+
+The plan is JSON in the environment: the stage and which visit to it, how many seconds into it, what strikes whom. The
+product's functions are wrapped from outside; the product knows nothing of this.
+"""
+import functools
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import types
+from collections import Counter
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+import main  # noqa: E402
+from classification import train_wrapper  # noqa: E402
+from tests import command_line  # noqa: E402
+from tests.faults.forked import Forked  # noqa: E402
+
+PLAN = 'PLANNED_FAULT'
+FULL = 'full disk'
+ROOM = 2048          # bytes of a file that still fit on the full disk: lines of text, but no checkpoint and no result
+
+# Stage -> where it happens. Those of a trial are in its own process, the others in that of the command.
+TRIAL_STAGES = {
+    'data': ['gen_data:load_tasks'],
+    'building': ['train:Trial._graph'],
+    'training': ['train:Trial._train_epoch'],
+    'evaluation': ['train:Trial._evaluate'],
+    'checkpoint': ['checkpoint:save'],
+    'record': ['results:accuracy_matrix_csv', 'results:history_csv', 'results:save_record', 'checkpoint:remove'],
+}
+COMMAND_STAGES = {
+    'beginning': ['train_wrapper:Place.make', 'train_wrapper:hold', 'train_wrapper:_Run._announce'],
+    'result file': ['train_wrapper:_Run._finish'],
+}
+
+
+class Fault(object):
+    """What is planned: {stage, visit, delay, what, whom, report}; without a stage, how long stages take is reported."""
+
+    def __init__(self, plan):
+        self.plan, self.visits, self.struck = plan, Counter(), False
+
+    def plant(self, stages):
+        """Wraps the functions of these stages."""
+        for stage, places in stages.items():
+            for place in places:
+                module, _, name = place.partition(':')
+                owner = importlib.import_module('classification.' + module)
+                for part in name.split('.')[:-1]:
+                    owner = getattr(owner, part)
+                name = name.split('.')[-1]
+                setattr(owner, name, self._within(stage, getattr(owner, name)))
+
+    def _within(self, stage, call):
+        @functools.wraps(call)
+        def wrapper(*words, **named):
+            self.visits[stage] += 1
+            armed = (stage, self.visits[stage]) == (self.plan.get('stage'), self.plan.get('visit'))
+            if armed:
+                timer = threading.Timer(self.plan['delay'], self._strike)
+                timer.daemon = True
+                timer.start()
+            began = time.time()
+            try:
+                return call(*words, **named)
+            finally:
+                if armed:
+                    timer.cancel()
+                    self._strike()      # at the latest here
+                elif 'stage' not in self.plan:
+                    self._report(stage=stage, seconds=time.time() - began)
+        return wrapper
+
+    def _strike(self):
+        if self.struck:
+            return
+        self.struck = True
+        self._report(hit=self.plan['stage'])
+        if self.plan['what'] == FULL:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            return
+        processes = {'command': os.getpid(), 'trial': None}
+        if self.plan['stage'] in TRIAL_STAGES:
+            processes = {'command': os.getppid(), 'trial': os.getpid()}
+        for whom in self.plan['whom']:         # the command comes first: nothing is left to do after one's own death
+            if processes[whom]:
+                os.kill(processes[whom], getattr(signal, self.plan['what']))
+
+    def _report(self, **what):
+        if 'report' in self.plan:
+            with open(self.plan['report'], 'a') as stream:
+                stream.write(json.dumps(what) + '\n')
+
+
+def run(words, forked=False):
+    """Runs main.py; returns the exit status."""
+    fault = Fault(json.loads(os.environ.get(PLAN, '{}')))
+    sys.setswitchinterval(1e-4)         # for a fault in the midst of a short stage
+    command_line.change()
+    train_wrapper.MAIN = os.path.abspath(__file__)
+    if forked:
+        train_wrapper.subprocess = types.SimpleNamespace(
+            **dict(vars(subprocess), Popen=functools.partial(Forked, call=main.main)))
+    if forked or words[:1] != [main.TRIAL_COMMAND]:
+        fault.plant(COMMAND_STAGES)
+    if forked or words[:1] == [main.TRIAL_COMMAND]:
+        fault.plant(TRIAL_STAGES)
+    return main.main(words)
+
+
+if __name__ == '__main__':
+    sys.exit(run(sys.argv[1:]))
