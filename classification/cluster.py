@@ -17,7 +17,7 @@ import warnings
 
 from classification.cluster_trial import ClusterTrial
 from classification.trial_process import SIGN
-from utils.utils import UserError, counted, write_atomically
+from utils.utils import UserError, counted
 
 CONNECT_SECONDS = 5
 BEAT_SECONDS = 10            # between renewals of the sign of life
@@ -88,7 +88,10 @@ class Cluster(object):
             self.stopping.set()
 
     def _renew(self, run_folder, count):
-        write_atomically(os.path.join(run_folder, SIGN), '%s %d' % (self.token, count))
+        path = os.path.join(run_folder, SIGN)
+        with open(path + '.new', 'w') as stream:
+            stream.write('%s %d' % (self.token, count))
+        os.replace(path + '.new', path)
 
     def _beat(self, run_folder):
         count = 0

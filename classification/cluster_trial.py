@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from classification.cluster_worker import SAID
 from classification.trial_process import GRACE_SECONDS, RECORD, trial_folder
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, write_atomically
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 TRIES = 3                    # of a trial whose process was stopped or killed on its machine
 RESULT_SECONDS = 60          # to fetch one number from a worker, or to see a file that was written
@@ -26,7 +26,8 @@ class ClusterTrial(object):
         self.cluster, self.run_folder, self.number = cluster, run_folder, number
         self.folder = trial_folder(run_folder, number)
         self.status, self.read = None, 0
-        write_atomically(os.path.join(self.folder, SAID), '')      # a network file system remembers what is missing
+        self.forget()
+        open(os.path.join(self.folder, SAID), 'w').close()      # a network file system remembers what is missing
         self.stdout = self._lines()
 
     def wait(self):

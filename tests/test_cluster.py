@@ -192,7 +192,8 @@ with open(os.path.join(folder, 'trial' + number, 'said.txt'), 'a') as said:
 with open(os.path.join(folder, 'begun.txt'), 'a') as begun:
     begun.write(number)
 if number == '0':
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getppid() if os.path.exists('worker') else os.getpid(), signal.SIGKILL)
+    sys.exit()
 with open(os.path.join(folder, 'trial' + number, 'said.txt'), 'a') as said:
     said.write(json.dumps({'failed': 'the loss of task 0 became nan in epoch 1'}) + chr(10))
 sys.exit(1)
@@ -203,7 +204,8 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
         tmp_path, short, monkeypatch, capfd):
     (tmp_path / 'child.py').write_text(CHILD)
     monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'child.py'))
-    dask = DaskCluster(tmp_path / 'dask', workers=1)
+    monkeypatch.setenv('DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES', '0')
+    dask = DaskCluster(tmp_path / 'dask', workers=2)
     try:
         assert short('--scheduler', dask.address) == EXIT_FAILED
         said = capfd.readouterr().err.splitlines()
@@ -214,6 +216,12 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
             'error: trial 1: the loss of task 0 became nan in epoch 1 (the others go on; details in %s)'
             % begun.with_name('log.txt')]
         assert sorted(begun.read_text()) == ['0'] * cluster_trial.TRIES + ['1']
+
+        begun.with_name('worker').touch()       # now its worker dies
+        assert short('--scheduler', dask.address, '--num_runs', '1') == EXIT_FAILED
+        assert capfd.readouterr().err.splitlines() == [
+            'error: trial 0: Dask gave it up: too many workers were lost while it ran',
+            '1 trial failed (0); the same command tries them again']
 
         monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'no such file.py'))
         assert short('--scheduler', dask.address, '--seed', '1') == EXIT_FAILED
