@@ -266,7 +266,7 @@ def command_line():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=100, help='kills of a trial (default: %(default)s)')
     parser.add_argument('--others', type=int, default=80, help='rounds of the other faults (default: %(default)s)')
-    parser.add_argument('--models', default='', help='model types, with commas between (default: %s)' % ','.join(MODELS))
+    parser.add_argument('--models', default='', help='model types, like a,b (default: %s)' % ','.join(MODELS))
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')
     parser.add_argument('--side_by_side', type=int, default=2, help='experiments at a time (default: %(default)s)')
     parser.add_argument('--forked', action='store_true',
