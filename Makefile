@@ -3,6 +3,8 @@ ENVIRONMENT = scripts/environment.sh
 TESTS = tests
 STRICT =
 MODELS =
+ROUNDS = 100
+OTHERS = 80
 
 help:
 	@echo 'make demo              trains LASEM on five small tasks (no download, no GPU); the result: Result/demo.mat'
@@ -10,6 +12,8 @@ help:
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
 	@echo 'make test-all          every model type on two data sets, killed and resumed; takes an hour; MODELS=ProgNN,EWC'
+	@echo 'make soak              kills, signals, full disks, damage, many at once, 2000 epochs: nothing may be lost;'
+	@echo '                       ROUNDS=100 kills of a trial, OTHERS=80 other faults, MODELS=HPS,DEN only these'
 	@echo 'make bench             times training and evaluation on both; MODELS=LASEM_HPS,HPS measures only these'
 	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
 	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
@@ -34,6 +38,19 @@ test-all:
 	    fi; \
 	done; exit $$status
 
+soak:
+	@status=0; \
+	for runtime in 1.14 2; do \
+	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
+	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
+	        echo "== Faults on TensorFlow $$runtime, $$("$$python" --version)"; \
+	        "$$python" -m tests.faults.soak --rounds $(ROUNDS) --others $(OTHERS) --models '$(MODELS)' || status=1; \
+	        "$$python" -m tests.faults.many || status=1; \
+	        "$$python" -m tests.faults.disk || status=1; \
+	        "$$python" -m tests.faults.endurance --epochs 2000 || status=1; \
+	    fi; \
+	done; exit $$status
+
 bench:
 	@for runtime in 1.14 2; do \
 	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
@@ -43,4 +60,4 @@ bench:
 	    fi; \
 	done
 
-.PHONY: help demo test test-all bench
+.PHONY: help demo test test-all soak bench

@@ -60,7 +60,7 @@ def main(argv=None):
     except BrokenPipeError:
         raise
     except OSError as error:        # a full disk, mostly
-        sys.stderr.write('error: %s; what was trained is kept, and the same command goes on from there\n' % in_one_line(error))
+        sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % in_one_line(error))
         return EXIT_FAILED
 
 

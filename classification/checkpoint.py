@@ -36,7 +36,7 @@ def save(path, meta, groups):
              **{'names': np.frombuffer(json.dumps(names).encode('utf-8'), dtype=np.uint8)})
     payload = buffer.getbuffer()
     try:
-        with open(path + _UNFINISHED, 'wb') as stream:      # always the same name: a killed save leaves one file at most
+        with open(path + _UNFINISHED, 'wb') as stream:      # the same name: killed saves leave one file at most
             stream.write(_MAGIC + _digest(payload) + b'\n')
             stream.write(payload)
             stream.flush()

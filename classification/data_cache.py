@@ -139,7 +139,7 @@ def _lock(path):
 
 def _write(path, images):
     """Writes a cache file, a checksum of the pixels behind them; returns why not, if that fails."""
-    temporary = path + '.tmp'          # always the same: whoever writes holds the lock, and takes what a killed one left
+    temporary = path + '.tmp'          # the same for all: who writes holds the lock, and takes what a killed one left
     try:
         with open(temporary, 'wb') as stream:
             np.save(stream, images, allow_pickle=False)

@@ -11,7 +11,8 @@ import sys
 from utils import utils_env_cl as env
 
 CHANGES = [
-    (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=())),
+    (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=(),
+                                               df_knowledge=((2, 3), (2, 3)), df_tensor=((3, 4), (3, 4)))),
     (env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=2e-2, lr_decay=0.1)),
 ]
 ONE_PROCESS = 'one_process'

@@ -23,10 +23,15 @@ def same(one, other, place):
         assert one == other, place
 
 
-def same_result(run, calm):
-    """Asserts that the result files of two runs hold the same numbers."""
-    one, other = run.entry(), calm.entry()
+def same_entry(one, other):
+    """Asserts that two entries of result files, which are of two runs, hold the same numbers."""
     for name in ('run_id', 'command'):
         assert one.pop(name) and other.pop(name)
     same(one, other, 'entry')
+
+
+def same_result(run, calm):
+    """Asserts that the result files of two runs hold the same numbers, and that these say something."""
+    one = run.entry()
+    same_entry(dict(one), calm.entry())
     assert len(np.unique(one['result_of_each_run'][0]['history_train_error'].round(3))) > 5      # something was learned

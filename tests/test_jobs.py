@@ -13,7 +13,7 @@ from classification.experiment import resolve
 from classification.progress import Progress
 from classification.train_wrapper import Place, _memory_fraction, _Run
 from tests.processes import Run, waited_for
-from tests.sameness import same
+from tests.sameness import same_entry
 from utils import runtime
 
 TRIAL = '''
@@ -113,10 +113,7 @@ def test_the_numbers_are_those_of_one_by_one(tmp_path):
     assert side.wait() == 75, side.said
     assert children_of(side) == []
     assert side.start().wait() == 0, side.said
-    entries = [run.entry() for run in (one, side)]
-    for entry in entries:
-        assert entry.pop('run_id') and entry.pop('command')
-    same(entries[0], entries[1], 'entry')
+    same_entry(one.entry(), side.entry())
 
 
 def children_of(run):

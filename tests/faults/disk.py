@@ -2,7 +2,7 @@
 
     python -m tests.faults.disk       prints a table; the exit status is 1 if anything was lost
 
-Part of `make soak` and of the tests. Where nothing may be mounted it says so; `soak.py` has a full disk that works there.
+Part of `make soak` and of the tests. Where nothing may be mounted it says so; `soak.py` has another full disk.
 """
 import contextlib
 import os
@@ -19,11 +19,11 @@ import numpy as np  # noqa: E402
 
 from tests import data_files  # noqa: E402
 from tests.faults.soak import Victim, import_what_takes_long  # noqa: E402
-from tests.sameness import same_result  # noqa: E402
+from tests.sameness import same_entry, same_result  # noqa: E402
 
 MEGABYTES, EPOCHS, MODEL = 2, 3, 'HPS'
-FULL_ROUNDS, MOST_FREE = 8, 300000          # bytes that are free when a round begins: at random, up to so many
-MNIST = ['--data_type', 'MNIST5', '--data_percent', '1', '--epochs_per_task', '3']      # a data set that is cached
+FULL_ROUNDS, MOST_FREE = 6, 60000          # bytes that are free when the last round begins: up to so many
+MNIST = ['--data_type', 'MNIST5', '--data_percent', '1', '--epochs_per_task', '1']      # a data set that is cached
 
 
 class NotPermitted(Exception):
@@ -72,9 +72,9 @@ def full_disk(folder, calm, draws):
     struck = 0
     with small_disk(folder / 'full') as disk:
         run = on(disk, folder)
-        for _ in range(FULL_ROUNDS):
+        for number in range(FULL_ROUNDS):
             room = os.statvfs(str(disk))
-            free = draws.randrange(MOST_FREE)
+            free = draws.randrange((number + 1) * MOST_FREE // FULL_ROUNDS)
             with open(str(disk / 'ballast'), 'wb') as ballast:
                 ballast.write(b'\0' * max(0, room.f_bavail * room.f_frsize - free))
             if run.start().wait() == 0:
@@ -86,6 +86,7 @@ def full_disk(folder, calm, draws):
             (disk / 'ballast').unlink()
         assert run.start().wait() == 0, run.said
         same_result(run, calm)
+    assert struck, 'the disk never was full'
     return struck
 
 
@@ -98,7 +99,8 @@ def read_only_results(folder, calm):
             refused(run.start(), 2, 'cannot be written: Read-only file system')
             _mount('-o', 'remount,rw', str(disk))
             if not number:
-                assert run.start(stage='training', visit=2, delay=0, what='SIGKILL', whom=('trial',)).wait() == 1, run.said
+                run.start(stage='training', visit=2, delay=0, what='SIGKILL', whom=('trial',))
+                assert run.wait() == 1, run.said
         assert run.start().wait() == 0, run.said
         same_result(run, calm)
     return 2
@@ -127,7 +129,7 @@ def data(folder):
         np.save(str(cache), images[..., 0])         # of another shape
         trained('other')
     for run in entries[1:]:
-        same_result(run, entries[0])
+        same_entry(run.entry(), entries[0].entry())
     return len(entries) - 1
 
 

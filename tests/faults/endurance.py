@@ -1,6 +1,6 @@
 """Does a long trial need ever more memory, or leave files open? A tiny network, trained and checkpointed every epoch.
 
-    python -m tests.faults.endurance [--epochs 2000]      prints the growth per epoch; the exit status is 1 if there is one
+    python -m tests.faults.endurance [--epochs 2000]      prints the growth per epoch; exit status 1 if there is one
 
 Part of `make soak`, and with fewer epochs of the tests.
 """
@@ -20,7 +20,7 @@ TOLERATED = 8192     # bytes per epoch; what an epoch adds to the history is in 
 
 
 def measured(epochs):
-    """(resident bytes, open files) after each epoch of the second task, its first few left out; they make two arrays."""
+    """Arrays of resident bytes and of open files after each epoch of the second task, the first few left out."""
     process, seen = psutil.Process(), []
 
     def look(position, epoch, epochs, **what):

@@ -73,7 +73,7 @@ def lost_entries(folder, killed):
 
 
 def decodings(folder, killed):
-    """How often a data set was decoded to the end by so many processes at once; the first ones are killed in the midst."""
+    """How often a data set was decoded to the end by many processes at once, the first ones killed in the midst."""
     images, _ = data_files.mnist(folder, 30, 5)
     decode = readers.MNIST.decode
 
@@ -117,7 +117,8 @@ def table():
         folder = tempfile.mkdtemp()
         times = decodings(folder, killed)
         shutil.rmtree(folder)
-        lines.append('| %d processes prepare one data set | %d | %d preparation | %d |' % (PREPARERS, killed, times, times - 1))
+        lines.append('| %d processes prepare one data set | %d | %d preparation | %d |' % (
+            PREPARERS, killed, times, times - 1))
         wrong += times - 1
     return '\n'.join(lines), wrong
 

@@ -1,12 +1,12 @@
-"""Kills, signals, full disks and damaged checkpoints at random moments; afterwards the numbers must be as if nothing was.
+"""Kills, signals, full disks and damaged checkpoints at random moments; the numbers must stay as if nothing was.
 
     make soak                                            on both generations of TensorFlow
     python -m tests.faults.soak --rounds 100             here
 
 One experiment per model type is struck again and again, each time at another stage, and taken up by the same command,
 until it is finished; its .mat file must equal, bit for bit, that of a run that nobody disturbed. Prints how often each
-fault hit each stage, and the losses: what was not as it should be, be it numbers, exit status or words. The exit status is
-1 if there was one, or if a stage was hit by nothing.
+fault hit each stage, and the losses: what was not as it should be, be it numbers, exit status or words. The exit status
+is 1 if there was one, or if a stage was hit by nothing.
 """
 import argparse
 import functools
@@ -34,10 +34,10 @@ from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: E402
 
 MODELS = ['HPS', 'LASEM_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'DARTS_HPS', 'DEN', 'ProgNN', 'EWC', 'ChannelGate', 'APD']
-OPTIONS = ['--gpu', '-1', '--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--num_runs', '1',
-           '--checkpoint_minutes', '0', '--num_tasks', '2']
+OPTIONS = ['--gpu', '-1', '--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1',
+           '--num_runs', '1', '--checkpoint_minutes', '0', '--num_tasks', '2']
 STAGES = ['beginning', 'data', 'building', 'training', 'evaluation', 'checkpoint', 'record', 'result file']
-VISITS = {'beginning': 3, 'training': 2, 'evaluation': 2, 'checkpoint': 2, 'record': 4}      # of a process; 1 if not named
+VISITS = {'beginning': 3, 'training': 2, 'evaluation': 2, 'checkpoint': 2, 'record': 4}      # of a process; others 1
 ATTEMPTS = 4           # runs of one experiment, until every fault that was planned has struck
 SECONDS = 300
 
@@ -156,7 +156,7 @@ class Chain(object):
         return Victim(self.place / name, self.model, self.epochs, self.forked)
 
     def _one_experiment(self, rounds):
-        """Strikes one experiment with these faults until it is finished; returns the rounds that did not come to pass."""
+        """Strikes one experiment with these faults until it is finished; returns those that did not come to pass."""
         at_the_end = {'record': 1, 'result file': 2}
         rounds = sorted(self.draws.sample(rounds, len(rounds)), key=lambda one: (
             at_the_end.get(one.stage, 0), one.stage in at_the_end and one.visit))
@@ -195,18 +195,19 @@ class Chain(object):
         if status in (EXIT_FAILED, EXIT_USER_ERROR):
             self._see_to(len(run.errors()) == 1, run, one, '%d error lines' % len(run.errors()))
         if status == EXIT_INTERRUPTED:
-            self._see_to(not run.errors() and 'interrupted' in run.said, run, one, 'it does not say that it was interrupted')
+            self._see_to(not run.errors() and 'interrupted' in run.said, run, one, 'not a word on the interruption')
         if fault.what == victim.FULL and status != 0:
             self._see_to('too large' in run.said, run, one, 'it does not say what is wrong with the disk')
         if one.name in DAMAGES:
-            self._see_to(run.said.count('is damaged; the one before it is used') == 1, run, one, 'not a word on the damage')
+            self._see_to(run.said.count('is damaged; the one before it is used') == 1, run, one,
+                         'not one word on the damage')
         return True
 
     def _damage(self, run, one):
         """Damages the newest checkpoint."""
         path = pathlib.Path(run.checkpoint)
-        with filelock.FileLock(str(path.parent / '.lock'), timeout=SECONDS):      # a trial whose command was killed may still save
-            pass
+        with filelock.FileLock(str(path.parent / '.lock'), timeout=SECONDS):
+            pass        # a trial whose command was killed may still be saving
         content = path.read_bytes()
         path.write_bytes(DAMAGES[one.name](content, self.draws.randrange(len(content))))
 
@@ -244,7 +245,8 @@ def table(hits, losses):
     for name, fault in FAULTS.items():
         rows.append([name] + [str(hits[name, stage]) if stage in fault.stages else '' for stage in STAGES]
                     + [str(sum(hits[name, stage] for stage in STAGES))])
-    rows.append(['all'] + [str(sum(hits[name, stage] for name in FAULTS)) for stage in STAGES] + [str(sum(hits.values()))])
+    rows.append(['all'] + [str(sum(hits[name, stage] for name in FAULTS)) for stage in STAGES]
+                + [str(sum(hits.values()))])
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ['| %s |' % ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows]
     lines.insert(1, '|%s|' % '|'.join('-' * (width + 2) for width in widths))
@@ -264,11 +266,11 @@ def command_line():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=100, help='kills of a trial (default: %(default)s)')
     parser.add_argument('--others', type=int, default=80, help='rounds of the other faults (default: %(default)s)')
-    parser.add_argument('--models', default='', help='model types, separated by commas (default: %s)' % ','.join(MODELS))
+    parser.add_argument('--models', default='', help='model types, like a,b (default: %s)' % ','.join(MODELS))
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')
     parser.add_argument('--side_by_side', type=int, default=2, help='experiments at a time (default: %(default)s)')
     parser.add_argument('--forked', action='store_true',
-                        help='fork every process from one that has imported TensorFlow: faster, and not quite as in life')
+                        help='fork every process from one that has imported TensorFlow: faster, not quite as in life')
     flags = parser.parse_args()
     models = [env.canonical_model(name) for name in flags.models.split(',') if name] or MODELS
     draws, began = random.Random(flags.seed), time.time()
