@@ -1,4 +1,4 @@
-"""One experiment on Slurm: its trials train in jobs of their own, which dask-jobqueue starts and replaces when they end.
+"""One experiment on Slurm: its trials train in jobs that dask-jobqueue starts, and replaces when they end.
 
     python3 -m pip install dask-jobqueue
     python3 scripts/slurm_dask.py --workers 5 --cores 4 --memory 8GB --hours 24 -- MAIN_OPTIONS...

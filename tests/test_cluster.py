@@ -226,7 +226,8 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
         monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'no such file.py'))
         assert short('--scheduler', dask.address, '--seed', '1') == EXIT_FAILED
         said = capfd.readouterr().err
-        assert said.count('error: ') == 1 and said.endswith('2 trials failed (0, 1); the same command tries them again\n')
+        assert said.count('error: ') == 1
+        assert said.endswith('2 trials failed (0, 1); the same command tries them again\n')
         assert 'a worker could not start it (status 2); all machines need this folder' in said
     finally:
         dask.end()
