@@ -45,6 +45,7 @@ soak:
 	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
 	        echo "== Faults on TensorFlow $$runtime, $$("$$python" --version)"; \
 	        "$$python" -m tests.faults.soak --rounds $(ROUNDS) --others $(OTHERS) --models '$(MODELS)' || status=1; \
+	        "$$python" -m pytest -m soak tests || status=1; \
 	        "$$python" -m tests.faults.many || status=1; \
 	        "$$python" -m tests.faults.disk || status=1; \
 	        "$$python" -m tests.faults.endurance --epochs 2000 || status=1; \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A small version of table_cifar100.sh for two cores and twenty minutes: DIGITS5 needs no download, FASHION10 is read where
+# A small version of table_cifar100.sh for two cores: DIGITS5 needs no download, FASHION10 is read where
 # Debian's package dataset-fashion-mnist puts it (or from --data_dir) and left out where it is missing.
 #
 #   scripts/quick_look.sh

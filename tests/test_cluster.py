@@ -140,6 +140,7 @@ def test_a_killed_worker_costs_no_numbers(dask, calm):
     same_as(calm(), run)
 
 
+@pytest.mark.soak
 def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
     with ClusterRun(dask, 'stopped').start() as run:
         child, _ = run.child_stopped_when(inside(0))
@@ -200,6 +201,7 @@ sys.exit(1)
 '''
 
 
+@pytest.mark.soak
 def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not_tried_again(
         tmp_path, short, monkeypatch, capfd):
     (tmp_path / 'child.py').write_text(CHILD)
