@@ -2,7 +2,6 @@
 
 Options in, a .mat file out; knows no data set and no method by name.
 """
-import os
 import sys
 
 from classification.flags import WITHOUT_EFFECT, parser
@@ -65,14 +64,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    from utils.utils import prepare_process
-    prepare_process()
-    try:
-        try:
-            sys.exit(main())
-        finally:
-            sys.stdout.flush()      # here, where a closed pipe can be caught
-    except BrokenPipeError:
-        os._exit(1)
-    except KeyboardInterrupt:
-        os._exit(130)
+    from utils.utils import run_command
+    run_command(main)

@@ -11,12 +11,10 @@ import sys
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
 
-from filelock import FileLock, Timeout
-
 from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
-from utils.utils import UserError, tell_error
+from utils.utils import UserError, run_command, tell_error
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
@@ -156,13 +154,14 @@ def _place(ready, target):
 def _working_folder(source, target, say):
     """A folder that no other process uses; removed when all went well, otherwise kept for the next attempt."""
     folder = os.path.join(os.path.dirname(target), 'downloads', os.path.basename(target))
+    import filelock
     os.makedirs(folder, exist_ok=True)
     if not os.access(folder, os.W_OK):      # some versions of filelock would wait for ever
         raise OSError(0, 'no permission to write', folder)
-    lock = FileLock(folder + '.lock')
+    lock = filelock.FileLock(folder + '.lock')
     try:
         lock.acquire(timeout=0.1)
-    except Timeout:
+    except filelock.Timeout:
         say('another process is fetching %s; waiting for it' % source.title)
         lock.acquire()
     try:
@@ -288,13 +287,4 @@ def _say(line):
 
 
 if __name__ == '__main__':
-    try:
-        try:
-            sys.exit(main())
-        finally:
-            sys.stdout.flush()      # here, where a closed pipe can be caught
-    except BrokenPipeError:
-        os._exit(1)
-    except KeyboardInterrupt:
-        sys.stderr.write('interrupted; the same command goes on where it stopped\n')
-        os._exit(130)
+    run_command(main, 'interrupted; the same command goes on where it stopped\n')

@@ -2,6 +2,7 @@
 #
 #   common OPTION...    of every command that follows
 #   train OPTION...     main.py with these options, the common ones and those given to the script
+#   every_method NAME...    `train` for each method of a table, with these transfer configurations
 #   finish              ends the script with a summary
 #
 # LIST=1 prints the commands, numbered, instead; ONLY=7 trains the seventh only (an element of a Slurm array).
@@ -36,6 +37,35 @@ train() {
         1) failed=$((failed + 1)) ;;
         *) echo "== stopped at command $number (status $status); the same script goes on there" >&2; exit $status ;;
     esac
+}
+
+# Every method of the paper's tables; the arguments name the fixed transfer configurations.
+every_method() {
+    local model layers mechanism
+    # The two extremes, and networks that do not choose.
+    train --model_type STL
+    train --model_type SNN
+    train --model_type ProgNN --test_type 1
+    train --model_type DEN
+    train --model_type EWC --test_type 1
+    train --model_type ChannelGate
+    train --model_type APD --transfer_config all
+
+    # Fixed transfer configurations.
+    for model in Hybrid_HPS Hybrid_TF Hybrid_DFCNN; do
+        for layers in "$@"; do
+            train --model_type "$model" --transfer_config "$layers"
+        done
+    done
+
+    # Searches: LASEM, group-based LASEM, LASEM that counts winners, DARTS.
+    for mechanism in HPS TF DFCNN; do
+        train --model_type "LASEM_$mechanism"
+        train --model_type "LASEMG_$mechanism"
+        train --model_type "LASEM_$mechanism" --em_cnt_prior
+    done
+    train --model_type DARTS_HPS
+    train --model_type DARTS_DFCNN
 }
 
 finish() {

@@ -6,30 +6,5 @@
 #   python3 -m utils.report Result/table_cifar100.mat --format html
 source "$(dirname "$0")/batch.sh" "$@"
 common --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --lifelong --save_mat_name table_cifar100.mat
-
-# The two extremes, and networks that do not choose.
-train --model_type STL
-train --model_type SNN
-train --model_type ProgNN --test_type 1
-train --model_type DEN
-train --model_type EWC --test_type 1
-train --model_type ChannelGate
-train --model_type APD --transfer_config all
-
-# Fixed transfer configurations.
-for model in Hybrid_HPS Hybrid_TF Hybrid_DFCNN; do
-    for layers in all top1 top2 top3 bottom1 bottom2 bottom3 alternating; do
-        train --model_type "$model" --transfer_config "$layers"
-    done
-done
-
-# Searches: LASEM, group-based LASEM, LASEM that counts winners, DARTS.
-for mechanism in HPS TF DFCNN; do
-    train --model_type "LASEM_$mechanism"
-    train --model_type "LASEMG_$mechanism"
-    train --model_type "LASEM_$mechanism" --em_cnt_prior
-done
-train --model_type DARTS_HPS
-train --model_type DARTS_DFCNN
-
+every_method all top1 top2 top3 bottom1 bottom2 bottom3 alternating
 finish

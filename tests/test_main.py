@@ -970,3 +970,19 @@ def test_the_second_of_two_runs_waits_aloud_and_then_names_the_first(folder, mon
     assert out == who + '; waiting up to 0 seconds\n'
     lock.release()
     assert trial_process.hold(run_folder, 'this experiment', pytest.fail).is_locked
+
+
+def test_a_missing_library_gets_one_line(tmp_path):
+    """Not a traceback."""
+    (tmp_path / 'sitecustomize.py').write_text(
+        u'import sys\n'
+        u'class Hide(object):\n'
+        u'    def find_spec(self, name, path=None, target=None):\n'
+        u'        if name == "psutil":\n'
+        u'            raise ModuleNotFoundError("No module named " + name, name=name)\n'
+        u'sys.meta_path.insert(0, Hide())\n')
+    child = subprocess.Popen([sys.executable, main.__file__, '--data_type', 'DIGITS5'], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    out, err = [text.decode('utf-8') for text in child.communicate()]
+    assert (child.returncode, out) == (2, '')
+    assert err == 'error: psutil is not installed for this Python; run: python3 -m pip install -r requirements.txt\n'

@@ -10,7 +10,7 @@ import sys
 
 from utils.report_groups import read_groups
 from utils.report_statistics import check_baseline, compare
-from utils.utils import EXIT_FAILED, UserError, prepare_process, tell_error, write_atomically
+from utils.utils import UserError, run_command, tell_error, write_atomically
 
 ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
 COMMAND = 'python3 -m utils.report'
@@ -114,13 +114,4 @@ def _file_name(label):
 
 
 if __name__ == '__main__':
-    prepare_process()
-    try:
-        try:
-            sys.exit(main())
-        finally:
-            sys.stdout.flush()      # here, where a closed pipe can be caught
-    except BrokenPipeError:
-        os._exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        os._exit(130)
+    run_command(main)

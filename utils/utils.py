@@ -46,6 +46,25 @@ def prepare_process():
         sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
 
 
+def run_command(main, interrupted=''):
+    """Ends this process with the exit status of a command line; Ctrl-C prints `interrupted`, a closed pipe nothing."""
+    prepare_process()
+    try:
+        try:
+            sys.exit(main())
+        finally:
+            sys.stdout.flush()      # here, where a closed pipe can be caught
+    except ModuleNotFoundError as error:
+        if error.name.split('.')[0] in ('classification', 'utils'):
+            raise
+        sys.exit(tell_error('%s is not installed for this Python; run: python3 -m pip install -r requirements.txt' % error.name))
+    except BrokenPipeError:
+        os._exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.stderr.write(interrupted)
+        os._exit(130)
+
+
 @contextlib.contextmanager
 def silent_libraries():
     """Nothing reaches stderr, not even from C; the text of a raised exception is what counts."""
