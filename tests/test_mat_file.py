@@ -206,24 +206,6 @@ def test_an_entry_that_cannot_be_written_back_costs_nothing(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_four_processes_that_append_at_once_all_keep_their_entry(tmp_path):
-    path = str(tmp_path / 'x.mat')
-    write_published(path)
-    program = ('import os, sys, time; import numpy, scipy.io; from classification.mat_file import append_entry\n'
-               'open(sys.argv[1] + sys.argv[2], "w").close()\n'
-               'while not os.path.exists(sys.argv[1] + ".go"): time.sleep(0.001)\n'
-               'for time in range(5): append_entry(sys.argv[1], {"run_id": sys.argv[2] + str(time)})')
-    names = ['a', 'b', 'c', 'd']
-    children = [subprocess.Popen([sys.executable, '-c', program, path, name]) for name in names]
-    while not all(os.path.exists(path + name) for name in names):
-        assert all(child.poll() is None for child in children)
-    open(path + '.go', 'w').close()
-    assert [child.wait() for child in children] == [0] * 4
-    assert len(entries(path)) == 21
-    assert {entry.get('run_id') for entry in entries(path)} == {None} | {name + str(time) for name in names
-                                                                         for time in range(5)}
-
-
 def test_a_lock_that_is_never_given_back_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(mat_file, 'LOCK_WAIT_S', 0.1)
     with filelock.FileLock(str(tmp_path / '.x.mat.lock')):

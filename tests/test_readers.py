@@ -5,7 +5,6 @@ import os
 import pickle
 import shutil
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -477,28 +476,6 @@ def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
     assert lines == ['%s cannot be written (No space left on device): the images are decoded anew each time'
                      % (tmp_path / 'cache')]
     assert not [name for name in os.listdir(str(tmp_path / 'cache')) if name.endswith(('.npy', '.tmp'))]
-
-
-def test_two_at_once_decode_once(tmp_path):
-    images, began, decoded = np.full((3, 2, 2, 1), 7, np.uint8), threading.Event(), []
-
-    def decode():
-        decoded.append(1)
-        began.set()
-        threading.Event().wait(.3)
-        return images
-
-    def work():
-        results.append(data_cache.cached(str(tmp_path), 'x', 'key', images.shape, decode, quiet))
-    results = []
-    first, second = threading.Thread(target=work), threading.Thread(target=work)
-    first.start()
-    began.wait()
-    second.start()
-    first.join()
-    second.join()
-    assert len(decoded) == 1 and len(results) == 2
-    np.testing.assert_array_equal(results[1], images)
 
 
 def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):

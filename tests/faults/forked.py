@@ -87,8 +87,8 @@ class Forked(object):
             self.returncode = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def send_signal(self, number):
-        """As Popen's."""
-        if self.poll() is None:
+        """As Popen's; not for a process that somebody waits for in another thread once it is buried."""
+        if self.returncode is None:
             os.kill(self.pid, number)
 
     def kill(self):

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from classification.mat_file import entries
 from tests.faults import endurance
-from tests.processes import ROOT
+from tests.faults.soak import OPTIONS
+from tests.processes import ROOT, Run
 
 
 def passes(program, *options):
@@ -39,3 +41,16 @@ def test_a_small_disk():
 def test_memory_and_open_files_stay_flat():
     memory, files = endurance.measured(200)
     assert not endurance.grows(memory, files), (endurance.slope(memory), files[0], files[-1])
+
+
+def test_two_experiments_at_once_under_one_name_are_both_kept(tmp_path):
+    """The same experiment twice at once is refused: tests/test_resume.py."""
+    options = OPTIONS + ['--model_type', 'HPS', '--epochs_per_task', '2', '--seed']
+    runs = [Run(tmp_path / 'run', options + [seed]) for seed in '01']
+    for number, run in enumerate(runs):
+        run.said_at = tmp_path / ('said%d.txt' % number)
+        run.start()
+    for run in runs:
+        assert run.wait() == 0 and run.errors() == [], run.said
+    assert sorted(entry['seed'].item() for entry in entries(str(tmp_path / 'run' / 'found.mat'))) == [0, 1]
+    assert sorted(os.listdir(str(tmp_path / 'run'))) == ['.found.mat.lock', 'found', 'found.mat']

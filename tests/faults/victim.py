@@ -25,7 +25,7 @@ from classification import train_wrapper  # noqa: E402
 from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
 
-PLAN = 'PLANNED_FAULT'
+PLAN, COMMAND = 'PLANNED_FAULT', 'STRUCK_COMMAND'         # in the environment: the plan, and the command's process
 FULL = 'full disk'
 ROOM = 2048          # bytes of a file that still fit on the full disk: lines of text, but no checkpoint and no result
 
@@ -91,7 +91,9 @@ class Fault(object):
             return
         processes = {'command': os.getpid(), 'trial': None}
         if self.plan['stage'] in TRIAL_STAGES:
-            processes = {'command': os.getppid(), 'trial': os.getpid()}
+            processes = {'command': int(os.environ[COMMAND]), 'trial': os.getpid()}
+            if processes['command'] != os.getppid():        # it is gone, and its number may be another's
+                processes['command'] = None
         for whom in self.plan['whom']:         # the command comes first: nothing is left to do after one's own death
             if processes[whom]:
                 os.kill(processes[whom], getattr(signal, self.plan['what']))
@@ -107,6 +109,8 @@ def run(words, forked=False):
     fault = Fault(json.loads(os.environ.get(PLAN, '{}')))
     sys.setswitchinterval(1e-4)         # for a fault in the midst of a short stage
     command_line.change()
+    if words[:1] != [main.TRIAL_COMMAND]:
+        os.environ[COMMAND] = str(os.getpid())
     train_wrapper.MAIN = os.path.abspath(__file__)
     if forked:
         train_wrapper.subprocess = types.SimpleNamespace(
