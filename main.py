@@ -40,7 +40,8 @@ def main(argv=None):
             if getattr(flags, name) is not None:
                 say('--%s has no effect' % name)
         from classification.experiment import resolve
-        from classification.train_wrapper import result_name, run_experiment
+        from classification.run_folder import result_name
+        from classification.train_wrapper import run_experiment
         result_name(flags.save_mat_name)
         with signals_to(_leave):        # while trials run, their handler is another
             experiment = resolve(flags, say)

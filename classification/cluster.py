@@ -25,7 +25,7 @@ SIDE_BY_SIDE = 200           # trials handed out at once; the workers decide how
 
 
 class Cluster(object):
-    """Starts trials on a Dask cluster; what train_wrapper.LocalPool does on this machine.
+    """Starts trials on a Dask cluster; what local_pool.LocalPool does on this machine.
 
     Args:
         address: of the scheduler.

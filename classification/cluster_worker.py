@@ -18,7 +18,8 @@ LOCK_SECONDS = 150           # a file server frees what a dead machine held afte
 def run_cluster_trial(run_folder, number, token, gpu):
     """Runs a trial in a process that a Dask worker started; returns the exit status."""
     from classification.experiment import NUMERICS
-    from classification.train_wrapper import versions, visible_devices
+    from classification.local_pool import visible_devices
+    from classification.train_wrapper import versions
     folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, SIGN)
     if not _wanted(_read(sign, ''), token):
         return EXIT_INTERRUPTED

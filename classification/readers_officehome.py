@@ -2,7 +2,7 @@
 import contextlib
 import os
 from collections import OrderedDict
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -54,8 +54,10 @@ class OfficeHomeFolders(Source):
         images = np.empty((len(paths),) + self.image_shape, np.uint8)
         self._packages()
         say('Office-Home: decoding %s, which can take some minutes' % counted(len(paths), 'image'))
-        with silent_libraries(), ThreadPool(os.cpu_count()) as workers:      # the packages release Python's lock
-            for row, image in enumerate(workers.imap(self._decode_one, paths, chunksize=8)):
+        # Threads, as the packages release Python's lock. At an error all of them end here: a thread that is still in
+        # OpenCV when the process ends makes it abort.
+        with silent_libraries(), ThreadPoolExecutor(os.cpu_count()) as workers:
+            for row, image in enumerate(workers.map(self._decode_one, paths)):
                 images[row] = image
         return images
 

@@ -1,7 +1,6 @@
 """Repeated trials of one experiment: child processes, resume, statistics, the .mat file."""
 import contextlib
 import glob
-import itertools
 import json
 import os
 import platform
@@ -19,93 +18,17 @@ import psutil
 
 from classification import den_report, gen_data, mat_file, parameter_files, results
 from classification.experiment import info, tensorflow_version
+from classification.local_pool import LocalPool, visible_devices
 from classification.progress import Progress
+from classification.run_folder import Place, config_in, unfinished
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, read_dict, readable,
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, readable,
                          signals_to, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
 GPU_MEMORY = 0.9     # share of a GPU's memory that trials on it divide among them
-LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
-
-
-def result_name(mat_name):
-    """NAME of --save_mat_name, without its ending.
-
-    Raises:
-        UserError: it cannot be the name of a result.
-    """
-    name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
-    if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
-        raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
-                        'or "."; folders go to --result_dir' % mat_name)
-    if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
-        raise UserError('--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
-                        % (mat_name, LONGEST_NAME))
-    return name
-
-
-class Place(object):
-    """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
-
-    def __init__(self, result_dir, mat_name, experiment):
-        name = result_name(mat_name)
-        self.result_dir = result_dir
-        self.mat = os.path.join(result_dir, name + '.mat')
-        self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
-        self.folder = os.path.join(result_dir, name)
-        self.run = os.path.join(self.folder, experiment.folder_name())
-        self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0')
-
-    def make(self):
-        """Creates the folders.
-
-        Raises:
-            UserError: they cannot be written.
-        """
-        try:
-            os.makedirs(self.run, exist_ok=True)
-            write_atomically(os.path.join(self.run, '.writable'), '')
-            os.remove(os.path.join(self.run, '.writable'))
-        except OSError as error:
-            raise UserError('--result_dir %s cannot be written: %s' % (self.result_dir, error.strerror or error))
-
-    def other_unfinished(self):
-        """Experiments of other settings, as dicts, that were begun under this name and not finished."""
-        configs = [_config_in(os.path.join(self.folder, name)) for name in sorted(os.listdir(self.folder))
-                   if name != os.path.basename(self.run)]
-        return [config['experiment'] for config in configs if _unfinished(config)]
-
-
-def _config_in(folder):
-    """What a run folder's config.json says; {} where there is none that can be read, or another program's."""
-    config = read_dict(os.path.join(folder, CONFIG))
-    ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
-        config['settings'].get('parameter_folder', ''), (str, type(None)))
-    return config if ours else {}
-
-
-def _unfinished(config):
-    return not config.get('finished', True)
-
-
-def visible_devices(gpu, inherited):
-    """CUDA_VISIBLE_DEVICES of a trial on GPU `gpu`: the number of one of the devices that this process may see, -1 none.
-
-    Args:
-        inherited: this process's own CUDA_VISIBLE_DEVICES, None if it has none.
-    Raises:
-        UserError: some are visible, but fewer than that.
-    """
-    if gpu < 0 or inherited is None:
-        return str(gpu)
-    devices = list(itertools.takewhile(lambda device: device not in ('', '-1'), map(str.strip, inherited.split(','))))
-    if devices and gpu >= len(devices):
-        raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s); 0 is the first'
-                        % (gpu, counted(len(devices), 'device'), inherited))
-    return devices[gpu] if devices else '-1'
 
 
 def run_experiment(experiment, flags, argv, say):
@@ -120,11 +43,11 @@ def run_experiment(experiment, flags, argv, say):
         exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    begun = {} if flags.restart else _config_in(place.run)
+    begun = {} if flags.restart else config_in(place.run)
     stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
-    if stored is not None and not flags.restart and not (_unfinished(begun) and begun.get('restarted')):
+    if stored is not None and not flags.restart and not (unfinished(begun) and begun.get('restarted')):
         trained = _trials_of(stored, place.mat)
-    if set(range(flags.num_runs)) <= set(trained) and not _unfinished(begun):
+    if set(range(flags.num_runs)) <= set(trained) and not unfinished(begun):
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
             % (place.mat, counted(len(trained), 'trial')))
         say(_report_line(place.mat))
@@ -145,39 +68,9 @@ def _pool(flags, trials, say):
     """What starts trials, of which there are this many: this machine or a cluster."""
     if flags.scheduler is None:
         devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
-        return LocalPool([devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
+        return LocalPool(MAIN, [devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
     from classification.cluster import Cluster
     return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
-
-
-class LocalPool(object):
-    """Starts trials on this machine, as many at a time as there are devices.
-
-    Args:
-        devices: CUDA_VISIBLE_DEVICES of each.
-    """
-    trouble = None         # why it cannot go on, in a line
-
-    def __init__(self, devices):
-        self.size, self.free = len(devices), list(devices)
-
-    def start(self, run_folder, number):
-        """The process of a trial, on a free device."""
-        device = self.free.pop(0)
-        with open(os.path.join(run_folder, 'stderr.txt'), 'ab') as errors:
-            child = subprocess.Popen([sys.executable, MAIN, '--run_trial', run_folder, str(number)],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                                     env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),
-                                     start_new_session=True)
-        child.device = device
-        return child
-
-    def end(self, child):
-        """The trial has ended."""
-        self.free.append(child.device)
-
-    def close(self):
-        """No trial shall run any more."""
 
 
 def _trials_of(entry, path):
@@ -342,7 +235,7 @@ class _Run(object):
         return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
 
     def _write_config(self, finished):
-        begun = self.config or ({} if self.flags.restart else _config_in(self.place.run))
+        begun = self.config or ({} if self.flags.restart else config_in(self.place.run))
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
             ('fingerprint', self.experiment.fingerprint()),

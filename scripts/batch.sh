@@ -16,10 +16,10 @@ given=("$@") shared=() number=0 failed=0 child= asked=
 common() { shared=("$@"); }
 
 # A signal is passed on, so that the running trials save a checkpoint.
-trap 'asked=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT USR1
+trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT USR1
 
 train() {
-    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status
+    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status signals=none
     number=$((number + 1))
     if [ -n "${LIST:-}" ]; then
         echo "$number: ${command[*]}"
@@ -29,8 +29,7 @@ train() {
     [ -z "$asked" ] || exit 75
     echo "== $number: ${command[*]}"
     "${command[@]}" & child=$!
-    wait "$child"; status=$?
-    while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done       # a signal ends a wait early
+    until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done      # a signal ends a wait early
     child=
     case $status in
         0) ;;

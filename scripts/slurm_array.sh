@@ -17,12 +17,13 @@ set -u
 [ $# -gt 0 ] || { echo 'error: name a script, like scripts/table_cifar100.sh' >&2; exit 2; }
 [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || { echo 'error: this is an element of a Slurm array: sbatch --array=1-42 ...' >&2; exit 2; }
 cd "${SLURM_SUBMIT_DIR:-.}" || exit 2
-trap 'kill -USR1 "$child" 2>/dev/null' USR1 TERM
+ending= signals=none asked=
+trap 'ending=1; asked+=1; kill -USR1 "$child" 2>/dev/null' USR1
+trap 'asked+=1; kill -TERM "$child" 2>/dev/null' TERM           # somebody cancels it
 
 ONLY=$SLURM_ARRAY_TASK_ID "$@" & child=$!
-wait "$child"; status=$?
-while kill -0 "$child" 2>/dev/null; do wait "$child"; status=$?; done       # a signal ends a wait early
-if [ $status -eq 75 ]; then
+until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done              # a signal ends a wait early
+if [ $status -eq 75 ] && [ -n "$ending" ]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 fi
 exit $status

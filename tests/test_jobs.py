@@ -11,7 +11,8 @@ import main
 from classification import train_wrapper
 from classification.experiment import resolve
 from classification.progress import Progress
-from classification.train_wrapper import Place, _memory_fraction, _Run
+from classification.run_folder import Place
+from classification.train_wrapper import _memory_fraction, _Run
 from tests.processes import Run, waited_for
 from tests.sameness import same_entry
 from utils import runtime

@@ -20,9 +20,9 @@ import main
 from classification import train_wrapper, trial_process
 from classification.experiment import Experiment, info, resolve, task_order, tensorflow_version
 from classification.gen_data import DATASETS
+from classification.local_pool import visible_devices
 from classification.mat_file import append_entry, entries
 from classification.parameters import count_of
-from classification.train_wrapper import visible_devices
 from tests import data_files
 from utils import utils_env_cl as env
 from utils.report import command_for

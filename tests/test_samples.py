@@ -1,7 +1,8 @@
 """The README's sample commands, word for word, cut short: one trial, two tasks, one epoch, few images.
 
 Each is a process of its own, as for a user. Two run side by side, the longest first: Office-Home's network takes
-5 GFLOP an image, and an image of a task is evaluated three times or more.
+5 GFLOP an image, and an image of a task is evaluated three times or more. Of its samples all but the longest are trained by
+`make soak` only.
 """
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import main
+from classification.experiment import info, resolve
 from classification.mat_file import entries
 from classification.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from tests import data_files
@@ -52,14 +54,25 @@ def write_data(folder):
 
 
 @pytest.fixture(scope='module')
-def outcome(tmp_path_factory):
-    """Function of a sample: (exit status, stdout, stderr, entry of its result file). All are started at once."""
+def place(tmp_path_factory):
+    """A folder with data."""
     place = tmp_path_factory.mktemp('samples')
     write_data(str(place / 'Data'))
+    return place
+
+
+def cut_short(sample, place):
+    return sample.split() + ['--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '1', '--threads', '1',
+                             '--data_dir', str(place / 'Data'), '--result_dir', str(place / 'Result')]
+
+
+@pytest.fixture(scope='module')
+def outcome(place, request):
+    """Function of a sample's name: (exit status, stdout, stderr, entry of its result file). All are started at once."""
+    asked = [item.callspec.params['name'] for item in request.session.items if item.originalname == 'test_sample']
 
     def run(sample):
-        options = sample.split() + ['--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '1', '--threads', '1',
-                                    '--data_dir', str(place / 'Data'), '--result_dir', str(place / 'Result')]
+        options = cut_short(sample, place)
         child = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE)
         out, err = [text.decode('utf-8') for text in child.communicate()]
@@ -67,11 +80,11 @@ def outcome(tmp_path_factory):
         return child.returncode, out, err, entries(str(path)) if path.exists() else []
 
     with ThreadPoolExecutor(2) as workers:
-        futures = {sample: workers.submit(run, sample) for sample in SAMPLES}
-        yield lambda name: next(futures[sample].result() for sample in SAMPLES if name in sample)
+        futures = {name: workers.submit(run, sample) for sample in SAMPLES for name in asked if name in sample}
+        yield lambda name: futures[name].result()
 
 
-@pytest.mark.parametrize('name, architecture, of_the_method, info', [
+DETAILS = [      # name, architecture, fields of a result that are the method's own, some of model_specific_info
     ('cifar100_hpsTop2', 'hybrid_hps_cnn', LEEP,
      dict(conv_sharing=[0, 0, 1, 1], channel_sizes=[32, 32, 64, 64], batch_size=10, learning_rate=1e-4, hidden_layer=64,
           number_of_trainable_parameters=601428)),
@@ -89,8 +102,22 @@ def outcome(tmp_path_factory):
     ('officehome_prognn', 'prognn_cnn', LEEP, dict(dim_reduction_scale=2)),
     ('officehome_den', 'den_cnn', DEN,
      dict(hidden_layer=[256, 64], den_expansion=32, gl_lambda=0.8, den_drift_threshold=[0.05, 0.05], dropout=0)),
-])
-def test_sample(name, architecture, of_the_method, info, outcome):
+]
+TRAINED_BY_SOAK = ('officehome_darts_hps', 'officehome_prognn', 'officehome_tfBot3')
+
+
+@pytest.mark.parametrize('name, architecture, _, expected', DETAILS, ids=[row[0] for row in DETAILS])
+def test_a_sample_is_understood(name, architecture, _, expected, place):
+    sample, = [sample for sample in SAMPLES if name in sample]
+    found = info(resolve(main.parser().parse_args(cut_short(sample, place)), lambda line: None))
+    assert found['architecture'] == architecture
+    for field in set(expected) - {'number_of_trainable_parameters'}:
+        np.testing.assert_array_equal(found[field], expected[field], err_msg=field)
+
+
+@pytest.mark.parametrize('name, architecture, of_the_method, expected', [
+    pytest.param(*row, marks=[pytest.mark.soak] * (row[0] in TRAINED_BY_SOAK), id=row[0]) for row in DETAILS])
+def test_sample(name, architecture, of_the_method, expected, outcome):
     status, out, err, stored = outcome(name)
     assert (status, err) == (0, ''), err
     assert out.count('sees no usable GPU; training on the CPU\n') == 1 and '%s.mat' % name in out
@@ -99,8 +126,8 @@ def test_sample(name, architecture, of_the_method, info, outcome):
     of_info = entry['model_specific_info']
     assert of_info['architecture'] == architecture
     assert ('conv_sharing' in of_info) == (architecture.startswith('hybrid'))
-    for field, expected in info.items():
-        np.testing.assert_array_equal(of_info[field].ravel(), expected, err_msg=field)
+    for field, value in expected.items():
+        np.testing.assert_array_equal(of_info[field].ravel(), value, err_msg=field)
 
     assert sorted(result) == sorted(FIELDS + of_the_method)
     for part in ('train', 'validation', 'test'):

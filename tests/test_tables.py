@@ -94,8 +94,10 @@ def test_a_failed_trial_does_not_stop_a_table_but_a_mistake_does(fake, tmp_path)
     assert err.decode('utf-8') == '== stopped at command 3 (status 2); the same script goes on there\n'
 
 
+@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGTERM])
 @pytest.mark.parametrize('script, more', [('table_cifar100', {}), ('slurm_array', {'SLURM_ARRAY_TASK_ID': '2'})])
-def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, fake, tmp_path):
+def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, number, fake, tmp_path):
+    """What Slurm's time limit ends is queued again, what somebody cancels is not."""
     (tmp_path / 'SNN').write_text('while true; do sleep 0.05; done')
     (tmp_path / 'scontrol').write_text('#!/bin/bash\necho "scontrol $*" >> %s/calls\n' % tmp_path)
     (tmp_path / 'scontrol').chmod(0o755)
@@ -105,11 +107,11 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
     while not any('SNN' in call for call in calls(tmp_path)) and time.time() < deadline:
         time.sleep(0.02)
     time.sleep(0.1)         # until it listens for signals
-    child.send_signal(signal.SIGUSR1)
+    child.send_signal(number)
     assert child.wait() == 75
     models = [call.split()[2] if call.startswith('main.py') else call for call in calls(tmp_path)]
-    assert models == (['STL', 'SNN', 'SNN told to stop'] if not more else
-                      ['SNN', 'SNN told to stop', 'scontrol requeue 7_2'])
+    assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number == signal.SIGUSR1) if more else
+                      ['STL', 'SNN', 'SNN told to stop'])
 
 
 def test_one_command_alone(fake, tmp_path):

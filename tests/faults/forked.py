@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Forked(object):
-    """What subprocess.Popen offers, of it what train_wrapper.py and the tests use.
+    """What subprocess.Popen offers, of it what local_pool.py and the tests use.
 
     Args:
         words: the command line; its first two words, Python and a program, are passed over.

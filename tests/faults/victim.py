@@ -21,7 +21,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import main  # noqa: E402
-from classification import train_wrapper  # noqa: E402
+from classification import local_pool, train_wrapper  # noqa: E402
 from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
 
@@ -39,7 +39,7 @@ TRIAL_STAGES = {
     'record': ['results:accuracy_matrix_csv', 'results:history_csv', 'results:save_record', 'checkpoint:remove'],
 }
 COMMAND_STAGES = {
-    'beginning': ['train_wrapper:Place.make', 'train_wrapper:hold', 'train_wrapper:_Run._announce'],
+    'beginning': ['run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:_Run._announce'],
     'result file': ['train_wrapper:_Run._finish'],
 }
 
@@ -113,7 +113,7 @@ def run(words, forked=False):
         os.environ[COMMAND] = str(os.getpid())
     train_wrapper.MAIN = os.path.abspath(__file__)
     if forked:
-        train_wrapper.subprocess = types.SimpleNamespace(
+        local_pool.subprocess = types.SimpleNamespace(
             **dict(vars(subprocess), Popen=functools.partial(Forked, call=main.main)))
     if forked or words[:1] != [main.TRIAL_COMMAND]:
         fault.plant(COMMAND_STAGES)
