@@ -174,9 +174,9 @@ def gone(process):
         return True
 
 
-def inside(position, phase=0):
+def inside(position):
     """Whether a checkpoint was written in the midst of a task, not before this position."""
-    return lambda meta: meta['inside'] and meta['epoch'] > 0 and (meta['position'], meta['phase']) >= (position, phase)
+    return lambda meta: meta['inside'] and meta['epoch'] > 0 and meta['position'] >= position
 
 
 def place_of(meta):

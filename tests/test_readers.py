@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from classification import data_cache, readers, readers_officehome
+from classification import data_cache, readers
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from utils.utils import UserError
