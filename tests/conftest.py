@@ -1,4 +1,5 @@
 """Prepares TensorFlow once, before any test imports it."""
+import gc
 import os
 
 import pytest
@@ -6,6 +7,12 @@ import pytest
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 
 from utils import runtime  # noqa: F401,E402
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not walk through it again and again while graphs are built."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

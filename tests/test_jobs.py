@@ -102,7 +102,7 @@ def test_memory_of_a_gpu_is_divided(options, share):
 
 
 OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
-           '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '3', '--num_runs', '3']
+           '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '3', '--num_runs', '2']
 
 
 def test_the_numbers_are_those_of_one_by_one(tmp_path):

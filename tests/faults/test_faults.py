@@ -39,7 +39,7 @@ def test_a_small_disk():
 
 
 def test_memory_and_open_files_stay_flat():
-    memory, files = endurance.measured(200)
+    memory, files = endurance.measured(120)
     assert not endurance.grows(memory, files), (endurance.slope(memory), files[0], files[-1])
 
 
