@@ -6,6 +6,7 @@
 # What the second says appears when the first is through. The last line says how each ended.
 cd "$(dirname "$0")/.." || exit 1
 unset OMP_NUM_THREADS
+export OPENBLAS_NUM_THREADS=1            # the two share the cores
 runtimes=(1.14 2) pythons=() running=() outcome=() status=0 results=
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf "$folder"' EXIT

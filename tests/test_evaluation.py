@@ -116,12 +116,17 @@ def test_probes_keep_the_order_of_images():
 
 # ---- epochs passed over ----
 
-@pytest.mark.parametrize('interval, due', [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (9, [5])])
-def test_earlier_tasks_are_evaluated_every_few_epochs_and_at_the_end(interval, due, tmp_path):
-    (tmp_path / 'every').mkdir(), (tmp_path / 'some').mkdir()
+@pytest.fixture(scope='module')
+def every(tmp_path_factory):
+    """(experiment whose tasks are evaluated in every epoch, its record)."""
     experiment = make_experiment('Hybrid_HPS', (0, 1, 2), 5, pattern='SS')
-    every = train(experiment, tmp_path / 'every')[1]
-    some = train(experiment._replace(eval_interval=interval), tmp_path / 'some')[1]
+    return experiment, train(experiment, tmp_path_factory.mktemp('every'))[1]
+
+
+@pytest.mark.parametrize('interval, due', [(2, [2, 4, 5]), (3, [3, 5]), (9, [5])])
+def test_earlier_tasks_are_evaluated_every_few_epochs_and_at_the_end(interval, due, every, tmp_path):
+    experiment, every = every
+    some = train(experiment._replace(eval_interval=interval), tmp_path)[1]
     for position in (1, 2):
         for epoch in range(1, 6):
             row = 5 * position + epoch

@@ -13,6 +13,7 @@ from classification.experiment import resolve
 from classification.progress import Progress
 from classification.run_folder import Place
 from classification.train_wrapper import _memory_fraction, _Run
+from tests import command_line
 from tests.processes import Run, waited_for
 from tests.sameness import same_entry
 from utils import runtime
@@ -106,7 +107,7 @@ OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--thre
 
 
 def test_the_numbers_are_those_of_one_by_one(tmp_path):
-    one = Run(tmp_path / 'one', OPTIONS).start()
+    one = Run(tmp_path / 'one', OPTIONS, program=('-m', 'tests.command_line', command_line.ONE_PROCESS)).start()
     assert one.wait() == 0, one.said
     side = Run(tmp_path / 'side', OPTIONS + ['--jobs', '2']).start()
     waited_for(lambda: len(children_of(side)) == 2)

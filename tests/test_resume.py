@@ -35,7 +35,6 @@ CASES = [      # of every selection one at least; the network has one layer; cho
                                                                 channel_gate_mode='published_code'))),
     ('ChannelGate', dict(order=(0, 1, 0), **dict(env.CHANNEL_GATE['paper'], channel_gate_mode='paper',
                                                  channel_gate_sparsity_start=0.5))),
-    ('Hybrid_DFCNN', dict(order=(0,), pattern='S')),
     ('LASEM_HPS', dict(order=(0, 1, 0), lr=0.03, seed=0, choices='ST')),             # a roll-back to before the stops
     ('LASEM_APD', dict(order=(0,), early_stopping=2, em_cnt_prior=True)),
     ('LASEMG_DFCNN', dict(order=(0,), reset_prior=True)),
