@@ -21,7 +21,7 @@ common --data_type DIGITS5 --lifelong --num_runs 3 --jobs 2 --epochs_per_task 25
     --save_mat_name quick_look.mat
 methods
 
-common --data_type FASHION10 --data_percent 10 --num_tasks 3 --lifelong --num_runs 2 --jobs 2 --epochs_per_task 4 \
+common --data_type FASHION10 --data_percent 10 --num_tasks 2 --lifelong --num_runs 2 --jobs 2 --epochs_per_task 4 \
     --eval_interval 4 --quiet --save_mat_name quick_look.mat
 if [ -n "${LIST:-}" ] || "${PYTHON:-python3}" main.py "${shared[@]}" ${given[@]+"${given[@]}"} --dry_run >/dev/null 2>&1; then
     methods
