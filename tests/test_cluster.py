@@ -20,7 +20,7 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 pytest.importorskip('distributed', reason='needs Dask: python3 -m pip install -r requirements-cluster.txt')
 
-LEARN = OPTIONS[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '20']      # two trials
+LEARN = OPTIONS[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '40']      # two trials
 
 
 class DaskCluster(object):

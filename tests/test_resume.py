@@ -3,7 +3,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections import Counter
 
 import pytest
@@ -97,30 +96,19 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):
 
 OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
            '--num_runs', '1']
+LEARN = OPTIONS + ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task', '6']
 
 
-COMMANDS = {
-    'HPS': ['HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task', '6'],
-    'LASEM': ['LASEM_HPS', '--em_cnt_prior', '--num_tasks', '2', '--epochs_per_task', '6'],
-}
+@pytest.fixture
+def calm(tmp_path):
+    """Function that gives the Run that nobody disturbed; it is trained while the test goes on."""
+    calm = Run(tmp_path / 'calm', LEARN)
+    process = start(['-m', 'tests.command_line', command_line.ONE_PROCESS] + calm.options, tmp_path / 'calm.txt')
 
-
-def run_of(name, folder):
-    return Run(folder, OPTIONS + ['--model_type'] + COMMANDS[name])
-
-
-@pytest.fixture(scope='module')
-def calm(tmp_path_factory):
-    """Function name of a command -> the Run that nobody disturbed; they are trained while the tests go on."""
-    folder = tmp_path_factory.mktemp('calm')
-    runs = {name: run_of(name, folder / name) for name in sorted(COMMANDS)}
-    process = start(['-m', 'tests.command_line'] + [word for name in COMMANDS for word in
-                                                   [command_line.ONE_PROCESS] + runs[name].options], folder / 'said.txt')
-
-    def result(name):
-        assert process.wait(SECONDS) == 0, (folder / 'said.txt').read_text()
-        assert resumptions(runs[name].log()) == []
-        return runs[name]
+    def result():
+        assert process.wait(SECONDS) == 0, (tmp_path / 'calm.txt').read_text()
+        assert resumptions(calm.log()) == []
+        return calm
     yield result
     if process.poll() is None:
         process.kill()
@@ -129,7 +117,7 @@ def calm(tmp_path_factory):
 
 def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
     stages = Counter()
-    with run_of('HPS', tmp_path).start() as run:
+    with Run(tmp_path / 'run', LEARN).start() as run:
         # Before there is a checkpoint: both. But first, the same experiment at the same time.
         child = run.child()
         freeze(child)
@@ -149,7 +137,7 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
         assert run.wait() == 1
         error, = run.errors()
         assert 'trial 0 ended with signal 9; the same command resumes it' in error
-        assert '1 trial failed (0)' in run.said and not (tmp_path / 'found.mat').exists()
+        assert '1 trial failed (0)' in run.said and not (tmp_path / 'run' / 'found.mat').exists()
         stages['inside task %d' % meta['position']] += 1
 
         # The parent only: the child ends by itself, with a checkpoint.
@@ -165,27 +153,11 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
 
         assert run.start().wait() == 0 and run.errors() == []
         assert resumptions(run.log())[1:] == [place_of(left)]
-        same_result(run, calm('HPS'))
+        same_result(run, calm())
         assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
             '.holder', '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz']
     print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
     assert set(stages) == {'before the first checkpoint', 'inside task 0', 'inside task 1'}
-
-
-def test_a_search_is_interrupted_inside_its_second_task(calm, tmp_path):
-    with run_of('LASEM', tmp_path / 'run').start() as run:
-        child, _ = run.child_stopped_when(inside(1))
-        run.parent.terminate()
-        time.sleep(0.5)         # the parent passes it on; the frozen child learns of it when it goes on
-        child.resume()
-        assert run.wait() == 75 and run.errors() == []
-        assert 'interrupted; the same command resumes it' in run.said
-        assert gone(child)
-        meta = run.last_checkpoint()
-        assert meta['inside'] and meta['position'] == 1
-        assert run.start().wait() == 0, run.said
-    assert resumptions(run.log()) == [place_of(meta)]
-    same_result(run, calm('LASEM'))
 
 
 def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, capsys):

@@ -2,7 +2,7 @@
 
     python -m tests.faults.disk       prints a table; the exit status is 1 if anything was lost
 
-Part of `make soak` and of the tests. Where nothing may be mounted it says so; `soak.py` has another full disk.
+Part of `make soak`. Where nothing may be mounted it says so; `soak.py` has another full disk.
 """
 import contextlib
 import os

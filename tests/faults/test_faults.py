@@ -3,8 +3,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from classification.mat_file import entries
 from tests.faults import endurance
 from tests.faults.soak import OPTIONS
@@ -30,12 +28,6 @@ def test_struck_at_every_stage():
 
 def test_many_at_once():
     passes('many')
-
-
-def test_a_small_disk():
-    said = passes('disk')
-    if 'can be mounted' in said:
-        pytest.skip(said.strip())
 
 
 def test_memory_and_open_files_stay_flat():
