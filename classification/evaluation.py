@@ -7,8 +7,9 @@ from utils.utils_env_cl import ACTIVATION_BYTES
 
 
 class Evaluation(object):
-    """The part of a task's graph that evaluates. While another task is learned, the first layers of an earlier task may
-    give the same maps at every evaluation; those are computed once and kept outside the graph, within ACTIVATION_BYTES.
+    """The part of a task's graph that evaluates, and what it computes once and keeps outside the graph, within
+    ACTIVATION_BYTES: while a task is learned, the first layers of an earlier task may give the same maps at every
+    evaluation, and the task's own network may read maps that nothing changes (`Method.constant_maps`).
 
     Args:
         method: the Method.
@@ -20,7 +21,7 @@ class Evaluation(object):
     """
 
     def __init__(self, method, parameters, task, learned, constant, batch):
-        self.batch, self._kept, self._logits, self._predicted, self._cut = batch, {}, {}, {}, {}
+        self.batch, self._task, self._kept, self._logits, self._predicted, self._cut = batch, task, {}, {}, {}, {}
         first = task.train.images(np.arange(1))
         self._pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
         self._scale, self._offset = [tf.placeholder(tf.float32, (None, 1, 1, first.shape[-1]), name)
@@ -31,11 +32,14 @@ class Evaluation(object):
             logits = method.classify(parameters, each.index, maps[-1])
             self._logits[each.index] = logits
             self._predicted[each.index] = tf.argmax(logits, axis=1, output_type=tf.int32)
-            layers = method.net.uncrossed(constant.get(each.index, 0))
-            size = sum(getattr(each, part).size for part in PARTS)
-            needed = 4 * size * maps[layers - 1].shape[1:].num_elements() if layers else 0
-            if 0 < needed <= room:
-                self._cut[each.index], room = maps[layers - 1], room - needed
+            if each.index == task.index:
+                tensors = method.constant_maps(parameters, task.index, images)
+            else:
+                layers = method.net.uncrossed(constant.get(each.index, 0))
+                tensors = maps[layers - 1:layers]
+            needed = np.cumsum([self._bytes(each, tensor) for tensor in tensors])
+            self._cut[each.index] = tensors[:np.searchsorted(needed, room, 'right')]
+            room -= sum(self._bytes(each, tensor) for tensor in self._cut[each.index])
         self._probes = dict(method.probes(parameters, task.index, images),
                             **{'logits%d' % index: logits for index, logits in self._logits.items()})
 
@@ -46,20 +50,34 @@ class Evaluation(object):
         correct = np.concatenate(list(self._answers(session, task.index, parts))) == np.concatenate([p.labels for p in parts])
         return np.array([hits.mean() for hits in np.split(correct, ends[:-1])])
 
+    def constant_rows(self, session, rows):
+        """[array [len(rows), ...]]: for these training images of the task that is learned, the first of the method's
+        constant maps, as many as there is room for."""
+        task = self._task
+        if self._cut[task.index] and task.index not in self._kept:
+            self.accuracy(session, task)
+        return [maps[rows] for maps in self._kept.get(task.index, ())]     # the training part comes first
+
     def _answers(self, session, index, parts):
         """Yields what the network answers to the images of all parts, in order."""
-        cut = self._cut.get(index)
-        if index in self._kept:
-            for start in range(0, len(self._kept[index]), self.batch):
-                yield session.run(self._predicted[index], {cut: self._kept[index][start:start + self.batch]})
-            return
-        wanted, maps = [self._predicted[index]] + [cut] * (cut is not None), []
-        for feed in self._feeds(parts):
-            found = session.run(wanted, feed)
-            maps += found[1:]
+        size, cut, kept = sum(part.size for part in parts), self._cut[index], self._kept.get(index)
+        starts, first = range(0, size, self.batch), kept is None
+        if first:
+            kept = [np.empty([size] + tensor.shape.as_list()[1:], np.float32) for tensor in cut]
+        if first or index == self._task.index:
+            feeds = self._feeds(parts)
+        else:
+            feeds = ({} for _ in starts)        # the images are needed no more
+        for start, feed in zip(starts, feeds):
+            rows = slice(start, start + self.batch)
+            if not first:
+                feed.update((tensor, maps[rows]) for tensor, maps in zip(cut, kept))
+            found = session.run([self._predicted[index]] + (cut if first else []), feed)
+            for maps, values in zip(kept, found[1:]):
+                maps[rows] = values
             yield found[0]
-        if cut is not None:
-            self._kept[index] = np.concatenate(maps)
+        if cut:
+            self._kept[index] = kept
 
     def _feeds(self, parts):
         """Yields the images of all parts in batches; one batch may hold the end of a part and the beginning of the next."""
@@ -71,6 +89,11 @@ class Evaluation(object):
             yield {self._pixels: np.concatenate([part.images(chosen) for part, chosen in of]),
                    self._scale: self._for_each([(part.scale, len(chosen)) for part, chosen in of]),
                    self._offset: self._for_each([(part.offset, len(chosen)) for part, chosen in of])}
+
+    @staticmethod
+    def _bytes(task, tensor):
+        """Memory that a tensor [n, ...] of floats takes for all images of a task."""
+        return 4 * sum(getattr(task, part).size for part in PARTS) * tensor.shape[1:].num_elements()
 
     @staticmethod
     def _for_each(values):

@@ -31,6 +31,7 @@ class TaskGraph(object):
         self.batch_size, self._augments = batch_size, augments
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
+        self._constant = []  # maps of a training step that depend on its images alone
         self.graph = tf.Graph()
         with self.graph.as_default():
             self.parameters = Parameters(store, self._trained_tasks(), draw)
@@ -69,6 +70,7 @@ class TaskGraph(object):
         if self.method.single_images:
             batch = batch._replace(single=self._single_images())
         self.method.build(self.parameters, self.task.index, batch, phase)
+        self._constant = self.method.constant_maps(self.parameters, self.task.index, batch.images)
         return self.method.update, self.method.loss
 
     # ---- inputs ----
@@ -120,6 +122,8 @@ class TaskGraph(object):
             if name in self._fed:
                 images = self._data[name][0].seen(numbers)
                 feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
+        if self._constant and not self._augments:
+            feed.update(zip(self._constant, self._evaluation.constant_rows(self.session, rows['training'])))
         if fetch_loss:
             return self.session.run([self._update, self._loss], feed)[1]
         self.session.run(self._update, feed)

@@ -20,12 +20,12 @@ def other_scale(task):
                          test=task.test._replace(scale=task.test.scale * 2))
 
 
-def opened(patterns, running=None, batch=8, model_type='Hybrid_HPS'):
+def opened(patterns, running=None, batch=8, model_type='Hybrid_HPS', augments=False, **settings):
     """A graph that trains the last task and evaluates all."""
-    method, store = learned(model_type, patterns)
+    method, store = learned(model_type, patterns, **settings)
     tasks = [other_scale(make_task(task)) for task in range(len(patterns))]
     return TaskGraph(method, store, tasks[-1 if running is None else running], tasks, None, BATCH, batch,
-                     runtime.session_config(1))
+                     runtime.session_config(1), augments=augments)
 
 
 def counted(graph, task):
@@ -99,6 +99,60 @@ def test_tasks_that_are_trained_keep_nothing():
         for task in graph.learned:
             graph.accuracy(task)
         assert list(graph._evaluation._kept) == [1]
+
+
+# ---- the columns of progressive networks ----
+
+MAPS = 4 * sum(SIZES.values()) * 2 * 2 * 4       # bytes of a second layer's maps
+
+
+def third_task(room, spoilt, monkeypatch, augments=False):
+    """What five steps leave of the third task's parameters, and its accuracies, if the second layers of these earlier
+    columns are set to 0 after the first evaluation."""
+    monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
+    with opened(['TTT'] * 3, model_type='ProgNN', augments=augments, depth=3) as graph:
+        first, values = graph.accuracy(graph.task), graph.values()
+        assert (first == counted(graph, graph.task)).all()
+        graph.set_values({'conv1/task%d/own/%s' % (column, part): 0 * values['conv1/task%d/own/%s' % (column, part)]
+                          for column in spoilt for part in ('kernel', 'bias')})
+        for step in range(5):
+            graph.step({'training': np.arange(4 * step, 4 * step + 4)}, 0.05, (0, step),
+                       augmentation=np.random.RandomState(step) if augments else None)
+        values = graph.values()
+        own = np.concatenate([values[name].ravel() for name in sorted(values) if '/task2/' in name])
+        return np.concatenate([own, graph.accuracy(graph.task)])
+
+
+@pytest.fixture(scope='module')
+def nothing_kept():
+    """What `third_task` gives where there is no room, and no column is spoilt."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return third_task(0, [], monkeypatch)
+
+
+@pytest.mark.parametrize('room, column, read', [(2 * MAPS, 0, False), (2 * MAPS, 1, False), (2 * MAPS - 1, 0, True),
+                                                (2 * MAPS - 1, 1, False), (MAPS - 1, 1, True)])
+def test_maps_of_earlier_columns_are_computed_once_within_the_budget(room, column, read, nothing_kept, monkeypatch):
+    """A column whose maps are kept can be spoilt; the last one is kept first."""
+    difference = np.abs(third_task(room, [column], monkeypatch) - nothing_kept).max()
+    assert difference > 1e-3 if read else difference < 1e-6
+
+
+def test_maps_of_augmented_images_are_computed_in_each_step(monkeypatch):
+    calm = third_task(2 ** 30, [], monkeypatch, augments=True)
+    assert np.abs(third_task(2 ** 30, [0], monkeypatch, augments=True) - calm).max() > 1e-3
+
+
+def test_a_trial_of_columns_records_the_same_with_and_without_kept_maps(tmp_path, monkeypatch):
+    found = []
+    for room in (2 ** 30, 0):
+        monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
+        (tmp_path / str(room)).mkdir()
+        found.append(train(make_experiment('ProgNN', (0, 1, 2), 3, depth=3, early_stopping=2), tmp_path / str(room)))
+    (trial, record), (other, expected) = found
+    np.testing.assert_array_equal(record.accuracy, expected.accuracy)
+    for name, value in other.store.items():
+        np.testing.assert_allclose(trial.store[name], value, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize('layers, expected', [(0, 0), (1, 1), (2, 1), (3, 3), (4, 4)])

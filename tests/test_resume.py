@@ -29,7 +29,7 @@ def same_trial(trial, record, other_trial, other_record):
 CASES = [      # of every selection one at least; the network has one layer; choices: what makes the case a hard one
     ('SNN', dict(order=(0, 1))),
     ('APD', dict(order=(0, 1), early_stopping=2, pattern='S')),
-    ('APD', dict(order=(0, 1, 2, 0), pattern='S', **dict(env.APD_PAPER, apd_mode='paper', apd_consolidate_every=3))),
+    ('APD', dict(order=(0, 1, 0), pattern='S', **dict(env.APD_PAPER, apd_mode='paper', apd_consolidate_every=2))),
     ('ChannelGate', dict(order=(0, 1), early_stopping=2, **dict(env.CHANNEL_GATE['published_code'],
                                                                 channel_gate_mode='published_code'))),
     ('ChannelGate', dict(order=(0, 1, 0), **dict(env.CHANNEL_GATE['paper'], channel_gate_mode='paper',
@@ -39,7 +39,7 @@ CASES = [      # of every selection one at least; the network has one layer; cho
     ('LASEMG_DFCNN', dict(order=(0,), reset_prior=True)),
     ('LASEM_fixed_TF', dict(order=(0,), favoured='S')),
     ('DARTS_HPS', dict(order=(0, 1, 0), darts_selection_data='valid')),
-    ('ProgNN', dict(order=(0, 1, 0), dim_reduction_scale=1.)),
+    ('ProgNN', dict(order=(0, 1, 0), depth=3, dim_reduction_scale=1.)),             # its columns' maps are kept
     ('EWC', dict(order=(0, 1, 0), fisher_multiplier=10., **env.EWC)),
     ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
     ('DEN', dict(order=(0, 1), epochs=5)),                                           # two epochs of stage B, one of others
@@ -52,7 +52,7 @@ CASES = [      # of every selection one at least; the network has one layer; cho
 def test_stopped_after_every_epoch(model_type, settings, tmp_path):
     settings = dict(settings)
     choices = settings.pop('choices', None)
-    experiment = make_experiment(model_type, depth=1, **settings)
+    experiment = make_experiment(model_type, **dict({'depth': 1}, **settings))
     for name in ('calm', 'stopped'):
         (tmp_path / name).mkdir()
     trial, record = train(experiment, tmp_path / 'calm')

@@ -13,8 +13,8 @@ from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters
 
-_NETWORK = env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 1), hidden=(),
-                       df_knowledge=((2, 2), (2, 2)), df_tensor=((3, 3), (3, 3)))
+_NETWORK = env.Network(kernels=(3, 3, 3), channels=(3, 4, 4), pools=(2, 1, 1), hidden=(),
+                       df_knowledge=((2, 2),) * 3, df_tensor=((3, 3),) * 3)
 BATCH = 4
 SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
@@ -29,7 +29,7 @@ _OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regulariza
 
 
 def make_net(depth=2):
-    """The first one or two layers."""
+    """The first one, two or three layers."""
     return env.build_net(env.Network(*[row[:depth] for row in _NETWORK]), (4, 4, 1))
 
 

@@ -53,6 +53,13 @@ class ProgNN(Method):
     def layer_outputs(self, parameters, task, images):
         return self._column_maps(parameters, images, task)
 
+    def constant_maps(self, parameters, task, images):
+        """What the earlier columns give to this one, but for their first layers: the largest maps, and the cheapest. The last
+        column comes first, since it has the most lateral inputs of its own."""
+        self._column_maps(parameters, images, task)
+        earlier = self._maps[images.name][:self.state['columns'].index(task)]
+        return [tensor for maps in reversed(earlier) for tensor in maps[1:-1]]
+
     def _column_maps(self, parameters, images, task):
         """What each layer of a task's column gives; a column is built once per graph and images."""
         if self._maps_of is not parameters:

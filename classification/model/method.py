@@ -128,6 +128,11 @@ class Method(object):
         pattern = self.pattern_of(task)
         return len(pattern) - len(pattern.lstrip('T'))
 
+    def constant_maps(self, parameters, task, images):
+        """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone, while it is
+        learned; those that save most come first. Called after the network for these images is built."""
+        return []
+
     def num_parameters(self, store):
         """How many values are kept: shared ones once, each task's own, heads."""
         return size_of(store)
