@@ -121,7 +121,7 @@ TRANSFER_CONFIGURATIONS_OF = {
 # Images per session call in evaluation, by image height; a GPU takes a multiple.
 EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
 EVALUATION_BATCH_GPU = 4
-# Memory in which a trial keeps maps of earlier tasks' layers that are not trained any more.
+# Memory in which a trial keeps maps of layers that are not trained any more.
 ACTIVATION_BYTES = 2 ** 30
 
 
