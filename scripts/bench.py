@@ -5,10 +5,11 @@
     python scripts/bench.py --tree   LASEM's tree beside one explicit network per pattern
     python scripts/bench.py --memory peak memory of LASEM_HPS with 64 patterns (STL-10, 6 layers, 96x96)
 
-Times are medians over repetitions in which the variants take turns, on one machine; only ratios travel. Each model is
-measured in a process of its own. `ms/step`: a training step of the first task; `bare`: its convolutions and matrix products
-alone; `images/s`: evaluated, first task, and as a share of what the bare forward operations reach; `s/epoch`: training and
-evaluation of a whole epoch when so many tasks are learned, from a trial as main.py runs it.
+Times are medians over repetitions in which the variants take turns, ratios are medians of the ratios within a repetition, on
+one machine; only ratios travel. Each model is measured in a process of its own. `ms/step`: a training step of the first
+task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated, first task, and as a share of what the bare
+forward operations reach; `s/epoch`: training and evaluation of a whole epoch when so many tasks are learned, from a trial as
+main.py runs it.
 """
 import argparse
 import json
@@ -45,7 +46,7 @@ OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_
                den_drift_threshold=env.DEN_DRIFT_THRESHOLD['l2'], den_split_cap=None)
 OPTIONS.update(env.EWC)
 OPTIONS.update(env.DEN)
-CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 7, 5
+CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 15, 5
 TASKS = (1, 5, 10)
 
 
@@ -80,7 +81,7 @@ class Stepper(object):
 
 
 def _milliseconds(actions, times_each=STEPS):
-    """Median milliseconds of each action, taking turns."""
+    """[actions, REPETITIONS]: milliseconds of each action, taking turns."""
     times = [[] for _ in actions]
     for action in actions:
         action()
@@ -91,7 +92,12 @@ def _milliseconds(actions, times_each=STEPS):
             for _ in range(times_each):
                 action()
             found.append(1000 * (time.time() - began) / times_each)
-    return [float(np.median(found)) for found in times]
+    return np.array(times)
+
+
+def _ratio(times, others):
+    """Median over the rounds of the ratio within a round: the machine's speed may change between rounds."""
+    return float(np.median(times / others))
 
 
 def _setting(model, net):
@@ -121,7 +127,7 @@ def bench_tree(names, threads):
             method = SELECTIONS[model.selection](_setting(model, _net()))
             steppers = [Stepper(method, threads), Stepper(Explicit(method.setting, method.patterns), threads)]
             tree, explicit = _milliseconds([stepper.step for stepper in steppers])
-            print('%-18s %12.1f %12.1f %7.2fx' % (name, tree, explicit, explicit / tree))
+            print('%-18s %12.1f %12.1f %7.2fx' % (name, np.median(tree), np.median(explicit), _ratio(explicit, tree)))
             sys.stdout.flush()
 
 
@@ -195,20 +201,25 @@ def epoch_seconds(name, net, threads):
 
 
 def evaluation(name, net, threads):
-    """(evaluated images per second, the same of the bare forward operations), taking turns."""
+    """(evaluated images per second, its share of what the bare forward operations reach), taking turns."""
     method, tasks, batch = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net)), _tasks(1), env.EVALUATION_BATCH[32]
     with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name), BATCH, batch,
                    runtime.session_config(threads)) as graph:
         method.start_phase(graph.session, 0, 0)
         bare = Bare(bare_operations([graph._evaluation._predicted[0]]), batch, threads)
         ours, theirs = _milliseconds([lambda: graph.accuracy(tasks[0]), bare.run], 1)
-    return 1200 / ours * 1000, batch / theirs * 1000
+    return _per_second(1200, ours), _ratio(1200 / ours, batch / theirs)
+
+
+def _per_second(images, times):
+    return float(np.median(1000 * images / times))
 
 
 def batches_of_ten(net, threads):
-    """(s/epoch as it is, s/epoch with evaluation of every task in batches of 10) of the first sample command, 10 tasks."""
-    found = []
-    for batch, room in ((env.EVALUATION_BATCH[32], env.ACTIVATION_BYTES), (10, 0)):
+    """Of the first sample command at 10 tasks: (s/epoch as it is, s/epoch with evaluation of every task in batches of 10, s of
+    the convolutions and matrix products that an epoch as it is cannot do without)."""
+    found, size = [], env.EVALUATION_BATCH[32]
+    for batch, room in ((size, env.ACTIVATION_BYTES), (10, 0)):
         model, tasks = env.MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
         method = SELECTIONS[model.selection](_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
@@ -222,9 +233,13 @@ def batches_of_ten(net, threads):
                 for task in tasks.values():
                     graph.accuracy(task)
                 times.append(time.time() - began)
-        found.append(float(np.median(times[1:])))
+            found.append(float(np.median(times[1:])))
+            if room:
+                needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [(1200. / size, Bare(
+                    bare_operations([graph._evaluation._predicted[t]], graph._evaluation._cut[t]), size, threads)) for t in tasks]
+    bare = _milliseconds([each.run for _, each in needed], 1)
     evaluate.ACTIVATION_BYTES = env.ACTIVATION_BYTES
-    return found
+    return found + [float(np.dot([times for times, _ in needed], np.median(bare, axis=1))) / 1000]
 
 
 def measure(name, threads):
@@ -241,10 +256,12 @@ def measure(name, threads):
         except ImportError:
             pass
     found = _milliseconds([stepper.step, bare.run, product.run] + others)
-    row = dict(name=name, step=found[0], bare=found[1], peak=product.flops / found[2] / 1e6, flops=bare.flops / found[1] / 1e6)
+    row = dict(name=name, step=float(np.median(found[0])), bare=float(np.median(found[1])), ratio=_ratio(found[0], found[1]),
+               peak=bare.flops / product.flops * _ratio(found[2], found[1]))
     row['evaluated'], row['forward'] = evaluation(name, net, threads)
     if torch:
-        row['torch'] = found[3], env.EVALUATION_BATCH[32] / found[4] * 1000
+        row['torch'] = (float(np.median(found[3])), _ratio(found[0], found[3]),
+                        _per_second(env.EVALUATION_BATCH[32], found[4]))
     if name == 'Hybrid_HPS':
         row['sample'] = batches_of_ten(net, threads)
     row['epochs'] = epoch_seconds(name, net, threads)
@@ -267,13 +284,14 @@ def bench_models(names, threads):
             sys.exit('%s could not be measured' % name)
         row = json.loads(ran.stdout.splitlines()[-1])
         print('%-18s %8.1f %8.1f %6.2f %8.0f%% %10.0f %7.0f%% %26s %7.0f' % (
-            name, row['step'], row['bare'], row['step'] / row['bare'], 100 * row['flops'] / row['peak'], row['evaluated'],
-            100 * row['evaluated'] / row['forward'], ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
+            name, row['step'], row['bare'], row['ratio'], 100 * row['peak'], row['evaluated'], 100 * row['forward'],
+            ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
         if 'torch' in row:
-            print('%-18s %8.1f %35.0f' % (('  PyTorch',) + tuple(row['torch'])))
+            print('  PyTorch: %.1f ms/step (this is %.2f times that), %.0f images/s' % tuple(row['torch']))
         if 'sample' in row:
-            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f s: %.1f times'
-                  % (row['sample'][1], row['sample'][0], row['sample'][1] / row['sample'][0]))
+            now, tens, needed = row['sample']
+            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f s: %.1f times (its '
+                  'bare operations alone: %.2f s, %.1f times)' % (tens, now, tens / now, needed, tens / needed))
         sys.stdout.flush()
 
 

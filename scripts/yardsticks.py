@@ -9,12 +9,13 @@ CONVOLUTIONS, PRODUCTS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter
 LARGE = 1500      # rows of the matrix product that stands for the machine's peak
 
 
-def bare_operations(targets):
-    """The convolutions and matrix products that `targets` (ops or tensors) need, in the order they were built."""
-    found, waiting = set(), [getattr(target, 'op', target) for target in targets]
+def bare_operations(targets, given=()):
+    """The convolutions and matrix products that `targets` (ops or tensors) need when the tensors `given` are known, in the
+    order they were built."""
+    found, waiting, known = set(), [getattr(target, 'op', target) for target in targets], {tensor.op for tensor in given}
     while waiting:
         op = waiting.pop()
-        if op not in found:
+        if op not in found and op not in known:
             found.add(op)
             waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
     return sorted((op for op in found if op.type in CONVOLUTIONS + PRODUCTS), key=lambda op: op._id)

@@ -134,8 +134,8 @@ def test_columns_are_built_once_per_graph():
             for task in tasks:
                 method.logits(parameters, task, images)
             return sum(op.type == 'Conv2D' for op in graph.get_operations())
-    # Each column has 3 of its own, and 2 kernels per lateral input of layers 1 and 2.
-    assert convolutions([2]) == convolutions([0, 1, 2]) == 9 + 4 * 3
+    # Each column has 3 of its own, and in layers 1 and 2 one that narrows each earlier column's maps.
+    assert convolutions([2]) == convolutions([0, 1, 2]) == 9 + 2 * 3
 
 
 def test_parameters_as_published():

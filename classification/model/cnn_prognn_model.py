@@ -73,23 +73,29 @@ class ProgNN(Method):
         task, inputs = self.state['columns'][column], [images]
         for layer, spec in enumerate(self.net.layers):
             kernel, bias = Own(spec, 'conv%d' % layer, parameters).weights(task)
-            x = nn.convolution(inputs[-1], kernel, bias, self.net.padding)
-            if layer > 0:
-                for place, maps in enumerate(earlier):
-                    x += self._lateral(parameters, column, place, layer, maps[layer - 1])
+            read = inputs[-1]
+            if layer > 0 and earlier:
+                lateral, expand = self._lateral(parameters, column, layer, [maps[layer - 1] for maps in earlier])
+                read, kernel = tf.concat([read, lateral], axis=3), tf.concat([kernel, expand], axis=2)
+            x = nn.convolution(read, kernel, bias, self.net.padding)
             for start, end in self.net.skips:
                 if end == layer:
                     x += nn.skipped(self.net, inputs[start], start, end)
             inputs.append(nn.max_pool(tf.nn.relu(x), spec.pool, self.net.padding))
         return inputs[1:]
 
-    def _lateral(self, parameters, column, place, layer, maps):
-        """What the place-th column adds to a layer's convolution."""
+    def _lateral(self, parameters, column, layer, maps):
+        """What a layer reads of the earlier columns' maps, [n, height, width, channels], and the kernel U that it is read with:
+        all columns side by side, since sum_c x_c * U_c is one convolution of the x_c one behind the other."""
         task, spec, reduced = self.state['columns'][column], self.net.layers[layer], self.reduced_channels(column, layer)
-
-        def variable(part, shape, initial=truncated_normal):
-            return parameters.own('conv%d' % layer, task, 'lateral%d' % self.state['columns'][place], part, shape, initial)
-        narrow = nn.convolution(variable('alpha', (1,)) * maps, variable('reduce', (1, 1, spec.in_channels, reduced)),
-                                variable('reduce_bias', (reduced,), bias_value), self.net.padding)
-        return tf.nn.conv2d(tf.nn.relu(narrow), variable('expand', (spec.kernel, spec.kernel, reduced, spec.out_channels)),
-                            strides=[1, 1, 1, 1], padding=self.net.padding)
+        narrow, biases, expand = [], [], []
+        for place, given in enumerate(maps):
+            def variable(part, shape, initial=truncated_normal):
+                return parameters.own('conv%d' % layer, task, 'lateral%d' % self.state['columns'][place], part, shape, initial)
+            # (alpha H) * V is H * (alpha V), which is the smaller product
+            reduce = variable('alpha', (1,)) * variable('reduce', (1, 1, spec.in_channels, reduced))
+            narrow.append(tf.nn.conv2d(given, reduce, strides=[1, 1, 1, 1], padding=self.net.padding))
+            biases.append(variable('reduce_bias', (reduced,), bias_value))
+            expand.append(variable('expand', (spec.kernel, spec.kernel, reduced, spec.out_channels)))
+        lateral = tf.nn.relu(tf.nn.bias_add(tf.concat(narrow, axis=3), tf.concat(biases, axis=0)))
+        return lateral, tf.concat(expand, axis=2)
