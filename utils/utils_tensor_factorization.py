@@ -9,9 +9,10 @@ def tucker_product(core, mixers):
         core: [height, width, in, out].
         mixers: four square matrices U0..U3, one per axis of the core.
     """
-    for mixer in mixers:      # each step multiplies the leading axis and moves it to the back; four turn full circle
-        core = tf.tensordot(core, mixer, axes=[[0], [0]])
-    return core
+    shape = core.shape.as_list()
+    for mixer, size in zip(mixers, shape):      # each step multiplies the leading axis and moves it to the back
+        core = tf.matmul(tf.reshape(core, [size, -1]), mixer, transpose_a=True)
+    return tf.reshape(core, shape)              # four steps turn full circle
 
 
 def orthogonality(mixers):
