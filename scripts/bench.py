@@ -275,7 +275,7 @@ def bench_models(names, threads):
                                                        's/epoch at %d, %d, %d tasks' % TASKS, 'MB'))
     for name in names:
         if env.MODELS[name].selection == 'bruteforce':
-            print('%-18s trains a network of fixed pattern after the other: each as Hybrid_%s' % (name, name.split('_')[1]))
+            print('%-18s trains one fixed pattern after the other, each as fast as %s' % (name, name.split('_')[1]))
             continue
         ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)],
                              stdout=subprocess.PIPE, universal_newlines=True)
