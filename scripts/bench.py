@@ -240,30 +240,33 @@ def batches_of_ten(net, threads):
     return found + [float(np.dot([times for times, _ in needed], np.median(bare, axis=1))) / 1000]
 
 
+def beside_torch(stepper, net, threads):
+    """(ms per step of PyTorch, ours as a multiple of that, evaluated images per second of PyTorch); None where it is not
+    installed. After everything else: its threads would slow the others."""
+    try:
+        trained, evaluated = [Torch(net, CLASSES, size, threads) for size in (BATCH, env.EVALUATION_BATCH[32])]
+    except ImportError:
+        return None
+    ours, theirs, evaluation_times = _milliseconds([stepper.step, trained.step, evaluated.evaluate])
+    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.EVALUATION_BATCH[32], evaluation_times)
+
+
 def measure(name, threads):
     """Everything about one model: dict."""
     net = _net()
     method = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net))
     stepper, product = Stepper(method, threads), Product(threads)
     bare = Bare(bare_operations([method.update]), BATCH, threads)
-    others, torch = [], None
-    if name == 'Hybrid_HPS':
-        try:
-            torch = Torch(net, CLASSES, BATCH, threads), Torch(net, CLASSES, env.EVALUATION_BATCH[32], threads)
-            others = [torch[0].step, torch[1].evaluate]
-        except ImportError:
-            pass
-    found = _milliseconds([stepper.step, bare.run, product.run] + others)
+    found = _milliseconds([stepper.step, bare.run, product.run])
     row = dict(name=name, step=float(np.median(found[0])), bare=float(np.median(found[1])), ratio=_ratio(found[0], found[1]),
                peak=bare.flops / product.flops * _ratio(found[2], found[1]))
     row['evaluated'], row['forward'] = evaluation(name, net, threads)
-    if torch:
-        row['torch'] = (float(np.median(found[3])), _ratio(found[0], found[3]),
-                        _per_second(env.EVALUATION_BATCH[32], found[4]))
     if name == 'Hybrid_HPS':
         row['sample'] = batches_of_ten(net, threads)
     row['epochs'] = epoch_seconds(name, net, threads)
     row['memory'] = _peak_megabytes()
+    if name == 'Hybrid_HPS':
+        row['torch'] = beside_torch(stepper, net, threads)
     return row
 
 
@@ -285,7 +288,7 @@ def bench_models(names, threads):
         print('%-18s %8.1f %8.1f %6.2f %8.0f%% %10.0f %7.0f%% %26s %7.0f' % (
             name, row['step'], row['bare'], row['ratio'], 100 * row['peak'], row['evaluated'], 100 * row['forward'],
             ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
-        if 'torch' in row:
+        if row.get('torch'):
             print('  PyTorch: %.1f ms/step (this is %.2f times that), %.0f images/s' % tuple(row['torch']))
         if 'sample' in row:
             now, tens, needed = row['sample']
