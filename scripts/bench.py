@@ -300,13 +300,13 @@ def bench_models(names, threads):
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--models', default='', help='models, separated by commas (default: all)')
+    parser.add_argument('--models', type=env.models_argument, default='', help='models, separated by commas (default: all)')
     parser.add_argument('--threads', type=int, default=os.cpu_count())
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--tree', action='store_true')
     parser.add_argument('--one', metavar='MODEL', help='measures one model and prints it as JSON')
     flags = parser.parse_args()
-    names = [env.canonical_model(name) for name in flags.models.split(',') if name] or list(env.MODELS)
+    names = flags.models or list(env.MODELS)
     if flags.one:
         print(json.dumps(measure(flags.one, flags.threads)))
     elif flags.memory:

@@ -71,10 +71,11 @@ def check(entry):
 def command_line():
     """Exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--models', default='', help='model types, separated by commas (default: all)')
+    parser.add_argument('--models', type=env.models_argument, default='',
+                        help='model types, separated by commas (default: all)')
     parser.add_argument('--side_by_side', type=int, default=2, help='runs at a time (default: %(default)s)')
     flags = parser.parse_args()
-    models = [env.canonical_model(name) for name in flags.models.split(',') if name] or list(env.MODELS)
+    models = flags.models or list(env.MODELS)
     failed = 0
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(flags.side_by_side) as workers:
         write_data(place)

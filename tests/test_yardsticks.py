@@ -33,6 +33,14 @@ def test_evaluation_takes_the_batch_it_is_given(rig):
     assert np.isfinite(bare.run()) and bare.run() != 0
 
 
+def test_what_is_given_is_not_computed(rig):
+    """The maps behind the second layer are known: the third and the head remain."""
+    logits = rig.logits_of[0]
+    last = [op for op in bare_operations([logits]) if op.type == 'Conv2D'][-1]
+    bare = Bare(bare_operations([logits], last.inputs[:1]), 50, 1)
+    assert bare.operations == 3 and bare.flops == 2 * 50 * (CONVOLUTIONS[2] + sum(PRODUCTS))
+
+
 @pytest.mark.parametrize('selection, mechanism, options', [
     ('hybrid', 'dfcnn', dict(pattern='SSS', regularization_scale=(1e-7, 1e-7))),
     ('hybrid', 'tf', dict(pattern='SSS', auxiliary_loss_weight=0.1)),

@@ -2,6 +2,7 @@
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
+import argparse
 import itertools
 from collections import OrderedDict
 from typing import NamedTuple, Tuple
@@ -377,6 +378,18 @@ def canonical_model(name):
         for spelling in (model,) + row.aliases:
             names[spelling] = model
     return entry(names, name, 'model_type')
+
+
+def models_argument(text):
+    """For argparse's `type`: the models that a text like 'HPS,DEN' names, [] for an empty one.
+
+    Raises:
+        argparse.ArgumentTypeError: one is unknown.
+    """
+    try:
+        return [canonical_model(name) for name in text.split(',') if name]
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error))
 
 
 def pattern_from_name(name, depth, option='transfer_config'):

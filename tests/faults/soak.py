@@ -266,13 +266,14 @@ def command_line():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=100, help='kills of a trial (default: %(default)s)')
     parser.add_argument('--others', type=int, default=80, help='rounds of the other faults (default: %(default)s)')
-    parser.add_argument('--models', default='', help='model types, like a,b (default: %s)' % ','.join(MODELS))
+    parser.add_argument('--models', type=env.models_argument, default='',
+                        help='model types, like a,b (default: %s)' % ','.join(MODELS))
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')
     parser.add_argument('--side_by_side', type=int, default=2, help='experiments at a time (default: %(default)s)')
     parser.add_argument('--forked', action='store_true',
                         help='fork every process from one that has imported TensorFlow: faster, not quite as in life')
     flags = parser.parse_args()
-    models = [env.canonical_model(name) for name in flags.models.split(',') if name] or MODELS
+    models = flags.models or MODELS
     draws, began = random.Random(flags.seed), time.time()
     rounds = plan(flags.rounds, flags.others, draws)
     print('== seed %d: %d rounds over %s' % (flags.seed, len(rounds), ', '.join(models)))
