@@ -40,6 +40,7 @@ class Experiment(NamedTuple):
     eval_interval: int = 1                # epochs between evaluations of earlier tasks
     numerics: int = NUMERICS
     analyses: Mapping[str, Any] = {}      # what else was asked for: see analyses.asked
+    numeric_versions: Mapping[str, int] = {}      # of its method and data; without those that are still at their first
 
     @property
     def model(self):
@@ -60,8 +61,14 @@ class Experiment(NamedTuple):
         return '%s-%s' % (self.model_type, self.fingerprint()[:FINGERPRINT_DIGITS])
 
     def to_json(self):
-        """A canonical text; `from_json` gives the same experiment back."""
-        return json.dumps(_plain(self), sort_keys=True)
+        """A canonical text; `from_json` gives the same experiment back.
+
+        What came later is left out where it says what held before, so that fingerprints stay.
+        """
+        fields = _plain(self)
+        if not fields['numeric_versions']:
+            del fields['numeric_versions']
+        return json.dumps(fields, sort_keys=True)
 
     @classmethod
     def from_json(cls, text):
@@ -79,7 +86,7 @@ class Experiment(NamedTuple):
 
     def differences(self, other):
         """'seed 1 instead of 0, ...': the settings in which another experiment, as a dict of what JSON knows, differs."""
-        mine, others = dict(_flat(_plain(self))), dict(_flat(other))
+        mine, others = dict(_flat(json.loads(self.to_json()))), dict(_flat(other))
         texts = [(key, _short(others.get(key)), _short(mine.get(key)))
                  for key in sorted(set(mine) | set(others)) if mine.get(key) != others.get(key)]
         return ', '.join(key if came == here else '%s %s instead of %s' % (key, came, here) for key, came, here in texts)
@@ -198,7 +205,8 @@ def resolve(flags, say):
         options=options, training=training, early_stopping=early_stopping,
         keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
-        lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked)
+        lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
+        numeric_versions=env.numeric_versions(model, data_type, options))
 
 
 def _pattern(flags, model_type, family, depth):

@@ -4,7 +4,7 @@ The names in the result structure are the published ones, "error" included, whic
 """
 import io
 import zipfile
-from typing import Dict, NamedTuple
+from typing import Dict, NamedTuple, Optional
 
 import numpy as np
 
@@ -30,11 +30,14 @@ class TrialRecord(NamedTuple):
     training_time: float             # seconds
     num_parameters: int
     extra: Dict[str, np.ndarray]     # the method's own fields of the run's struct
+    # What records of before lack:
+    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; whether learning the task taught nothing
+    origin: Optional[str] = None     # JSON: what made the numbers; see provenance.py
 
 
 def save_record(path, record):
     """Writes a record as .npz, whole or not at all."""
-    arrays = {name: np.asarray(value) for name, value in record._asdict().items() if name != 'extra'}
+    arrays = {name: np.asarray(value) for name, value in record._asdict().items() if name != 'extra' and value is not None}
     arrays.update(('extra.' + name, np.asarray(value)) for name, value in record.extra.items())
     assert not any(array.dtype.hasobject for array in arrays.values()), 'objects would need pickle'
     content = io.BytesIO()
@@ -48,7 +51,8 @@ def load_record(path):
         with zipfile.ZipFile(path) as stored:      # np.load speaks on stderr of one that is cut off
             arrays = {name[:-len('.npy')]: np.lib.format.read_array(stored.open(name), allow_pickle=False)
                       for name in stored.namelist()}
-        fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra'}
+        fields = {name: arrays[name] for name in TrialRecord._fields
+                  if name != 'extra' and (name in arrays or name not in TrialRecord._field_defaults)}
     except Exception as problem:    # NumPy has another class of error for every kind of damage
         raise UserError('%s cannot be read as the record of a finished trial (%s); delete it and run the same command '
                         'again to train this trial once more' % (path, problem))

@@ -360,6 +360,17 @@ def method_options(flags, model_type, family, depth, network):
     return options
 
 
+# Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
+# modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
+NUMERIC_VERSIONS = {}
+
+
+def numeric_versions(model, data_type, options):
+    """{name: version} of what computes an experiment's numbers, without those that are still at their first version."""
+    names = [model.selection, model.mechanism, data_type, '%s %s' % (model.selection, options.get(model.selection + '_mode'))]
+    return {name: NUMERIC_VERSIONS[name] for name in names if name in NUMERIC_VERSIONS}
+
+
 def _row(values, test_type, model_type, what):
     if not 0 <= test_type < len(values):
         raise UserError('--test_type %d: of %s it is the %s, with the values %s' % (
