@@ -1,12 +1,11 @@
 """A trial on the machine of a Dask worker: the ordinary child, asked and heard through files; see cluster.py."""
-import json
 import os
 import platform
 import signal
 import threading
 import time
 
-from classification.trial_process import CONFIG, RECORD, SIGN, run_trial_process, tell, trial_folder
+from classification.trial_process import RECORD, SIGN, run_trial_process, tell, trial_folder
 from utils.utils import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 
 SAID = 'said.txt'            # in a trial folder: what its process says on stdout
@@ -17,9 +16,7 @@ LOCK_SECONDS = 150           # a file server frees what a dead machine held afte
 
 def run_cluster_trial(run_folder, number, token, gpu):
     """Runs a trial in a process that a Dask worker started; returns the exit status."""
-    from classification.experiment import NUMERICS
     from classification.local_pool import visible_devices
-    from classification.train_wrapper import versions
     folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, SIGN)
     if not _wanted(_read(sign, ''), token):
         return EXIT_INTERRUPTED
@@ -33,13 +30,6 @@ def run_cluster_trial(run_folder, number, token, gpu):
     tell(note='trial %d: process %d on %s' % (number, os.getpid(), platform.node()))
     try:
         os.environ['CUDA_VISIBLE_DEVICES'] = visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
-        with open(os.path.join(run_folder, CONFIG)) as stream:
-            config = json.load(stream)
-        here = dict(versions(), numerics=NUMERICS)
-        for name, there in sorted(dict(config['versions'], numerics=config['experiment']['numerics']).items()):
-            if here[name] != there:
-                raise UserError('%s is %s on %s, and %s where main.py was started; all machines need the same'
-                                % (name, here[name], platform.node(), there))
     except UserError as error:
         tell(error=str(error))
         return EXIT_USER_ERROR

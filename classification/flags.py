@@ -143,8 +143,9 @@ def _run_flags(run):
     run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')
     run.add_argument('--checkpoint_minutes', type=float, default=5,
                      help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
-    run.add_argument('--restart', action='store_true',
-                     help='train again although this experiment is finished or begun')
+    run.add_argument('--restart', type=_trials, nargs='?', const=(), default=None, metavar='TRIALS',
+                     help='train again although this experiment is finished or begun: all trials, whose results are then '
+                          'added, or only some like 0,2, whose results are then replaced (default: none)')
     run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
     run.add_argument('--tensorboard', action='store_true',
                      help='write each trial\'s accuracies, epoch by epoch, for TensorBoard')
@@ -152,6 +153,14 @@ def _run_flags(run):
     run.add_argument('--list', action='store_true',
                      help='print data types, model types and transfer configurations, and exit')
     run.add_argument('--quiet', action='store_true', help='print errors and the final table only')
+
+
+def _trials(text):
+    """'0,2' as numbers."""
+    numbers = tuple(int(number) for number in text.split(','))
+    if min(numbers) < 0:
+        raise ValueError(text)
+    return numbers
 
 
 WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code

@@ -3,11 +3,13 @@
 The names in the result structure are the published ones, "error" included, which is an accuracy in [0, 1].
 """
 import io
+import json
 import zipfile
 from typing import Dict, NamedTuple, Optional
 
 import numpy as np
 
+from classification import origin
 from classification.mat_file import as_stored
 from classification.metrics import METRICS, learned_at, mean_and_std, mean_over_tasks
 from utils.utils import UserError, counted, write_atomically
@@ -32,7 +34,7 @@ class TrialRecord(NamedTuple):
     extra: Dict[str, np.ndarray]     # the method's own fields of the run's struct
     # What records of before lack:
     at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; whether learning the task taught nothing
-    origin: Optional[str] = None     # JSON: what made the numbers; see provenance.py
+    origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
 
 
 def save_record(path, record):
@@ -146,8 +148,15 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     for name, metric in METRICS.items():
         _add_statistics(fields, name, [metric(R) for R in matrices])
     _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records])
+    if any(record.origin for record in records):
+        fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
     assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'
     return as_stored(dict(fields, **(more or {})))
+
+
+def stretches_of(record):
+    """The origins of a trial, of each stretch of its training; unknown where an older version left the record."""
+    return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
 
 
 def _add_statistics(fields, name, values, of=None, std='std'):

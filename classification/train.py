@@ -1,4 +1,5 @@
 """One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no method."""
+import json
 import os
 import time
 from collections import OrderedDict
@@ -7,7 +8,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from classification import checkpoint, leep, trial_analyses
+from classification import checkpoint, leep, origin, trial_analyses
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.results import TrialRecord
@@ -123,6 +124,7 @@ class Surroundings(NamedTuple):
     parameter_folder: Optional[str] = None         # where to write parameter files
     evaluation_factor: int = 1                     # how many evaluation batches of a CPU fit this device
     scalar_folder: Optional[str] = None            # where to write accuracies for TensorBoard
+    origin: Optional[dict] = None                  # what makes the numbers: data, code, libraries, machine; see origin.py
 
 
 class Trial(object):
@@ -142,6 +144,7 @@ class Trial(object):
         folder, self.config, self.minutes, self.say, self.tell, self.stopping = surroundings[:6]
         self.graph_folder, self.parameter_folder = surroundings.graph_folder, surroundings.parameter_folder
         self.scalar_folder, self.scalars = surroundings.scalar_folder, None
+        self.origins = origin.continued([], surroundings.origin or origin.UNKNOWN)
         self.evaluation_batch = experiment.evaluation_batch * surroundings.evaluation_factor
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
@@ -391,7 +394,7 @@ class Trial(object):
         meta = {'position': self.position, 'phase': self.phase, 'epoch': self.epoch,
                 'global_epoch': self.global_epoch, 'trained': self.trained, 'elapsed': self.elapsed, 'state': self.method.state,
                 'progress': self.progress.state() if self.progress else None, 'inside': bool(variables), 'scores': self.scores,
-                'fingerprint': self.experiment.fingerprint()}
+                'fingerprint': self.experiment.fingerprint(), 'origins': self.origins}
         checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
                                           'best': self.best_values, 'method': self.method.arrays, 'winner': self.winner,
                                           'history': self.history.arrays()})
@@ -418,7 +421,16 @@ class Trial(object):
             self.restored = groups['variables']
         if meta['progress'] is not None:
             self.progress = self._new_progress(meta['progress'])
+        self._go_on_from(meta.get('origins', [origin.UNKNOWN]))
         self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
+
+    def _go_on_from(self, stretches):
+        """Says where what was trained before has another origin than what is trained now, and keeps both."""
+        now, self.origins = self.origins[-1], origin.continued(stretches, self.origins[-1])
+        difference = origin.mixture({self.number: self.origins})
+        if difference and now:
+            self.tell(note='trial %d goes on from a checkpoint of another origin (%s); the reports will say so; --restart %d '
+                           'trains this trial from the start' % (self.number, difference, self.number))
 
     def _count_time(self):
         now = time.time()
@@ -434,4 +446,5 @@ class Trial(object):
         return TrialRecord(trial=self.number, accuracy=history.arrays()['rows'], best_test=np.array(history.best_test),
                            task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
                            peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
-                           training_time=self.elapsed, num_parameters=self.method.num_parameters(self.store), extra=extra)
+                           training_time=self.elapsed, num_parameters=self.method.num_parameters(self.store), extra=extra,
+                           origin=json.dumps(self.origins))

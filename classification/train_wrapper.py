@@ -7,7 +7,6 @@ import platform
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import uuid
@@ -16,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, gen_data, mat_file, parameter_files, results
-from classification.experiment import info, tensorflow_version
+from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, results
+from classification.experiment import info
 from classification.local_pool import LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, config_in, unfinished
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, readable,
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line, readable,
                          signals_to, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
@@ -40,24 +39,30 @@ def run_experiment(experiment, flags, argv, say):
         argv: the command line, for the record.
         say: function of one line for the user.
     Returns:
-        exit status: 0 finished, 1 a trial failed, 75 interrupted and resumable.
+        exit status: 0 finished, 1 a trial failed, 2 a trial was refused, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    begun = {} if flags.restart else config_in(place.run)
+    anew = flags.restart == ()
+    begun = {} if anew else config_in(place.run)
     stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
-    if stored is not None and not flags.restart and not (unfinished(begun) and begun.get('restarted')):
+    if stored is not None and not anew and not (unfinished(begun) and begun.get('restarted')):
         trained = _trials_of(stored, place.mat)
-    if set(range(flags.num_runs)) <= set(trained) and not unfinished(begun):
-        say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
-            % (place.mat, counted(len(trained), 'trial')))
+    wanted = set(trained).union(range(flags.num_runs))
+    if flags.restart and max(flags.restart) not in wanted:
+        raise UserError('--restart %s: this experiment has the trials 0 to %d'
+                        % (','.join(map(str, flags.restart)), max(wanted)))
+    now = provenance.of_command(experiment)
+    if wanted <= set(trained) and not unfinished(begun) and flags.restart is None:
+        say('%s already holds this experiment with %s; nothing to train (--restart trains it again)%s'
+            % (place.mat, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
         say(_report_line(place.mat))
         return 0
-    with contextlib.closing(_pool(flags, len(set(trained).union(range(flags.num_runs))), say)) as pool:
+    with contextlib.closing(_pool(flags, len(wanted), say)) as pool:
         said = _check_files(experiment, flags, say, place)
         place.make()
         lock = hold(place.run, 'this experiment', say)
         try:
-            run = _Run(experiment, flags, argv, say, place, pool, trained)
+            run = _Run(experiment, flags, argv, say, place, pool, wanted, now)
             run.notes.update(said)
             return run.run()
         finally:
@@ -71,6 +76,12 @@ def _pool(flags, trials, say):
         return LocalPool(MAIN, [devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
     from classification.cluster import Cluster
     return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
+
+
+def _of_other_origin(entry, now):
+    """What to add where nothing is trained: in what the stored numbers' origin differs from the present one, if it does."""
+    difference = origin.mixture(origin.with_new(origin.from_entry(entry), now))
+    return '; its numbers have another origin than they would have now: %s' % difference if difference else ''
 
 
 def _trials_of(entry, path):
@@ -93,7 +104,7 @@ def _check_files(experiment, flags, say, place):
         said.append(line)
         say(line)
     gen_data.prepare(experiment.data_type, flags.data_dir, note)
-    if not flags.restart:
+    if flags.restart != ():
         for path in glob.glob(os.path.join(glob.escape(place.run), 'trial*', RECORD)):
             results.load_record(path)
     return said
@@ -102,11 +113,12 @@ def _check_files(experiment, flags, say, place):
 class _Run(object):
     """One run of the command line on one experiment, the lock on its folder held."""
 
-    def __init__(self, experiment, flags, argv, say, place, pool, trained):
+    def __init__(self, experiment, flags, argv, say, place, pool, wanted, now):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
         self.pool = pool            # LocalPool or Cluster
-        self.numbers = sorted(set(trained).union(range(flags.num_runs)))      # of the trials that the entry will hold
-        self.again = 'the same command%s' % (' without --restart' if flags.restart else '')
+        self.numbers = sorted(wanted)       # of the trials that the entry will hold
+        self.origin = now
+        self.again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
         self.children = []          # processes of the running trials
         self.changing = threading.Lock()      # held while it changes or is read through
         self.stopping = False
@@ -119,15 +131,17 @@ class _Run(object):
         for other in place.other_unfinished():
             say('note: %s also has an unfinished experiment with other settings: %s'
                 % (place.folder, self.experiment.differences(other)))
-        if flags.restart:
+        if flags.restart is not None:
+            again = ['trial%d' % number for number in flags.restart]
             for name in os.listdir(place.run):
-                if name.startswith('trial'):
+                if name in again or flags.restart == () and name.startswith('trial'):
                     shutil.rmtree(os.path.join(place.run, name))
         self._write_config(finished=False)
         if os.path.exists(os.path.join(place.run, SIGN)):
             os.remove(os.path.join(place.run, SIGN))      # trials of an earlier command that was killed end
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
+        self._warn_of_other_origins(missing)
         log_line(place.run, 'start: %s' % self._command())
         with signals_to(self._stop):
             with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
@@ -137,18 +151,30 @@ class _Run(object):
                 return EXIT_INTERRUPTED
             return self._finish(failed)       # to its end, also when a signal comes: it takes no time
 
+    def _warn_of_other_origins(self, missing):
+        """Says in what the trials that are trained already differ from those that are trained now."""
+        trained = OrderedDict((number, results.stretches_of(results.load_record(self._record_path(number))))
+                              for number in self.numbers if number not in missing)
+        difference = origin.mixture(origin.with_new(trained, self.origin)) if missing else ''
+        if difference:
+            self.say('note: the trials of this experiment have different origins (%s); the reports will say so; --restart '
+                     'trains all %d trials again, --restart %s only the earlier ones, %s of %s each' % (
+                         difference, len(self.numbers), ','.join(map(str, trained)),
+                         counted(len(self.experiment.task_order), 'task'),
+                         counted(self.experiment.training.epochs, 'epoch')))
+
     def _train_all(self, missing, progress):
-        """Trains the trials, as many at a time as the pool takes; returns the numbers of those that failed."""
-        failed = []
+        """Trains the trials, as many at a time as the pool takes; returns {number: exit status} of those that failed."""
+        failed = {}
         with ThreadPoolExecutor(self.pool.size) as workers:
             numbers = {workers.submit(self._train_unless_stopped, number, progress): number for number in missing}
             for trained, future in enumerate(as_completed(numbers), 1):
                 status = future.result()
                 if status not in (0, EXIT_INTERRUPTED):
-                    failed.append(numbers[future])
+                    failed[numbers[future]] = status
                 elif status == 0 and trained < len(missing):
                     self._write_temporary()
-        return sorted(failed)
+        return failed
 
     # ---- one trial, in a thread of its own ----
 
@@ -235,12 +261,12 @@ class _Run(object):
         return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
 
     def _write_config(self, finished):
-        begun = self.config or ({} if self.flags.restart else config_in(self.place.run))
+        begun = self.config or ({} if self.flags.restart == () else config_in(self.place.run))
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
             ('fingerprint', self.experiment.fingerprint()),
             ('run_id', begun.get('run_id') or uuid.uuid4().hex),
-            ('restarted', begun.get('restarted', self.flags.restart)),
+            ('restarted', begun.get('restarted', self.flags.restart == ())),
             ('finished', finished),
             ('command', self._command()),
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
@@ -251,11 +277,12 @@ class _Run(object):
                           'tensorboard': self.flags.tensorboard,
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
-            ('versions', versions()),
+            ('versions', self.origin['versions']),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
-            ('git_commit', _git_commit()),
+            ('git_commit', self.origin['git_commit']),
+            ('origin', self.origin),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -317,8 +344,8 @@ class _Run(object):
             self.say(_report_line(self.place.mat))
         if failed:
             sys.stderr.write('%s failed (%s); %s tries them again\n'
-                             % (counted(len(failed), 'trial'), ', '.join(map(str, failed)), self.again))
-            return EXIT_FAILED
+                             % (counted(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.again))
+            return EXIT_USER_ERROR if EXIT_USER_ERROR in failed.values() else EXIT_FAILED
         self._write_config(finished=True)
         if os.path.exists(self.place.temporary) and not self.place.other_unfinished():
             os.remove(self.place.temporary)
@@ -368,17 +395,3 @@ def _memory_fraction(flags):
     return flags.gpu_memory_fraction or (None if sharing == 1 else GPU_MEMORY / sharing)
 
 
-def versions():
-    """Of what computes."""
-    import numpy
-    import scipy
-    return OrderedDict([('python', platform.python_version()), ('tensorflow', tensorflow_version()),
-                        ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
-
-
-def _git_commit():
-    try:
-        return subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=os.path.dirname(MAIN),
-                                       stderr=subprocess.DEVNULL).decode('ascii').strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ''

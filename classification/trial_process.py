@@ -148,7 +148,7 @@ def _train(run_folder, folder, number, stop):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from utils import gpu, runtime
-    from classification import checkpoint
+    from classification import checkpoint, provenance
     from classification.experiment import Experiment
     from classification.gen_data import load_tasks
     from classification.joint import JointTrial
@@ -162,20 +162,23 @@ def _train(run_folder, folder, number, stop):
 
     found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
     use_gpu = bool(found)
-    session = runtime.session_config(settings['threads'] or cores(), use_gpu, settings['gpu_memory_fraction'])
+    threads, device = settings['threads'] or cores(), 'CPU'
+    session = runtime.session_config(threads, use_gpu, settings['gpu_memory_fraction'])
     if use_gpu:
         known = gpu.facts(found[0])
+        device = known.get('name', 'GPU')
         tell(device=known)
         gpu.check(session, known)
     elif min(settings['gpu']) >= 0:
         tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
+    made_here = provenance.of_trial(experiment, config.get('origin'), device, threads)
     tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                        number, experiment.normalize, len(experiment.class_counts),
                        say=lambda line: tell(note=line))
     kind = Trial if experiment.lifelong else JointTrial
     surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None)
+                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None, made_here)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)

@@ -1,7 +1,7 @@
 """Whether two runs gave the same numbers, bit for bit."""
 import numpy as np
 
-TIMES = ('training_time', 'time_per_task')      # what these names begin is not compared
+TIMES = ('training_time', 'time_per_task', 'started')      # what these names begin is not compared
 
 
 def same(one, other, place):

@@ -16,7 +16,7 @@ from classification.experiment import Experiment, tensorflow_version
 from classification.mat_file import append_entry, entries
 from tests.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR
 
 
 @pytest.fixture(scope='module')
@@ -320,7 +320,7 @@ def test_what_every_trial_says_is_said_once(folder, child):
 def test_a_refused_gpu_is_named_once_and_recorded(folder, child):
     child(u"tell(device={'name': 'card %s' % sys.argv[3]})\ntell(error='the GPU computes wrongly')\nsys.exit(2)\n")
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
-    assert status == EXIT_FAILED and err == ('error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
+    assert status == EXIT_USER_ERROR and err == ('error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
                                              'command tries them again\n')
     path, = glob.glob(os.path.join('Result', 'digits', '*', 'config.json'))
     first = config_of(path)

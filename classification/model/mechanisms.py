@@ -140,7 +140,7 @@ class AdditiveMasks(Mechanism):
         return loss
 
 
-MECHANISMS = {kind.name: kind for kind in (HardSharing, TensorFactors, Deconvolution, AdditiveMasks)}
+MECHANISMS = {'hps': HardSharing, 'tf': TensorFactors, 'dfcnn': Deconvolution, 'apd': AdditiveMasks}
 
 
 def without(store, *prefixes):

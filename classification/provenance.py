@@ -1,0 +1,92 @@
+"""What makes the numbers of a trial here and now: data, libraries, machine, code. origin.py compares what this collects."""
+import os
+import platform
+import subprocess
+import time
+from collections import OrderedDict
+
+from classification import origin, source_digest
+from classification.experiment import NUMERICS, tensorflow_version
+from utils import utils_env_cl as env
+from utils.utils import UserError
+
+# What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
+ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results', 'summary'))
+WITHOUT = ('classification.scalars', 'classification.parameter_files')        # they only write files
+GIT_SECONDS = 20
+
+
+def versions():
+    """OrderedDict library -> version, of what computes."""
+    import numpy
+    import scipy
+    return OrderedDict([('python', platform.python_version()), ('tensorflow', tensorflow_version()),
+                        ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
+
+
+def source(experiment, root=source_digest.ROOT):
+    """OrderedDict module -> digest of the code that can change a recorded number of this experiment."""
+    trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
+    rows = {('classification.model.registry', 'SELECTIONS'): experiment.model.selection,
+            ('classification.model.mechanisms', 'MECHANISMS'): experiment.model.mechanism,
+            ('classification.gen_data', 'DATASETS'): experiment.data_type,
+            ('utils.utils_env_cl', 'MODELS'): None}      # the experiment holds what it says
+    return source_digest.Source(root).digests((trial,) + ROOTS, rows, WITHOUT)
+
+
+def git_state(root=source_digest.ROOT):
+    """(commit, whether tracked files differ from it) of this project's own repository; ('', None) where there is none.
+
+    Nothing in the environment points git to another repository, and a folder of another user is read too, without
+    running what its configuration names.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith('GIT_')}
+    command = ['git', '--git-dir', os.path.join(root, '.git'), '--work-tree', root, '--no-optional-locks',
+               '-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=%s' % os.devnull]
+    try:
+        commit, changes = [subprocess.run(command + words, cwd=root, env=environment, check=True, timeout=GIT_SECONDS,
+                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                          stderr=subprocess.DEVNULL).stdout.decode('utf-8', 'replace').strip()
+                           for words in (['rev-parse', 'HEAD'], ['status', '--porcelain', '--untracked-files=no'])]
+    except (OSError, subprocess.SubprocessError):
+        return '', None
+    return commit, bool(changes)
+
+
+def of_command(experiment):
+    """What a command and all its trials have in common: the fields of an origin that do not belong to one trial."""
+    commit, changes = git_state()
+    digests = source(experiment)
+    return OrderedDict([
+        ('versions', versions()), ('git_commit', commit), ('uncommitted_changes', changes),
+        ('source_modules', list(digests)), ('source_digests', list(digests.values())),
+        ('numeric_versions', ', '.join('%s %d' % pair for pair in sorted(dict(
+            experiment.numeric_versions, numerics=experiment.numerics).items())))])
+
+
+def of_trial(experiment, command, device, threads, data_folder=''):
+    """The origin of what this process trains, which belongs to a command.
+
+    Args:
+        command: what `of_command` gave in the process of the command; None: it was of a version that did not record it.
+        device: 'CPU', or the GPU's name.
+        data_folder: where the raw data are.
+    Raises:
+        UserError: code or libraries are not those of the command.
+    """
+    digests = source(experiment)
+    now = dict(command or {}, versions=versions(), source_modules=list(digests), source_digests=list(digests.values()))
+    expected = env.numeric_versions(experiment.model, experiment.data_type, experiment.options)
+    libraries, modules = origin.differences(command, now) if command else ({}, ['main.py'])
+    if (experiment.numerics, dict(experiment.numeric_versions)) != (NUMERICS, expected):
+        modules = modules or ['classification.experiment']
+    if libraries:
+        name, (there, here) = next(iter(libraries.items()))
+        raise UserError('%s is %s on %s, and %s where main.py was started; all trials need the same: mend it and run the '
+                        'same command again' % (name, here, platform.node(), there))
+    if modules:
+        raise UserError('the code on %s is not that of the running command: %s changed; trials of one command need the '
+                        'same: run the same command again' % (platform.node(), ', '.join(modules)))
+    return dict(now, data_checksum=experiment.checksums['raw'], design_checksum=experiment.checksums['design'],
+                data_folder=data_folder, host=platform.node(), device=device, threads=threads,
+                started=time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime()))
