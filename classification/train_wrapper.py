@@ -117,7 +117,7 @@ class _Run(object):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
         self.pool = pool            # LocalPool or Cluster
         self.numbers = sorted(wanted)       # of the trials that the entry will hold
-        self.origin = now
+        self.origin, self.origins = now, {}         # of this command; of each finished trial, by its number
         self.again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
         self.children = []          # processes of the running trials
         self.changing = threading.Lock()      # held while it changes or is read through
@@ -283,6 +283,7 @@ class _Run(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', self.origin['git_commit']),
             ('origin', self.origin),
+            ('origin_of_trial', self.origins),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -327,6 +328,7 @@ class _Run(object):
     def _finish(self, failed):
         records = self._records()
         if records:
+            self.origins = {str(record.trial): results.stretches_of(record) for record in records}
             summary = self._summary(records)
             mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
             print(results.table(summary, self.experiment.task_order))

@@ -229,6 +229,7 @@ def test_the_entry_and_the_config_hold_the_origin(copy):
     assert found['git_commit'] == config['git_commit'] and config['origin']['source_digests'] == found['source_digests']
     assert found['versions'] == dict(entry['versions']) and found['threads'].item() == 1
     assert json.loads(copy.record.origin)[0]['data_checksum'] == found['data_checksum']
+    assert config['origin_of_trial'] == {'0': json.loads(copy.record.origin)}
 
 
 def test_finished_numbers_of_other_code_are_not_read_as_new_ones(copy, monkeypatch):
