@@ -157,7 +157,7 @@ class Trial(object):
         self.progress, self.best_values = None, {}
         self.scores, self.winner = [], {}      # of alternatives tried so far
         self.before = {}                       # the store when the current task began
-        self.elapsed, self.began, self.last_checkpoint = 0., time.time(), time.time()
+        self.elapsed, self.began, self.last_checkpoint = 0., time.monotonic(), time.monotonic()
         self.path = os.path.join(folder, 'checkpoint')
 
     def _draw(self, name, task):
@@ -317,7 +317,7 @@ class Trial(object):
             if self.stopping():
                 self._checkpoint(graph.all_values())
                 raise Interrupted()
-            if time.time() - self.last_checkpoint >= 60 * self.minutes and self.epoch < epochs:
+            if time.monotonic() - self.last_checkpoint >= 60 * self.minutes and self.epoch < epochs:
                 self._checkpoint(graph.all_values())
 
     def _train_epoch(self, graph, task):
@@ -395,7 +395,7 @@ class Trial(object):
         checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
                                           'best': self.best_values, 'method': self.method.arrays, 'winner': self.winner,
                                           'history': self.history.arrays()})
-        self.last_checkpoint = time.time()
+        self.last_checkpoint = time.monotonic()
 
     def _restore(self):
         def warn(line):
@@ -421,7 +421,7 @@ class Trial(object):
         self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
 
     def _count_time(self):
-        now = time.time()
+        now = time.monotonic()
         if self.history.seconds:
             self.history.seconds[-1] += now - self.began
         self.elapsed, self.began = self.elapsed + now - self.began, now
