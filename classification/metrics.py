@@ -61,9 +61,9 @@ METRICS = OrderedDict((metric.__name__, metric) for metric in (
 
 
 def mean_and_std(values):
-    """Mean and sample standard deviation over the trials (axis 0); one trial deviates by 0."""
+    """Mean and sample standard deviation over the trials (axis 0); one trial has no deviation: NaN."""
     values = np.asarray(values, dtype=np.float64)
-    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]   # 0 * NaN is NaN
+    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(values[0], np.nan)
 
 
 def mean_over_tasks(values):

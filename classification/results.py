@@ -128,17 +128,17 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
                   result_of_each_run=[run_struct(record, task_order, leep, lifelong, own_trainer) for record in records])
-    _add_statistics(fields, 'training_time', training_time, std='stddev')
+    _add_published(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
         best = np.array([record.best_test[last_rows(record.task_changed_epoch, len(record.best_test))]
                          for record in records], dtype=np.float64)
         last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
         for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
-            _add_statistics(fields, name, values, of=values.mean(axis=1))
+            _add_published(fields, name, values, of=values.mean(axis=1))
     else:
         for name, of in [('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')]:
-            _add_statistics(fields, name, [float(record.extra[of]) for record in records], std='stddev')
+            _add_published(fields, name, [float(record.extra[of]) for record in records], std='stddev')
 
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
     _add_statistics(fields, 'accuracy_matrix', matrices)
@@ -150,10 +150,17 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     return as_stored(dict(fields, **(more or {})))
 
 
-def _add_statistics(fields, name, values, of=None, std='std'):
-    """Adds the trials' values, their mean and their sample standard deviation (or those of one number per trial)."""
+def _add_statistics(fields, name, values):
+    """Adds the trials' values, their mean and their sample standard deviation, NaN for one trial."""
     fields[name] = np.array(values, dtype=np.float64)
-    fields[name + '_mean'], fields[name + '_' + std] = mean_and_std(fields[name] if of is None else of)
+    fields[name + '_mean'], fields[name + '_std'] = mean_and_std(fields[name])
+
+
+def _add_published(fields, name, values, of=None, std='std'):
+    """The same as the published code has it: statistics of one number per trial (`of`), and 0 for one trial."""
+    fields[name] = np.array(values, dtype=np.float64)
+    mean, deviation = mean_and_std(fields[name] if of is None else of)
+    fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.
 
 
 def last_rows(task_changed_epoch, num_rows):
@@ -203,7 +210,7 @@ def _over_trials(values, digits):
     mean, std = mean_and_std(values)
     if np.isnan(mean):
         return '-'
-    return digits % mean + (' (%s)' % (digits % std) if len(values) > 1 else '')
+    return digits % mean + ('' if np.isnan(std) else ' (%s)' % (digits % std))
 
 
 def accuracy_matrix_csv(record):

@@ -120,7 +120,7 @@ def summary(values):
     if not len(values):
         return Summary(np.nan, np.nan, 0)
     mean, std = mean_and_std(values)
-    return Summary(float(mean), float(std) if len(values) > 1 else np.nan, len(values))
+    return Summary(float(mean), float(std), len(values))
 
 
 def paired(values, trials, other, other_trials):
