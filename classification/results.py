@@ -31,7 +31,7 @@ class TrialRecord(NamedTuple):
     num_parameters: int
     extra: Dict[str, np.ndarray]     # the method's own fields of the run's struct
     # What records of before lack:
-    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; whether learning the task taught nothing
+    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; see metrics.py. None: not known for all tasks
     origin: Optional[str] = None     # JSON: what made the numbers; see provenance.py
 
 
@@ -143,6 +143,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
     _add_statistics(fields, 'accuracy_matrix', matrices)
     _add_statistics(fields, 'peak_accuracy', [record.peak for record in records])
+    if all(record.at_chance is not None for record in records):
+        fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
     for name, metric in METRICS.items():
         _add_statistics(fields, name, [metric(R) for R in matrices])
     _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records])
@@ -202,7 +204,23 @@ def table(summary, task_order):
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % counted(trials, 'trial'))
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
+    if 'at_chance' in summary and summary['at_chance'].any():
+        lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], np.ravel(summary['train_valid_data_group']), tasks))
     return '\n'.join(lines)
+
+
+def tasks_at_chance(at_chance, trials, tasks):
+    """'2 of 15 tasks over all trials ended with ... (trial 1: tasks 0, 2)'.
+
+    Args:
+        at_chance: [trials, tasks], logical.
+        trials, tasks: their numbers.
+    """
+    of_trials = ['trial %d: %s %s' % (trial, 'task' if row.sum() == 1 else 'tasks',
+                                      ', '.join(str(task) for task, dead in zip(tasks, row) if dead))
+                 for trial, row in zip(trials, at_chance.astype(bool)) if row.any()]
+    return '%d of %s over all trials ended with a training accuracy not above that of always answering the most ' \
+           'frequent class (%s)' % (at_chance.sum(), counted(at_chance.size, 'task'), '; '.join(of_trials))
 
 
 def _over_trials(values, digits):
