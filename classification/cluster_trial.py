@@ -140,9 +140,9 @@ class ClusterTrial(object):
 
 def _wait_until(condition, seconds):
     """Whether it came true in this time."""
-    end = time.time() + seconds
+    end = time.monotonic() + seconds
     while not condition():
-        if time.time() > end:
+        if time.monotonic() > end:
             return False
         time.sleep(POLL_SECONDS)
     return True

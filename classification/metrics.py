@@ -1,11 +1,13 @@
 """What a sequence of tasks is judged by, for one trial, and the statistics over trials.
 
-Everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was learned, NaN
+Nearly everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was learned, NaN
 before task j is learned. A task that the order repeats has one column and counts at its first position.
 """
 from collections import OrderedDict
 
 import numpy as np
+
+CHANCE_LEVEL = 0.01     # how often a network that guesses may count as one that has learned
 
 
 def learned_at(R):
@@ -60,10 +62,23 @@ METRICS = OrderedDict((metric.__name__, metric) for metric in (
     final_accuracy, avg_incremental_accuracy, backward_transfer, forgetting, forgetting_ratio))
 
 
+def at_chance(right, class_counts):
+    """Whether a network's answers are not above chance: no better than always giving the most frequent class, by a
+    one-sided binomial test; never where all answers are right.
+
+    Args:
+        right: number of right answers.
+        class_counts: number of images of each class.
+    """
+    from scipy.special import bdtrc
+    total, most = int(np.sum(class_counts)), int(np.max(class_counts))
+    return bool(right < total and bdtrc(right - 1, total, most / total) > CHANCE_LEVEL)     # P(as many right or more)
+
+
 def mean_and_std(values):
-    """Mean and sample standard deviation over the trials (axis 0); one trial deviates by 0."""
+    """Mean and sample standard deviation over the trials (axis 0); one trial has no deviation: NaN."""
     values = np.asarray(values, dtype=np.float64)
-    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]   # 0 * NaN is NaN
+    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(values[0], np.nan)
 
 
 def mean_over_tasks(values):

@@ -18,13 +18,15 @@ class Progress(object):
 
     def __init__(self, trials, quiet):
         self.trials, self.quiet, self.lock = trials, quiet, threading.RLock()
-        self.began, self.said = time.time(), 0.
+        self.began, self.said = time.monotonic(), float('-inf')
         self.titles, self.short_titles = {}, {}             # trial -> what it is called, and on the bar
         self.begun_at, self.done = {}, {}       # trial -> epochs that it had when it was taken up, and has now
         self.bar = None
         if not quiet and trials and sys.stderr.isatty():
             from tqdm import tqdm
             self.bar = tqdm(desc='starting', bar_format=BAR, dynamic_ncols=True, file=sys.stderr, leave=False)
+            self.bar._time = time.monotonic     # its own clock can be set back, and has no other switch
+            self.bar.start_t = self.bar.last_print_t = self.began
 
     def start(self, number, num_runs):
         """A trial begins."""
@@ -44,8 +46,8 @@ class Progress(object):
                 self.bar.total, self.bar.n = self.trials * total, sum(self.done.values())
                 self.bar.initial = sum(self.begun_at.values())      # what was resumed has cost no time now
                 self.bar.refresh()
-            elif not self.quiet and (epoch == epochs or time.time() - self.said >= SECONDS_BETWEEN_LINES):
-                self.said = time.time()
+            elif not self.quiet and (epoch == epochs or time.monotonic() - self.said >= SECONDS_BETWEEN_LINES):
+                self.said = time.monotonic()
                 place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
                 print('%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f%s' % (
                     self.titles[number], place, epoch, epochs, valid, test, self._left(total)))
@@ -56,7 +58,7 @@ class Progress(object):
         if trained == 1:            # the first epoch of a run also loads libraries, data and graph
             return ''
         missing = self.trials * total - sum(self.done.values())
-        seconds = int((time.time() - self.began) / trained * max(missing, 0))
+        seconds = int((time.monotonic() - self.began) / trained * max(missing, 0))
         return ', %d:%02d:%02d left' % (seconds // 3600, seconds // 60 % 60, seconds % 60)
 
     def note(self, line):

@@ -33,7 +33,7 @@ class TrialRecord(NamedTuple):
     num_parameters: int
     extra: Dict[str, np.ndarray]     # the method's own fields of the run's struct
     # What records of before lack:
-    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; whether learning the task taught nothing
+    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; see metrics.py. None: not known for all tasks
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
 
 
@@ -130,21 +130,23 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
                   result_of_each_run=[run_struct(record, task_order, leep, lifelong, own_trainer) for record in records])
-    _add_statistics(fields, 'training_time', training_time, std='stddev')
+    _add_published(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
         best = np.array([record.best_test[last_rows(record.task_changed_epoch, len(record.best_test))]
                          for record in records], dtype=np.float64)
         last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
         for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
-            _add_statistics(fields, name, values, of=values.mean(axis=1))
+            _add_published(fields, name, values, of=values.mean(axis=1))
     else:
         for name, of in [('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')]:
-            _add_statistics(fields, name, [float(record.extra[of]) for record in records], std='stddev')
+            _add_published(fields, name, [float(record.extra[of]) for record in records], std='stddev')
 
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
     _add_statistics(fields, 'accuracy_matrix', matrices)
     _add_statistics(fields, 'peak_accuracy', [record.peak for record in records])
+    if all(record.at_chance is not None for record in records):
+        fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
     for name, metric in METRICS.items():
         _add_statistics(fields, name, [metric(R) for R in matrices])
     _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records])
@@ -159,10 +161,17 @@ def stretches_of(record):
     return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
 
 
-def _add_statistics(fields, name, values, of=None, std='std'):
-    """Adds the trials' values, their mean and their sample standard deviation (or those of one number per trial)."""
+def _add_statistics(fields, name, values):
+    """Adds the trials' values, their mean and their sample standard deviation, NaN for one trial."""
     fields[name] = np.array(values, dtype=np.float64)
-    fields[name + '_mean'], fields[name + '_' + std] = mean_and_std(fields[name] if of is None else of)
+    fields[name + '_mean'], fields[name + '_std'] = mean_and_std(fields[name])
+
+
+def _add_published(fields, name, values, of=None, std='std'):
+    """The same as the published code has it: statistics of one number per trial (`of`), and 0 for one trial."""
+    fields[name] = np.array(values, dtype=np.float64)
+    mean, deviation = mean_and_std(fields[name] if of is None else of)
+    fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.
 
 
 def last_rows(task_changed_epoch, num_rows):
@@ -204,7 +213,23 @@ def table(summary, task_order):
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % counted(trials, 'trial'))
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
+    if 'at_chance' in summary and summary['at_chance'].any():
+        lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], np.ravel(summary['train_valid_data_group']), tasks))
     return '\n'.join(lines)
+
+
+def tasks_at_chance(at_chance, trials, tasks):
+    """'2 of 15 tasks over all trials ended with ... (trial 1: tasks 0, 2)'.
+
+    Args:
+        at_chance: [trials, tasks], logical.
+        trials, tasks: their numbers.
+    """
+    of_trials = ['trial %d: %s %s' % (trial, 'task' if row.sum() == 1 else 'tasks',
+                                      ', '.join(str(task) for task, dead in zip(tasks, row) if dead))
+                 for trial, row in zip(trials, at_chance.astype(bool)) if row.any()]
+    return '%d of %s over all trials ended with a training accuracy not above that of always answering the most ' \
+           'frequent class (%s)' % (at_chance.sum(), counted(at_chance.size, 'task'), '; '.join(of_trials))
 
 
 def _over_trials(values, digits):
@@ -212,7 +237,7 @@ def _over_trials(values, digits):
     mean, std = mean_and_std(values)
     if np.isnan(mean):
         return '-'
-    return digits % mean + (' (%s)' % (digits % std) if len(values) > 1 else '')
+    return digits % mean + ('' if np.isnan(std) else ' (%s)' % (digits % std))
 
 
 def accuracy_matrix_csv(record):

@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from classification import checkpoint, leep, origin, trial_analyses
+from classification import checkpoint, leep, metrics, origin, trial_analyses
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.results import TrialRecord
@@ -16,7 +16,7 @@ from classification.scalars import Scalars
 from classification.task_graph import TaskGraph
 from utils.utils import random_state, readable, stateless_seed
 
-VALID, TEST = 1, 2      # places of the parts in a row of accuracies
+TRAIN, VALID, TEST = 0, 1, 2      # places of the parts in a row of accuracies
 
 
 class Interrupted(Exception):
@@ -38,6 +38,8 @@ class History(object):
         matrix: per position learned, test accuracies on the distinct tasks by first appearance.
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
+        at_chance: whether the network was no better than chance after a task was first learned, by task; a task that
+            was learned before checkpoints knew is missing.
         extra: dict name -> rows of the method's own histories.
         leep: LEEP scores [parts, positions, tasks]; 0 where there is none.
     """
@@ -47,14 +49,16 @@ class History(object):
         self.leep = np.zeros((3, positions, num_tasks))
         self.rows, self.best_test, self.changed, self.matrix, self.seconds = [], [], [], [], []
         self.final = np.full((num_tasks, 3), np.nan)
-        self.peak, self.extra = {}, OrderedDict()
+        self.peak, self.at_chance, self.extra = {}, {}, OrderedDict()
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
         arrays = {'rows': np.reshape(self.rows, (-1, self.num_tasks, 3)), 'best_test': np.array(self.best_test),
                   'changed': np.array(self.changed, int), 'seconds': np.array(self.seconds),
                   'matrix': np.array(self.matrix), 'final': self.final, 'peak_tasks': np.array(sorted(self.peak), int),
-                  'peak': np.array([self.peak[task] for task in sorted(self.peak)]), 'leep': self.leep}
+                  'peak': np.array([self.peak[task] for task in sorted(self.peak)]), 'leep': self.leep,
+                  'at_chance_tasks': np.array(sorted(self.at_chance), int),
+                  'at_chance': np.array([self.at_chance[task] for task in sorted(self.at_chance)], bool)}
         arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
         return arrays
 
@@ -68,6 +72,8 @@ class History(object):
         history.matrix, history.seconds = list(arrays['matrix']), list(arrays['seconds'])
         history.final = arrays['final']
         history.peak = {int(task): float(value) for task, value in zip(arrays['peak_tasks'], arrays['peak'])}
+        history.at_chance = {int(task): bool(value) for task, value in zip(arrays.get('at_chance_tasks', ()),
+                                                                           arrays.get('at_chance', ()))}
         for name in sorted(arrays):
             if name.startswith('extra/'):
                 history.extra[name[len('extra/'):]] = list(arrays[name])
@@ -160,7 +166,7 @@ class Trial(object):
         self.progress, self.best_values = None, {}
         self.scores, self.winner = [], {}      # of alternatives tried so far
         self.before = {}                       # the store when the current task began
-        self.elapsed, self.began, self.last_checkpoint = 0., time.time(), time.time()
+        self.elapsed, self.began, self.last_checkpoint = 0., time.monotonic(), time.monotonic()
         self.path = os.path.join(folder, 'checkpoint')
 
     def _draw(self, name, task):
@@ -320,7 +326,7 @@ class Trial(object):
             if self.stopping():
                 self._checkpoint(graph.all_values())
                 raise Interrupted()
-            if time.time() - self.last_checkpoint >= 60 * self.minutes and self.epoch < epochs:
+            if time.monotonic() - self.last_checkpoint >= 60 * self.minutes and self.epoch < epochs:
                 self._checkpoint(graph.all_values())
 
     def _train_epoch(self, graph, task):
@@ -382,6 +388,25 @@ class Trial(object):
         self.history.matrix.append(np.array([final[index, TEST] for index in self.experiment.tasks]))
         self.history.peak.setdefault(task, self.progress.best_test)
         self._say_learned(task, final)
+        before = self._tasks_at(self.position - 1) if self.position else []
+        for learned in self._learned_now(task):
+            at_chance = self._ends_at_chance(learned, final[learned, TRAIN])
+            if learned not in before:
+                self.history.at_chance[learned] = at_chance
+
+    def _ends_at_chance(self, task, accuracy):
+        """Whether this accuracy on a task's training images is no better than chance, which the user is told then."""
+        class_counts = np.bincount(self.tasks[task].train.labels)
+        right = int(round(accuracy * class_counts.sum()))
+        at_chance = metrics.at_chance(right, class_counts)
+        if at_chance:
+            position = ' (position %d)' % self.position if self.experiment.lifelong else ''
+            line = 'trial %d: task %d%s ends at chance: %d of %d training images are right; always answering the ' \
+                   'most frequent class gives %d' % (self.number, task, position, right, class_counts.sum(),
+                                                     class_counts.max())
+            self.say(line)
+            self.tell(note=line)
+        return at_chance
 
     def _say_learned(self, task, final):
         self.say('trial %d: learned task %d (position %d): test accuracy %.4f, at the best validation epoch %.4f'
@@ -398,7 +423,7 @@ class Trial(object):
         checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
                                           'best': self.best_values, 'method': self.method.arrays, 'winner': self.winner,
                                           'history': self.history.arrays()})
-        self.last_checkpoint = time.time()
+        self.last_checkpoint = time.monotonic()
 
     def _restore(self):
         def warn(line):
@@ -433,7 +458,7 @@ class Trial(object):
                            'trains this trial from the start' % (self.number, difference, self.number))
 
     def _count_time(self):
-        now = time.time()
+        now = time.monotonic()
         if self.history.seconds:
             self.history.seconds[-1] += now - self.began
         self.elapsed, self.began = self.elapsed + now - self.began, now
@@ -443,8 +468,10 @@ class Trial(object):
         extra = OrderedDict((name, np.array(rows)) for name, rows in history.extra.items())
         extra.update(self.method.extra(self.experiment.task_order))
         extra.update(trial_analyses.fields(self))
+        at_chance = [history.at_chance.get(task) for task in tasks]
         return TrialRecord(trial=self.number, accuracy=history.arrays()['rows'], best_test=np.array(history.best_test),
                            task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
                            peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
                            training_time=self.elapsed, num_parameters=self.method.num_parameters(self.store), extra=extra,
+                           at_chance=None if None in at_chance else np.array(at_chance),
                            origin=json.dumps(self.origins))

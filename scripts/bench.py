@@ -86,10 +86,10 @@ def _milliseconds(actions, times_each=STEPS):
     for _ in range(REPETITIONS):
         for action, found in zip(actions, times):
             action()            # its own data in the caches, and the threads of the one before asleep
-            began = time.time()
+            began = time.monotonic()
             for _ in range(times_each):
                 action()
-            found.append(1000 * (time.time() - began) / times_each)
+            found.append(1000 * (time.monotonic() - began) / times_each)
     return np.array(times)
 
 
@@ -136,10 +136,10 @@ def bench_memory(threads):
     before = _peak_megabytes()
     stepper = Stepper(SELECTIONS['lasem'](_setting(env.MODELS['LASEM_HPS'], net)), threads)
     stepper.step()
-    began = time.time()
+    began = time.monotonic()
     stepper.step()
     print('LASEM_HPS, 64 patterns, STL-10 network of 6 layers, 96x96, batch %d on TensorFlow %s: %.0f ms per step, peak '
-          'memory %.0f MB (%.0f MB before)' % (BATCH, tf.__version__, 1000 * (time.time() - began), _peak_megabytes(), before))
+          'memory %.0f MB (%.0f MB before)' % (BATCH, tf.__version__, 1000 * (time.monotonic() - began), _peak_megabytes(), before))
 
 
 def _tasks(count, sizes=(170, 30, 1000)):
@@ -166,13 +166,13 @@ class Timed(Trial):
         super(Timed, self)._learn_task(task)
 
     def _train_epoch(self, graph, task):
-        self.began_epoch = time.time()
+        self.began_epoch = time.monotonic()
         super(Timed, self)._train_epoch(graph, task)
 
     def _evaluate(self, graph, task, epochs):
         super(Timed, self)._evaluate(graph, task, epochs)
         if self.interesting and self.epoch > 1:          # the first epoch also prepares the session
-            self.epoch_seconds.setdefault(self.position + 1, []).append(time.time() - self.began_epoch)
+            self.epoch_seconds.setdefault(self.position + 1, []).append(time.monotonic() - self.began_epoch)
 
     def _checkpoint(self, variables):
         """Not in these times."""
@@ -225,12 +225,12 @@ def batches_of_ten(net, threads):
                        runtime.session_config(threads)) as graph:
             times = []
             for _ in range(4):
-                began = time.time()
+                began = time.monotonic()
                 for step in range(17):
                     graph.step({'training': np.arange(10 * step, 10 * step + 10)}, 1e-4, (1, step))
                 for task in tasks.values():
                     graph.accuracy(task)
-                times.append(time.time() - began)
+                times.append(time.monotonic() - began)
             found.append(float(np.median(times[1:])))
             if room:
                 needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [(1200. / size, Bare(

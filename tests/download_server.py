@@ -115,7 +115,7 @@ def remote(path, content, *bases, **more):
 
 
 def waited(condition):
-    end = time.time() + 30
+    end = time.monotonic() + 30
     while not condition():
-        assert time.time() < end, 'waited in vain'
+        assert time.monotonic() < end, 'waited in vain'
         time.sleep(0.01)

@@ -42,7 +42,7 @@ def trial(model, data, place):
     """What became of it: (whether all is well, text)."""
     run = Run(pathlib.Path(place) / ('%s %s' % (model, data)), DATA[data] + COMMON + [
         '--model_type', model, '--data_dir', str(place)], program=[main.__file__], seconds=SECONDS)
-    began = time.time()
+    began = time.monotonic()
     try:
         with run.start():
             child, meta = run.child_stopped_when(inside(0))
@@ -52,7 +52,7 @@ def trial(model, data, place):
         assert resumptions(run.log()) == [(meta['position'], meta['epoch'])], resumptions(run.log())
         check(run.entry())
         return True, 'resumed at position %d, epoch %d; complete; %.0f s' % (
-            meta['position'], meta['epoch'], time.time() - began)
+            meta['position'], meta['epoch'], time.monotonic() - began)
     except AssertionError as error:
         return False, 'FAILED: %s' % error
 

@@ -141,8 +141,8 @@ def start(words, said, popen=subprocess.Popen, folder=ROOT, **environment):
 
 def waited_for(condition, pause=0.003):
     """What `condition` returns once it is true."""
-    end = time.time() + SECONDS
-    while time.time() < end:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
         found = condition()
         if found:
             return found

@@ -84,10 +84,10 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     worker = threading.Thread(target=lambda: failed.append(run._train_all(list(range(5)), Progress(5, quiet=True))))
     worker.start()
     waited_for(lambda: all(os.path.exists(os.path.join(run.place.run, 'ready%d' % number)) for number in (0, 1)))
-    began = time.time()
+    began = time.monotonic()
     run._stop(signal.SIGTERM, None)
     worker.join()
-    assert time.time() - began < 30 and failed == [[]] and run.stopping
+    assert time.monotonic() - began < 30 and failed == [[]] and run.stopping
     assert sorted(number for _, number, _ in events(run)) == ['0', '1']
 
 

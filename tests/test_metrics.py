@@ -53,9 +53,11 @@ def test_the_deviation_over_trials_is_the_sample_deviation():
     np.testing.assert_allclose(std, [np.sqrt((4 + 1 + 9) / 2), NAN])
 
 
-def test_one_trial_deviates_by_zero_and_only_where_it_has_a_value():
-    _, std = metrics.mean_and_std([[0.7, NAN]])
-    np.testing.assert_array_equal(std, [0.0, NAN])
+@pytest.mark.filterwarnings('error')
+def test_one_trial_has_no_deviation():
+    mean, std = metrics.mean_and_std([[0.7, NAN]])
+    np.testing.assert_array_equal([mean, std], [[0.7, NAN], [NAN, NAN]])
+    assert np.isnan(metrics.mean_and_std([0.7])[1]) and np.shape(metrics.mean_and_std([0.7])[1]) == ()
 
 
 @pytest.mark.filterwarnings('error')

@@ -1,5 +1,8 @@
 """How far a run is: the bar on a terminal, the line in a file."""
+import ast
 import fcntl
+import glob
+import itertools
 import os
 import pty
 import re
@@ -10,7 +13,10 @@ import termios
 
 import pytest
 
+from classification import cluster_trial, progress as progress_module
 from classification.progress import Progress
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(progress_module.__file__)))
 
 
 @pytest.fixture
@@ -42,7 +48,8 @@ def bar_after(terminal, trials, numbers, seconds_each, **update):
     terminal()
     progress = Progress(trials, quiet=False)
     progress.start(0, trials)
-    clock = [progress.bar.start_t]
+    clock = [0.]
+    progress.bar.start_t = clock[0]
     progress.bar._time = lambda: clock[0]
     for done in numbers:
         clock[0] += seconds_each
@@ -86,3 +93,52 @@ def test_quiet_says_nothing(terminal, capsys):
     progress.note('a line')
     progress.close()
     assert capsys.readouterr().out == '' and terminal.read() == ['']
+
+
+# ---- durations, while somebody sets the clock ----
+
+def test_lines_go_on_when_the_clock_is_set_back(falling_clock, capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, 'SECONDS_BETWEEN_LINES', 0)
+    progress = Progress(1, quiet=False)
+    progress.start(0, 1)
+    for done in range(1, 4):
+        progress.update(0, 0, 0, done, 9, done, 9, 0.5, 0.25)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[-1].endswith(', 0:00:00 left')
+
+
+def test_the_bar_counts_no_time_that_was_set(terminal, monkeypatch):
+    terminal()
+    wall = [1e9]
+    monkeypatch.setattr('tqdm.std.time', lambda: wall[0])
+    progress = Progress(1, quiet=False)
+    progress.start(0, 1)
+    wall[0] += 7200
+    progress.update(0, done=1, **dict(WORDS, epoch=1))
+    line = terminal.read()[-1]
+    progress.close()
+    assert re.search(r'\| 00:0\d<', line), line
+
+
+def test_waiting_ends_when_the_clock_is_set_back(falling_clock, monkeypatch):
+    monkeypatch.setattr(cluster_trial, 'POLL_SECONDS', 0.001)
+    looks = itertools.count()
+
+    def never():
+        assert next(looks) < 1000, 'it waits for ever'
+        return False
+    assert cluster_trial._wait_until(never, 0.01) is False
+
+
+def test_only_times_of_day_come_from_the_wall_clock():
+    """It can be set back while something is measured; scalars.py stamps TensorBoard's events."""
+    paths = [os.path.join(ROOT, 'main.py')] + [path for folder in ('classification', 'utils', 'scripts') for path in
+                                               glob.glob(os.path.join(ROOT, folder, '**', '*.py'), recursive=True)]
+    users = set()
+    for path in paths:
+        with open(path, encoding='utf-8') as stream:
+            for node in ast.walk(ast.parse(stream.read())):
+                if isinstance(node, ast.Attribute) and node.attr == 'time' and getattr(node.value, 'id', '') == 'time' or \
+                        isinstance(node, ast.ImportFrom) and node.module == 'time' and 'time' in [name.name for name in node.names]:
+                    users.add(os.path.basename(path))
+    assert len(paths) > 40 and users == {'scalars.py'}

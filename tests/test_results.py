@@ -240,11 +240,18 @@ def test_shapes_follow_trials_and_tasks_and_files_return_what_was_made(trials, o
     assert same(entries(path), [made])
 
 
-def test_one_trial_deviates_by_zero():
-    made = summary(INFO, [by_hand()], (1, 0))
-    for name in ('training_time_stddev', 'best_test_error_each_task_std', 'test_error_at_last_epoch_std'):
-        np.testing.assert_array_equal(made[name], [[0.0]])
-    np.testing.assert_array_equal(made['forgetting_std'], [[0.0, NAN]])
+PUBLISHED_DEVIATIONS = ['training_time_stddev', 'best_test_error_each_task_std', 'test_error_at_last_epoch_std',
+                        'best_valid_error_stddev', 'best_test_error_stddev']
+
+
+@pytest.mark.parametrize('lifelong', [True, False])
+def test_one_trial_has_no_deviation_but_the_published_zero(lifelong):
+    extra = {} if lifelong else {'best_validation_error': 0.6, 'test_error_at_best_epoch': 0.5}
+    made = summary(INFO, [by_hand()._replace(extra=extra)], (1, 0), lifelong=lifelong)
+    deviations = {name: value for name, value in made.items() if name.endswith(('_std', '_stddev'))}
+    published = {name: deviations.pop(name) for name in PUBLISHED_DEVIATIONS if name in deviations}
+    assert len(published) == 3 and all(value.tolist() == [[0.]] for value in published.values())
+    assert len(deviations) == 8 and all(value.size and np.isnan(value).all() for value in deviations.values())
 
 
 def test_tasks_of_the_data_that_are_never_learned_are_zero():

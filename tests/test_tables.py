@@ -103,8 +103,8 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
     (tmp_path / 'scontrol').chmod(0o755)
     arguments = [] if script != 'slurm_array' else [os.path.join(SCRIPTS, 'table_cifar100.sh')]
     child = fake(script, *arguments, SLURM_ARRAY_JOB_ID='7', PATH='%s:%s' % (tmp_path, os.environ['PATH']), **more)
-    deadline = time.time() + 20
-    while not any('SNN' in call for call in calls(tmp_path)) and time.time() < deadline:
+    deadline = time.monotonic() + 20
+    while not any('SNN' in call for call in calls(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.1)         # until it listens for signals
     child.send_signal(number)

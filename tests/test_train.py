@@ -249,6 +249,18 @@ def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, han
     assert record.accuracy_matrix[0, 0] == record.peak[0] == record.accuracy[1, 0, TEST]
 
 
+# ---- time ----
+
+def test_a_clock_that_is_set_back_costs_no_checkpoint_and_no_time(falling_clock, tmp_path, monkeypatch):
+    kept, save = [], checkpoint.save
+    monkeypatch.setattr(checkpoint, 'save', lambda path, meta, groups: kept.append((meta['inside'], meta['epoch'])) or
+                        save(path, meta, groups))
+    _, record = train(make_experiment('SNN', (0, 1), epochs=3, depth=1), tmp_path)       # it saves whenever it may
+    assert [epoch for inside, epoch in kept if inside] == [1, 2, 1, 2]
+    assert record.training_time > 0 and (record.time_per_task > 0).all()
+    assert record.time_per_task.sum() <= record.training_time < 600
+
+
 # ---- failure ----
 
 def test_a_loss_that_is_no_number_fails_the_trial(tmp_path):

@@ -28,7 +28,7 @@ _ROWS = {
 _TABLES = {
     'experiment': ('best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix', 'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
-                   'time_per_task'),
+                   'time_per_task', 'at_chance'),
     'model_specific_info': ('skip_connect',),
     'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error', 'conv_sharing',
                            'LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset', 'history_net_prior',
@@ -61,6 +61,8 @@ def load_results(path):
             and below are in order of first appearance.
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
             backward_transfer [R]: as in `classification.metrics`.
+        at_chance [R, n]: whether the network was no better than chance on the task's training images when the task was
+            first learned; not in files of before.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
         model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 + tasks]
             and the like: row 0 precedes training, 0.0 stands for a task that is not learned yet, the last column is
@@ -209,7 +211,8 @@ def _check_shapes(result):
         result['accuracy_matrix'] = R.reshape((trials, positions, tasks))
     for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)), ('peak_accuracy', (trials, tasks)),
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
-                        ('avg_incremental_accuracy', (trials,)), ('backward_transfer', (trials,))]:
+                        ('at_chance', (trials, tasks)), ('avg_incremental_accuracy', (trials,)),
+                        ('backward_transfer', (trials,))]:
         if name in result and result[name].shape != shape:
             raise ValueError('%s is %s instead of %s' % (name, 'x'.join(map(str, result[name].shape)),
                                                          'x'.join(map(str, shape))))

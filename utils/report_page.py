@@ -5,6 +5,7 @@ import html
 import numpy as np
 
 from utils import report_plots
+from utils.report_marks import marks_of
 from utils.report_statistics import METRICS, correction
 from utils.report_tables import MISSING, shown, shown_interval
 from utils.utils import counted
@@ -18,7 +19,8 @@ th:first-child, td:first-child, .facts td { text-align: left } .facts td { overf
 .sortable th { cursor: pointer; vertical-align: bottom } .sortable td { white-space: nowrap } .sortable th::after { content: ' \\2195'; color: #888 }
 .sortable th[aria-sort=ascending]::after { content: ' \\2191'; color: #111 } .sortable th[aria-sort=descending]::after { content: ' \\2193'; color: #111 }
 .std { color: #555 } figure { margin: 1em 0; display: inline-block; vertical-align: top; max-width: 100% } img { max-width: 100%; height: auto }
-figcaption { max-width: 46em; color: #333; font-size: .9em } .note { background: #f3f0d8; padding: .3em .6em } code { overflow-wrap: anywhere }
+figcaption { max-width: 46em; color: #333; font-size: .9em } .note { background: #f3f0d8; padding: .3em .6em }
+.mark { background: #f6d5c9; padding: 0 .3em; font-size: .9em } code { overflow-wrap: anywhere }
 '''
 
 # A click on a heading sorts; the page counts what failed to load, for whoever checks it.
@@ -105,6 +107,12 @@ def _cell(content, value, title=''):
     return '<td data-value="%s"%s>%s</td>' % (_text(value), ' title="%s"' % _text(title) if title else '', content)
 
 
+def _method(row):
+    """The cell of a method's name and marks."""
+    return _cell(_text(row.label) + ''.join('<br><span class="mark" title="%s">%s</span>' % (
+        _text(mark.explanation), _text(mark.name)) for mark in row.marks), row.label)
+
+
 def _sortable(headings, rows):
     head = ''.join('<th title="%s">%s</th>' % (_text(definition), _text(title)) for title, definition in headings)
     return ['<div class="wide"><table class="sortable"><thead><tr>%s</tr></thead><tbody>' % head] + [
@@ -114,7 +122,7 @@ def _sortable(headings, rows):
 def _summaries(comparison):
     rows = []
     for row in comparison.rows:
-        cells = [_cell(_text(row.label), row.label)]
+        cells = [_method(row)]
         for name, metric in METRICS.items():
             summary = row.summaries[name]
             std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(summary.std, metric.digits)
@@ -130,7 +138,7 @@ def _differences(comparison):
     rows = []
     for row in comparison.rows:
         if row.differences:
-            cells = [_cell(_text(row.label), row.label)]
+            cells = [_method(row)]
             for name in names:
                 difference, digits = row.differences[name], METRICS[name].digits
                 bounds = shown_interval(difference, digits)
@@ -156,10 +164,11 @@ def _figures(plots):
 def _facts(one):
     """What was run: command, seed, versions, checksums."""
     result, config = one.result, one.config
-    rows = [('file', '%s, experiment %d' % (one.path, one.number)), ('command', result.get('command', config.get('command'))),
-            ('seed', result.get('seed')), ('trials', ' '.join(map(str, one.trials))),
-            ('versions', _listed(config.get('versions') or result.get('versions') or {})),
-            ('fingerprint', result.get('fingerprint'))]
+    rows = [(mark.name, mark.explanation) for mark in marks_of(one)]
+    rows += [('file', '%s, experiment %d' % (one.path, one.number)), ('command', result.get('command', config.get('command'))),
+             ('seed', result.get('seed')), ('trials', ' '.join(map(str, one.trials))),
+             ('versions', _listed(config.get('versions') or result.get('versions') or {})),
+             ('fingerprint', result.get('fingerprint'))]
     if config:
         rows += [('data checksums', _listed(config.get('experiment', {}).get('checksums') or {})),
                  ('git commit', config.get('git_commit')), ('machine', _listed(config.get('host') or {}))]

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils import utils_env_cl as env
 from utils.read_results import test_curves
+from utils.report_marks import bracketed
 from utils.report_statistics import METRICS, correction
 from utils.utils import counted, write_atomically
 
@@ -341,7 +342,7 @@ def method_comparison(comparison):
         _zero_line(panel, any(row.summaries[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy'))
         panel.set_yticks(places)
-        panel.set_yticklabels([_wrapped(row.label) for row in rows])
+        panel.set_yticklabels([_marked(row) for row in rows])
         panel.invert_yaxis() if name == names[0] else panel.tick_params(labelleft=False)
     several = any(_half(row.summaries['final']) is not None for row in rows)
     return 'Means over trials%s.' % (
@@ -380,10 +381,14 @@ def method_differences(comparison):
         _zero_line(panel, any(row.differences[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy') + '\nminus that of ' + _wrapped(comparison.baseline))
         panel.set_yticks(range(len(rows)))
-        panel.set_yticklabels([_wrapped(row.label) for row in rows])
+        panel.set_yticklabels([_marked(row) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
     return 'Means over trials of the differences to %s%s.' % (comparison.baseline, '; whiskers: ' + correction(comparison) if
                                                               comparison.has_intervals else '; no intervals: they need two trials'), figure
+
+
+def _marked(row):
+    return (_wrapped(row.label) + '\n' + bracketed(row.marks)).rstrip()
 
 
 def _wrapped(label):

@@ -6,6 +6,7 @@ import numpy as np
 
 from classification.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
 from utils.report_groups import Group
+from utils.report_marks import Mark, bracketed, marks_of
 from utils.utils import UserError, counted
 from utils.utils_env_cl import canonical_model
 
@@ -75,6 +76,12 @@ class Row(NamedTuple):
     label: str
     summaries: Dict[str, Summary]           # by key of METRICS
     differences: Dict[str, Difference]      # by key of METRICS; {} without a baseline, and for the baseline itself
+    marks: List[Mark]
+
+    @property
+    def marked(self):
+        """'DEN [at chance]': the label and its marks."""
+        return (self.label + ' ' + bracketed(self.marks)).rstrip()
 
 
 class Comparison(NamedTuple):
@@ -120,7 +127,7 @@ def summary(values):
     if not len(values):
         return Summary(np.nan, np.nan, 0)
     mean, std = mean_and_std(values)
-    return Summary(float(mean), float(std) if len(values) > 1 else np.nan, len(values))
+    return Summary(float(mean), float(std), len(values))
 
 
 def paired(values, trials, other, other_trials):
@@ -170,7 +177,7 @@ def compare(group, baseline=None):
                 mine[name + '_gain'] = paired(mine[name], one.trials, values[stl][name], group.members[stl].trials)
         mine['parameters'] = [one.result['model_specific_info'].get('number_of_trainable_parameters', np.nan)]
         summaries = {name: summary(mine.get(name, [])) for name in METRICS}
-        rows.append(Row(one.label, summaries, {}))
+        rows.append(Row(one.label, summaries, {}, marks_of(one)))
     if base is not None:
         for place, one in enumerate(group.members):
             if place != base:
@@ -179,6 +186,7 @@ def compare(group, baseline=None):
                     len(rows) - 1)) for name, metric in METRICS.items() if metric.compared)
     if any(len(one.trials) == 1 for one in group.members):
         notes.append('With one trial there is neither a standard deviation nor an interval.')
+    notes += ['%s %s: %s.' % (row.label, bracketed([mark]), mark.explanation) for row in rows for mark in row.marks]
     return Comparison(group, None if base is None or len(rows) < 2 else rows[base].label, rows, group.notes + notes)
 
 

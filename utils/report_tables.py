@@ -67,13 +67,13 @@ def _text_rows(comparison, name, metric):
             cells = [shown(difference.mean, metric.digits), shown_interval(difference, metric.digits), str(difference.n)]
         elif differences:
             cells = [MISSING, 'baseline', MISSING]
-        rows.append([row.label, shown(summary.mean, metric.digits), shown(summary.std, metric.digits), str(summary.n)] + cells)
+        rows.append([row.marked, shown(summary.mean, metric.digits), shown(summary.std, metric.digits), str(summary.n)] + cells)
     return rows
 
 
 CSV_COLUMNS = ('data', 'method', 'metric', 'definition', 'mean', 'sample_std', 'n', 'baseline', 'difference_to_baseline',
                'interval_lower', 'interval_upper', 'pairs', 'confidence', 'correction', 'compared_methods', 'file',
-               'experiment_in_file')
+               'experiment_in_file', 'marks')
 
 
 def as_csv(comparisons, notes=()):
@@ -90,7 +90,8 @@ def as_csv(comparisons, notes=()):
                 cells += [''] * 8 if difference is None else [
                     comparison.baseline, _number(difference.mean), _number(difference.lower), _number(difference.upper),
                     difference.n, CONFIDENCE, 'Bonferroni', comparison.compared]
-                writer.writerow(cells + [one.path, one.number])
+                marks = '; '.join('%s: %s' % mark for mark in row.marks)
+                writer.writerow(cells + [one.path, one.number, marks])
     return stream.getvalue()
 
 
@@ -110,7 +111,7 @@ def latex(comparisons, notes=()):
 
 
 def _latex_summaries(comparison, names, label):
-    cells = [[row.label] + [shown_summary(row.summaries[name], METRICS[name].digits) for name in names] + [
+    cells = [[row.marked] + [shown_summary(row.summaries[name], METRICS[name].digits) for name in names] + [
         str(max(row.summaries[name].n for name in METRICS))] for row in comparison.rows]
     caption = '%s. %s. Mean over $n$ trials, in brackets the sample standard deviation%s' % (
         _escaped(comparison.group.title), _definitions(names),
@@ -124,7 +125,7 @@ def _latex_differences(comparison, names, label):
     cells = []
     for row in comparison.rows:
         if row.differences:
-            cells.append([row.label] + ['%s %s' % (
+            cells.append([row.marked] + ['%s %s' % (
                 shown(row.differences[name].mean, METRICS[name].digits),
                 shown_interval(row.differences[name], METRICS[name].digits)) for name in names] + [
                     str(max(difference.n for difference in row.differences.values()))])

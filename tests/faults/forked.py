@@ -72,9 +72,9 @@ class Forked(object):
 
     def wait(self, timeout=None):
         """The exit status."""
-        end = timeout and time.time() + timeout
+        end = timeout and time.monotonic() + timeout
         while end and self.poll() is None:
-            if time.time() > end:
+            if time.monotonic() > end:
                 raise subprocess.TimeoutExpired(self.args, timeout)
             time.sleep(0.005)
         if self.returncode is None:

@@ -274,7 +274,7 @@ def command_line():
                         help='fork every process from one that has imported TensorFlow: faster, not quite as in life')
     flags = parser.parse_args()
     models = flags.models or MODELS
-    draws, began = random.Random(flags.seed), time.time()
+    draws, began = random.Random(flags.seed), time.monotonic()
     rounds = plan(flags.rounds, flags.others, draws)
     print('== seed %d: %d rounds over %s' % (flags.seed, len(rounds), ', '.join(models)))
     sys.stdout.flush()
@@ -298,7 +298,7 @@ def command_line():
     missed = [stage for stage in STAGES if not any(hits[name, stage] for name in FAULTS)]
     if missed:
         print('hit by nothing: ' + ', '.join(missed))
-    print('== %.0f s' % (time.time() - began))
+    print('== %.0f s' % (time.monotonic() - began))
     return 1 if losses or missed else 0
 
 

@@ -70,7 +70,7 @@ class Fault(object):
                 timer = threading.Timer(self.plan['delay'], self._strike)
                 timer.daemon = True
                 timer.start()
-            began = time.time()
+            began = time.monotonic()
             try:
                 return call(*words, **named)
             finally:
@@ -78,7 +78,7 @@ class Fault(object):
                     timer.cancel()
                     self._strike()      # at the latest here
                 elif 'stage' not in self.plan:
-                    self._report(stage=stage, seconds=time.time() - began)
+                    self._report(stage=stage, seconds=time.monotonic() - began)
         return wrapper
 
     def _strike(self):
