@@ -569,12 +569,18 @@ def test_office_home_beside_what_is_there(photographs, archive, small, tmp_path)
     path, = given(tmp_path / 'given', [archive])
     inside = tmp_path / 'OfficeHomeDataset_10072016'
     words = ['officehome', '--data_dir', tmp_path, '--archive', path]
-    (inside / 'Product' / 'Alarm_Clock').mkdir(parents=True)
+    mine = inside / 'Product' / 'Bed' / 'mine.jpg'
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b'mine')
+    (inside / 'Product' / 'Alarm_Clock').mkdir()
+    for lost in (None, inside / 'Real World', inside / 'Product' / 'TV'):
+        if lost:
+            shutil.rmtree(str(lost))
+        assert command(*words)[0] == 0 and len(OFFICEHOME.files(str(tmp_path))) == 130
+        assert os.listdir(str(mine.parent)) == ['mine.jpg']       # what was there is kept
+    mine.parent.rename(inside / 'Bed')
+    (inside / 'Product' / 'Bed').write_bytes(b'in the way')
     assert 'Office-Home: %s held a part of it before, which was kept; move it away' % inside in refused(*words)
-    shutil.rmtree(str(inside / 'Product'))
-    shutil.copytree(str(photographs / 'Product'), str(inside / 'Product'))
-    shutil.rmtree(str(inside / 'Real World'))
-    assert command(*words)[0] == 0 and len(OFFICEHOME.files(str(tmp_path))) == 130
 
 
 PHOTOGRAPH = 'OfficeHomeDataset_10072016/Product/Alarm_Clock/'
