@@ -26,6 +26,7 @@ from classification.gen_data import DATASETS
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from tests.download_server import Server, content_of, packed, remote, waited, zipped
+from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
 TAR = 'cifar-100-python.tar.gz'
@@ -131,6 +132,25 @@ def test_readers_read_what_was_fetched(source, small, originals, tmp_path):
     assert command(source.name, '--data_dir', tmp_path) == (
         0, '%s is there already, nothing to download\n' % source.title, '')
     assert len(small.asked) == len(contents)
+
+
+@pytest.mark.parametrize('source', WRITERS, ids=lambda source: source.name)
+def test_a_part_is_completed(source, small, originals, tmp_path):
+    assert command(source.name, '--data_dir', tmp_path)[0] == 0
+    path = list(source.files(str(tmp_path)).values())[0]
+    os.rename(path, path + '.lost')
+    with pytest.raises(UserError, match='is missing; found instead: %s.lost; get ' % os.path.basename(path)):
+        source.files(str(tmp_path))
+    assert command(source.name, '--data_dir', tmp_path)[::2] == (0, '')
+    is_right(source, tmp_path, originals[source][1])
+
+
+def test_what_differs_from_its_copy_is_named_before_anything_is_fetched(small, tmp_path):
+    data_files.mnist(tmp_path)
+    name = readers.IdxFiles.NAMES[1]
+    (tmp_path / 'MNIST_data' / name).write_bytes(b'another')
+    assert '%s.gz differ in content; move the wrong one away' % name in refused('mnist', '--data_dir', tmp_path)
+    assert small.asked == []
 
 
 def mask():
