@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from classification import data_cache, raw_checksums
-from utils.utils import UserError, readable
+from utils.utils import UserError, one_line
 
 GUIDE = 'Data/README.md'
 MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than any memory holds; MNIST has 28 * 28 * 60,000
@@ -48,7 +48,7 @@ class Source(object):
 
     def folder(self, data_dir):
         """Real path of the folder that the raw files are read from, as text."""
-        return readable(os.path.realpath(self._found(data_dir)[0]))
+        return one_line(os.path.realpath(self._found(data_dir)[0]))
 
     def _found(self, data_dir):
         if self.version is None:
@@ -160,9 +160,9 @@ class Source(object):
             absent: names of the files that are not there.
             present: names of those that are there, as they are there.
         """
-        others = _others(folder, absent, present)
-        return self.missing([os.path.join(folder, name) for name in absent], folder,
-                            '; found instead: %s' % _listed(others or ['only ' + present[0]] + present[1:]))
+        found = _listed(_others(folder, absent, present)) or (
+            'only ' + _listed(present) if present else 'nothing')
+        return self.missing([os.path.join(folder, name) for name in absent], folder, '; found instead: ' + found)
 
     def broken(self, path, what):
         """The error for a file that is not what it should be; `what` says what came and what was expected."""

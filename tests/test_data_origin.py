@@ -372,6 +372,9 @@ def test_a_part_of_office_home_hides_no_whole_one(tmp_path):
     (mine / 'Real World' / 'Beds').rename(mine / 'Real World' / 'Bed')
     shutil.copytree(str(mine / 'Real World'), str(mine / 'RealWorld'))
     assert 'RealWorld are both there; move the wrong one away' in refused(OFFICEHOME, tmp_path)
+    shutil.rmtree(str(mine / 'Product'))
+    (mine / 'Product').mkdir()
+    assert 'Bed and 61 more are missing; found instead: nothing; get ' in refused(OFFICEHOME_PRODUCT, tmp_path)
 
 
 @pytest.mark.parametrize('name', FILES)
