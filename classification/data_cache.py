@@ -1,73 +1,11 @@
-"""What is kept below DATA_DIR/cache: checksums of the raw files and decoded images, so that both are made once."""
+"""Decoded images, kept below DATA_DIR/cache so that they are made once."""
 import contextlib
 import hashlib
-import json
 import os
-import stat
 import struct
 import zlib
 
 import numpy as np
-
-from utils.utils import UserError, read_dict, sha256_of_file, write_atomically
-
-_known = {}      # (path, size, time of change) -> SHA-256, for a folder that cannot be written
-_new = {}        # file of checksums -> its new entries, not written yet
-
-
-def checksum(data_dir, name, files):
-    """SHA-256 over the content of files. A file is read again only when its size or time of change differs.
-
-    It is remembered on disk by `remember`, once the files have been found to be good.
-
-    Args:
-        data_dir: folder of the data sets.
-        name: of the data set's source.
-        files: dict role -> path; the role, not the path, counts.
-    Raises:
-        UserError: a file cannot be read.
-    """
-    memory = os.path.join(data_dir, 'cache', 'checksums-%s.json' % name)
-    remembered, current = dict(_remembered(memory), **_new.get(memory, {})), {}
-    total = hashlib.sha256()
-    for role, path in files.items():
-        place = os.path.relpath(path, data_dir)
-        try:
-            state = os.stat(path)
-            if not stat.S_ISREG(state.st_mode):      # a named pipe would be waited for for ever
-                raise UserError('%s cannot be read: it is no regular file' % path)
-            stamp = [state.st_size, state.st_mtime_ns]
-            if remembered.get(place, [])[:2] == stamp:
-                digest = remembered[place][2]
-            else:
-                digest = _digest(os.path.abspath(path), *stamp)
-        except OSError as error:
-            raise UserError('%s cannot be read: %s' % (path, error.strerror))
-        current[place] = stamp + [digest]
-        total.update(os.fsencode('%s %s\n' % (role, digest)))      # file names are bytes, whatever the language
-    if any(remembered.get(place) != entry for place, entry in current.items()):
-        _new[memory] = current
-    return total.hexdigest()
-
-
-def remember(data_dir, name):
-    """Writes the checksums that were computed since, for other processes; without effect where that is impossible."""
-    memory = os.path.join(data_dir, 'cache', 'checksums-%s.json' % name)
-    if memory in _new:
-        with contextlib.suppress(OSError):
-            os.makedirs(os.path.dirname(memory), exist_ok=True)
-            write_atomically(memory, json.dumps(dict(_remembered(memory), **_new.pop(memory))))
-
-
-def _remembered(path):
-    return {place: entry for place, entry in read_dict(path).items()
-            if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], str)}
-
-
-def _digest(path, size, changed):
-    if (path, size, changed) not in _known:
-        _known[path, size, changed] = sha256_of_file(path)
-    return _known[path, size, changed]
 
 
 def cached(data_dir, name, key, shape, decode, say):

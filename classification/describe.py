@@ -74,6 +74,7 @@ def dry_run(experiment, flags):
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
         counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
         experiment.seed))
+    lines.append(gen_data.origin(experiment.data_type, gen_data.folder_of(experiment.data_type, flags.data_dir)))
     for name in sorted(experiment.options):
         lines.append('%s: %s' % (name, experiment.options[name]))
     return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))

@@ -14,6 +14,7 @@ from typing import NamedTuple, Optional, Tuple
 from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
+from classification.source import Incomplete
 from utils.utils import UserError, run_command, tell_error
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
@@ -109,7 +110,7 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
 def _there(source, data_dir):
     try:
         source.files(data_dir)
-    except UserError:
+    except Incomplete:
         return False
     return True
 
@@ -140,14 +141,25 @@ def _prepared(source, folder, given, say, bar):
 
 
 def _place(ready, target):
-    """Moves files, or whole folders, to where a reader looks; a folder that is there is kept.
+    """Moves files, or whole folders, to where a reader looks; into a folder that is there only what it lacks.
 
     A reader takes them when all are there, so those that were missing come last.
     """
     os.makedirs(target, exist_ok=True)
     for name in sorted(os.listdir(ready), key=lambda name: (not os.path.exists(os.path.join(target, name)), name)):
-        if not os.path.isdir(os.path.join(target, name)):
-            os.replace(os.path.join(ready, name), os.path.join(target, name))
+        old, new = os.path.join(target, name), os.path.join(ready, name)
+        if not os.path.lexists(old) or not os.path.isdir(old) and not os.path.isdir(new):
+            os.replace(new, old)
+        elif os.path.isdir(old) and os.path.isdir(new) and (_folders_in(new) or not _shown(old)):
+            _place(new, old)
+
+
+def _folders_in(folder):
+    return any(os.path.isdir(os.path.join(folder, name)) for name in os.listdir(folder))
+
+
+def _shown(folder):
+    return [name for name in os.listdir(folder) if not name.startswith('.')]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
 """The data sets: each one declared, its reader beside it, and how they are cut into the tasks of one data group."""
+import platform
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
@@ -63,6 +64,7 @@ class Request(NamedTuple):
     seed: int
     group: int
     say: Optional[Callable] = None    # None: only sizes or checksums are asked for
+    expected: Optional[dict] = None   # what `checksums` gave for the experiment; None: whatever is there
 
     def shuffled(self, rows, purpose, part, task=None):
         """The rows in an order drawn for this purpose; for the test set it is the same in all groups."""
@@ -181,6 +183,7 @@ def designed(dataset, index, request):
     """STL-10: classes, images, noise and channels as its design says; all test images of the classes."""
     preset, counts = dataset.tasks, _train_counts(index)
     designs = stl10_designs.load(preset, request.data_dir, request.seed, counts)
+    _check_same(request, 'design', designs.checksum, stl10_designs.folder(request.data_dir))
     if request.say:
         stl10_designs.keep(preset, designs, request.data_dir, request.seed, request.group, request.say)
     rows = {part: [index.rows(part, number) for number in range(stl10_designs.CLASSES)] for part in ('train', 'test')}
@@ -283,10 +286,21 @@ def checksums(data_type, data_dir, seed):
     """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}."""
     dataset = entry(DATASETS, data_type, 'data_type')
     design = None
-    if dataset.cut is designed:
-        counts = _train_counts(Index(dataset.source.labels(data_dir)))
-        design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
-    return {'raw': dataset.source.checksum(data_dir), 'design': design}
+    with dataset.source.one_version():
+        if dataset.cut is designed:
+            counts = _train_counts(Index(dataset.source.labels(data_dir)))
+            design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
+        return {'raw': dataset.source.checksum(data_dir), 'design': design}
+
+
+def folder_of(data_type, data_dir):
+    """Real path of the folder that the raw data are read from, as text; 'scikit-learn (bundled)' for the digits."""
+    return entry(DATASETS, data_type, 'data_type').source.folder(data_dir)
+
+
+def origin(data_type, folder):
+    """The line that says where data are read from; `folder` as `folder_of` gives it."""
+    return 'data: %s from %s' % (entry(DATASETS, data_type, 'data_type').source.title, folder)
 
 
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
@@ -302,8 +316,9 @@ def prepare(data_type, data_dir, say):
     entry(DATASETS, data_type, 'data_type').source.images(data_dir, say)
 
 
-def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print):
-    """The tasks of one data group.
+def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print,
+               expected=None):
+    """The tasks of one data group, labels and images of one version of the files.
 
     Args:
         data_type, data_percent, data_dir: as in `check_request`.
@@ -311,16 +326,28 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         normalize: 'split' or 'train': whose statistics standardise a part, where the data set is standardised.
         num_tasks: the first ones only; None for all.
         say: function of one line for the user.
+        expected: what `checksums` gave when the experiment began; None: whatever is there now.
     Returns:
         list of Task.
     Raises:
-        UserError: missing, damaged or too few data.
+        UserError: missing, damaged or too few data, or others than expected.
     """
     dataset = entry(DATASETS, data_type, 'data_type')
-    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group, say)
-    cuts = _cut(data_type, dataset, request, num_tasks)
-    images = dataset.source.images(data_dir, say)
+    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group, say, expected)
+    with dataset.source.one_version():
+        if expected is not None:
+            _check_same(request, 'raw', lambda: dataset.source.checksum(data_dir), dataset.source.folder(data_dir))
+        cuts = _cut(data_type, dataset, request, num_tasks)
+        images = dataset.source.images(data_dir, say)
     return [_task(dataset, index, cut, images, request, normalize) for index, cut in enumerate(cuts)]
+
+
+def _check_same(request, what, checksum, folder):
+    """An error if data differ from those that an experiment began with; `checksum()` is that of the present ones."""
+    if request.expected is not None and checksum() != request.expected.get(what):
+        raise UserError('the data in %s (on %s) are not those that this experiment began with; put those back and run '
+                        'the same command again (with the present ones it trains another experiment)'
+                        % (folder, platform.node()))
 
 
 def percent_of(data_type, dataset, percent):

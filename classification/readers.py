@@ -7,128 +7,20 @@ import io
 import os
 import pickle
 import struct
-import zlib
 from collections import OrderedDict
 
 import numpy as np
 
-from classification import data_cache
+from classification.source import Source, below
 from utils.utils import UserError
 
-GUIDE = 'Data/README.md'
 MNIST_VALIDATION = 5000      # of 60,000 training images, the first ones; of a shorter file the same share
-MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than any memory holds; MNIST has 28 * 28 * 60,000
 DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
-class Source(object):
-    """A data set on disk. Its images are one array; pools ('train', 'test', ...) follow each other in it.
-
-    Args:
-        name: of its cache.
-        title: for people.
-        image_shape: height, width, channels.
-        archive, home: what to download, and from where.
-        folders: data_dir -> list of the folders that are looked in for the raw files.
-        names, endings: of the raw files; each name with any of the endings.
-    """
-    to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
-
-    def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
-        self.name, self.title, self.image_shape, self.archive, self.home = name, title, image_shape, archive, home
-        self.folders, self.names, self.endings = folders, tuple(names), endings
-
-    def files(self, data_dir):
-        """OrderedDict role -> path of the raw files; a UserError names the first that is missing."""
-        return self.first_complete(self.folders(data_dir), self.names, self.endings)
-
-    def place_of(self, parts):
-        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path there."""
-        inside = os.path.basename(self.folders('')[0])
-        return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
-
-    def labels(self, data_dir):
-        """OrderedDict pool -> class number of each of its images; reads no more than that needs."""
-        raise NotImplementedError
-
-    def decode(self, data_dir, say):
-        """uint8 [images of all pools, height, width, channels]."""
-        raise NotImplementedError
-
-    def checksum(self, data_dir):
-        """SHA-256 of the raw data."""
-        return data_cache.checksum(data_dir, self.name, self.files(data_dir))
-
-    def recipe(self):
-        """What else determines the decoded images, as text."""
-        return 'uint8'
-
-    def images(self, data_dir, say):
-        """What `decode` gives, from the cache if possible."""
-        count = sum(len(pool) for pool in self.labels(data_dir).values())
-        images = data_cache.cached(data_dir, self.name, '%s %s' % (self.checksum(data_dir), self.recipe()),
-                                   (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
-        data_cache.remember(data_dir, self.name)
-        return images
-
-    def name_of(self, number):
-        """Name or number of a class."""
-        return number
-
-    def missing(self, path, where):
-        """The error for a file that is not there."""
-        return UserError('%s: %s is missing; get %s from %s and put its files into %s (%s tells how), or %s' % (
-            self.title, path, self.archive, self.home, where, GUIDE, self.to_get))
-
-    def broken(self, path, what):
-        """The error for a file that is not what it should be; `what` says what came and what was expected."""
-        return UserError('%s: %s; get %s anew from %s (%s tells how), or %s' % (
-            path, what, self.archive, self.home, GUIDE, self.to_renew))
-
-    def first_complete(self, folders, names, endings=('',)):
-        """OrderedDict name -> path in the first folder that holds all the names, with any of the endings."""
-        best = None
-        for folder in folders:
-            found = OrderedDict((name, _existing(folder, name, endings)) for name in names)
-            absent = [name for name, path in found.items() if path is None]
-            if not absent:
-                return found
-            if best is None or len(absent) < best[0]:
-                best = len(absent), os.path.join(folder, absent[0])
-        raise self.missing(best[1], ' or '.join(folders))
-
-    def read(self, path):
-        """A file's bytes, decompressed if its name ends in .gz."""
-        try:
-            if not path.endswith('.gz'):
-                with open(path, 'rb') as stream:
-                    return stream.read()
-            with gzip.open(path, 'rb') as stream:
-                content = stream.read(MOST_BYTES + 1)
-        except (EOFError, zlib.error, OSError) as error:
-            raise self.broken(path, 'cannot be read, or is damaged (%s)' % error)
-        if len(content) > MOST_BYTES:
-            raise self.broken(path, 'holds more than %d bytes, and no file of these data does' % MOST_BYTES)
-        return content
-
-    def check_classes(self, path, labels, least, most):
-        """Labels as int32; an error if one of them is no class."""
-        labels = np.asarray(labels)
-        wrong = np.flatnonzero((labels < least) | (labels > most))
-        if len(wrong):
-            raise self.broken(path, 'image %d has the label %s, expected %d to %d'
-                              % (wrong[0], labels[wrong[0]], least, most))
-        return (labels - least).astype(np.int32)
-
-
-def _existing(folder, name, endings):
-    paths = [os.path.join(folder, name + ending) for ending in endings]
-    return next((path for path in paths if os.path.isfile(path)), None)
-
-
-def below(*folders):
-    """data_dir -> list of these folders in it."""
-    return lambda data_dir: [os.path.join(data_dir, *folder.split('/')) for folder in folders]
+def unpacked(inside, archive, *others):
+    """Folders of an archive's one folder `inside`: as it is, in one that an unpacker named after the archive, others."""
+    return below(inside, *(['%s/%s' % (archive, inside), '%s.tar/%s' % (archive, inside)] + list(others)))
 
 
 class IdxFiles(Source):
@@ -139,6 +31,11 @@ class IdxFiles(Source):
     def __init__(self, name, title, home, folders):
         super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home, folders, self.NAMES,
                                        ('', '.gz'))
+
+    def spellings(self, name):
+        """The archives know their content as train-images.idx3-ubyte; some unpackers make a folder for each."""
+        dotted = name.replace('-idx', '.idx')
+        return name, dotted, os.path.join(name, name), os.path.join(name, dotted)
 
     def labels(self, data_dir):
         files = self.files(data_dir)
@@ -287,7 +184,8 @@ class Stl10Binaries(Source):
     def __init__(self):
         super(Stl10Binaries, self).__init__('stl10', 'STL-10', (96, 96, 3), 'stl10_binary.tar.gz',
                                             'https://cs.stanford.edu/~acoates/stl10/',
-                                            below('stl10_binary', 'STL-10/raw_data', 'STL-10/stl10_binary'),
+                                            unpacked('stl10_binary', 'stl10_binary', 'STL-10/raw_data',
+                                                     'STL-10/stl10_binary'),
                                             ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
 
     def labels(self, data_dir):
@@ -317,8 +215,11 @@ class SklearnDigits(Source):
         super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI', below())
         self.digits = None      # loaded when first used
 
-    def files(self, data_dir):
-        return OrderedDict()
+    def find(self, data_dir):
+        return None, OrderedDict()
+
+    def folder(self, data_dir):
+        return 'scikit-learn (bundled)'
 
     def labels(self, data_dir):
         return OrderedDict([('all', self._digits()[1])])
@@ -363,11 +264,13 @@ MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', below('M
 FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresearch/fashion-mnist',
                    lambda data_dir: below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
 CIFAR10 = CifarPickles(
-    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz', below('cifar-10-batches-py', 'CIFAR-10/cifar-10-batches-py'),
+    'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz',
+    unpacked('cifar-10-batches-py', 'cifar-10-python', 'CIFAR-10/cifar-10-batches-py'),
     OrderedDict([('train', ['data_batch_%d' % batch for batch in range(1, 6)]), ('test', ['test_batch'])]),
     'labels', 10)
 CIFAR100 = CifarPickles(
-    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz', below('cifar-100-python', 'CIFAR-100/cifar-100-python'),
+    'cifar100', 'CIFAR-100', 'cifar-100-python.tar.gz',
+    unpacked('cifar-100-python', 'cifar-100-python', 'CIFAR-100/cifar-100-python'),
     OrderedDict([('train', ['train']), ('test', ['test'])]), 'fine_labels', 100)
 STL10 = Stl10Binaries()
 DIGITS = SklearnDigits()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from classification.readers import Source, below
+from classification.source import Incomplete, Source, below
 from classification.task_lists import OFFICEHOME_CLASSES
 from utils.utils import UserError, counted, silent_libraries
 
@@ -23,15 +23,12 @@ class OfficeHomeFolders(Source):
 
     def __init__(self, name, domains):
         super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3), 'OfficeHomeDataset_10072016.zip',
-                                                'https://www.hemanthdv.org/officeHomeDataset.html', below(*ARCHIVES))
+                                                'https://www.hemanthdv.org/officeHomeDataset.html',
+                                                below(*(ARCHIVES + tuple('%s/%s' % (name, name) for name in ARCHIVES))))
         self.domains = domains
 
     def name_of(self, number):
         return OFFICEHOME_CLASSES[number % len(OFFICEHOME_CLASSES)]
-
-    def files(self, data_dir):
-        return OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
-                           for domain, name, paths in self._classes(data_dir) for path in paths)
 
     def place_of(self, parts):
         """Both domains, whichever this data set needs."""
@@ -42,8 +39,10 @@ class OfficeHomeFolders(Source):
         return None
 
     def labels(self, data_dir):
-        counts = [len(paths) for _, _, paths in self._classes(data_dir)]
-        return OrderedDict([('all', np.repeat(np.arange(len(counts), dtype=np.int32), counts))])
+        numbers = {'%s/%s' % (domain, name): place * len(OFFICEHOME_CLASSES) + number
+                   for place, domain in enumerate(self.domains) for number, name in enumerate(OFFICEHOME_CLASSES)}
+        return OrderedDict([('all', np.array([numbers[role.rsplit('/', 1)[0]] for role in self.files(data_dir)],
+                                             np.int32))])
 
     def recipe(self):
         cv2, skimage = self._packages()
@@ -61,29 +60,44 @@ class OfficeHomeFolders(Source):
                 images[row] = image
         return images
 
-    def _classes(self, data_dir):
-        """List of (domain, class name, sorted paths of its images)."""
-        found = []
-        for domain in self.domains:
-            folder = self._folder(data_dir, domain)
-            for name in OFFICEHOME_CLASSES:
-                place = os.path.join(folder, name)
-                if not os.path.isdir(place):
-                    raise self.missing(place, os.path.join(data_dir, ARCHIVES[0]))
-                paths = [os.path.join(place, entry) for entry in sorted(os.listdir(place))
-                         if entry.lower().endswith(ENDINGS) and not entry.startswith('.')]
-                if not paths:
-                    raise UserError('%s: no image in it (%s expected); get %s anew from %s'
-                                    % (place, ', '.join(ENDINGS), self.archive, self.home))
-                found.append((domain, name, paths))
-        return found
+    def find(self, data_dir):
+        """The first folder that holds one of the domains must hold all of them, and all classes of each."""
+        folders = self.folders(data_dir)
+        for folder in folders:
+            places = OrderedDict((domain, self._domain(folder, domain)) for domain in self.domains)
+            absent = [SPELLINGS[domain][0] for domain, place in places.items() if place is None]
+            if len(absent) < len(places):
+                if absent:
+                    raise self.incomplete(folder, absent, [os.path.basename(place) for place in places.values() if place])
+                return folder, OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
+                                           for domain, place in places.items()
+                                           for name, paths in self._classes(place) for path in paths)
+        raise self.missing([os.path.join(folders[0], SPELLINGS[self.domains[0]][0])], folders[0])
 
-    def _folder(self, data_dir, domain):
-        places = [os.path.join(data_dir, archive, spelling) for archive in ARCHIVES for spelling in SPELLINGS[domain]]
-        for place in places:
-            if os.path.isdir(place):
-                return place
-        raise self.missing(places[0], os.path.join(data_dir, ARCHIVES[0]))
+    def _domain(self, folder, domain):
+        """The folder of a domain in another one; None if there is none."""
+        places = [os.path.join(folder, spelling) for spelling in SPELLINGS[domain]]
+        places = [place for place in places if os.path.isdir(place)]
+        for other in places[1:]:
+            if not os.path.samefile(places[0], other):
+                raise UserError('%s: %s and %s are both there; move the wrong one away' % (self.title, places[0], other))
+        return places[0] if places else None
+
+    def _classes(self, place):
+        """List of (class name, sorted paths of its images) in the folder of a domain."""
+        absent = [name for name in OFFICEHOME_CLASSES if not os.path.isdir(os.path.join(place, name))]
+        if absent:
+            raise self.incomplete(place, absent, [name for name in OFFICEHOME_CLASSES if name not in absent])
+        found = []
+        for name in OFFICEHOME_CLASSES:
+            folder = os.path.join(place, name)
+            paths = [os.path.join(folder, entry) for entry in sorted(os.listdir(folder))
+                     if entry.lower().endswith(ENDINGS) and not entry.startswith('.')]
+            if not paths:
+                raise Incomplete('%s: no image in it (%s expected); get %s anew from %s'
+                                 % (folder, ', '.join(ENDINGS), self.archive, self.home))
+            found.append((name, paths))
+        return found
 
     @staticmethod
     def _packages():

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, results
+from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results
 from classification.experiment import info
 from classification.local_pool import LocalPool, visible_devices
 from classification.progress import Progress
@@ -125,6 +125,7 @@ class _Run(object):
         self.notes = set()          # what the trials said; each of them says it
         self.devices = {}           # number of a trial -> facts of its GPU
         self.config = None          # what config.json says
+        self.data_folder = gen_data.folder_of(experiment.data_type, flags.data_dir)
 
     def run(self):
         flags, place, say = self.flags, self.place, self.say
@@ -137,12 +138,14 @@ class _Run(object):
                 if name in again or flags.restart == () and name.startswith('trial'):
                     shutil.rmtree(os.path.join(place.run, name))
         self._write_config(finished=False)
+        raw_checksums.hand_over(place.run)
         if os.path.exists(os.path.join(place.run, SIGN)):
             os.remove(os.path.join(place.run, SIGN))      # trials of an earlier command that was killed end
         missing = [number for number in self.numbers if self._record_path(number) is None]
         self._announce(missing)
         self._warn_of_other_origins(missing)
         log_line(place.run, 'start: %s' % self._command())
+        log_line(place.run, gen_data.origin(self.experiment.data_type, self.data_folder))
         with signals_to(self._stop):
             with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
                 failed = self._train_all(missing, progress)
@@ -269,7 +272,8 @@ class _Run(object):
             ('restarted', begun.get('restarted', self.flags.restart == ())),
             ('finished', finished),
             ('command', self._command()),
-            ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
+            ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'data_folder': self.data_folder,
+                          'gpu': self.flags.gpu,
                           'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
                           'scheduler': self.flags.scheduler, 'threads': self._threads(),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
@@ -311,7 +315,8 @@ class _Run(object):
             ('seed', experiment.seed), ('data_type', experiment.data_type),
             ('data_percent', -1 if experiment.data_percent is None else experiment.data_percent),
             ('command', self._command()), ('versions', self.config['versions']), ('schema_version', SCHEMA_VERSION),
-            ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id'])])
+            ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id']),
+            ('data_folder', self.data_folder)])
         if self.config['settings']['parameter_folder']:
             more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
         more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
@@ -360,6 +365,7 @@ class _Run(object):
             counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together', counted(len(self.numbers), 'trial'),
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
+        self.say(gen_data.origin(experiment.data_type, self.data_folder))
         if self.flags.tensorboard:
             self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.place.run))
         if self.config['settings']['parameter_folder']:

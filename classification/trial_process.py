@@ -14,7 +14,7 @@ import traceback
 
 from filelock import FileLock, Timeout
 
-from classification import parameter_files
+from classification import parameter_files, raw_checksums
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, write_atomically
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
@@ -148,9 +148,8 @@ def _train(run_folder, folder, number, stop):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from utils import gpu, runtime
-    from classification import checkpoint, provenance
+    from classification import checkpoint, gen_data, provenance
     from classification.experiment import Experiment
-    from classification.gen_data import load_tasks
     from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
     from classification.train import Surroundings, Trial
@@ -171,10 +170,12 @@ def _train(run_folder, folder, number, stop):
         gpu.check(session, known)
     elif min(settings['gpu']) >= 0:
         tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
-    made_here = provenance.of_trial(experiment, config.get('origin'), device, threads)
-    tasks = load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
-                       number, experiment.normalize, len(experiment.class_counts),
-                       say=lambda line: tell(note=line))
+    made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
+                                    gen_data.folder_of(experiment.data_type, settings['data_dir']))
+    raw_checksums.take(run_folder)
+    tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
+                                number, experiment.normalize, len(experiment.class_counts),
+                                say=lambda line: tell(note=line), expected=experiment.checksums)
     kind = Trial if experiment.lifelong else JointTrial
     surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],

@@ -26,6 +26,7 @@ from classification.gen_data import DATASETS
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from tests.download_server import Server, content_of, packed, remote, waited, zipped
+from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
 TAR = 'cifar-100-python.tar.gz'
@@ -131,6 +132,25 @@ def test_readers_read_what_was_fetched(source, small, originals, tmp_path):
     assert command(source.name, '--data_dir', tmp_path) == (
         0, '%s is there already, nothing to download\n' % source.title, '')
     assert len(small.asked) == len(contents)
+
+
+@pytest.mark.parametrize('source', WRITERS, ids=lambda source: source.name)
+def test_a_part_is_completed(source, small, originals, tmp_path):
+    assert command(source.name, '--data_dir', tmp_path)[0] == 0
+    path = list(source.files(str(tmp_path)).values())[0]
+    os.rename(path, path + '.lost')
+    with pytest.raises(UserError, match='is missing; found instead: %s.lost; get ' % os.path.basename(path)):
+        source.files(str(tmp_path))
+    assert command(source.name, '--data_dir', tmp_path)[::2] == (0, '')
+    is_right(source, tmp_path, originals[source][1])
+
+
+def test_what_differs_from_its_copy_is_named_before_anything_is_fetched(small, tmp_path):
+    data_files.mnist(tmp_path)
+    name = readers.IdxFiles.NAMES[1]
+    (tmp_path / 'MNIST_data' / name).write_bytes(b'another')
+    assert '%s.gz differ in content; move the wrong one away' % name in refused('mnist', '--data_dir', tmp_path)
+    assert small.asked == []
 
 
 def mask():
@@ -569,12 +589,18 @@ def test_office_home_beside_what_is_there(photographs, archive, small, tmp_path)
     path, = given(tmp_path / 'given', [archive])
     inside = tmp_path / 'OfficeHomeDataset_10072016'
     words = ['officehome', '--data_dir', tmp_path, '--archive', path]
-    (inside / 'Product' / 'Alarm_Clock').mkdir(parents=True)
+    mine = inside / 'Product' / 'Bed' / 'mine.jpg'
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b'mine')
+    (inside / 'Product' / 'Alarm_Clock').mkdir()
+    for lost in (None, inside / 'Real World', inside / 'Product' / 'TV'):
+        if lost:
+            shutil.rmtree(str(lost))
+        assert command(*words)[0] == 0 and len(OFFICEHOME.files(str(tmp_path))) == 130
+        assert os.listdir(str(mine.parent)) == ['mine.jpg']       # what was there is kept
+    mine.parent.rename(inside / 'Bed')
+    (inside / 'Product' / 'Bed').write_bytes(b'in the way')
     assert 'Office-Home: %s held a part of it before, which was kept; move it away' % inside in refused(*words)
-    shutil.rmtree(str(inside / 'Product'))
-    shutil.copytree(str(photographs / 'Product'), str(inside / 'Product'))
-    shutil.rmtree(str(inside / 'Real World'))
-    assert command(*words)[0] == 0 and len(OFFICEHOME.files(str(tmp_path))) == 130
 
 
 PHOTOGRAPH = 'OfficeHomeDataset_10072016/Product/Alarm_Clock/'

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from classification import data_cache, readers
+from classification import data_cache, raw_checksums, readers
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from utils.utils import UserError
@@ -155,8 +155,9 @@ def test_each_missing_file_is_named_and_where_to_get_it(source, tmp_path, monkey
     for path in source.files(str(tmp_path)).values():
         os.rename(path, path + '.away')
         line = refused(source, tmp_path)
-        assert line.startswith('%s: %s is missing; get %s from %s and put its files into ' % (
-            source.title, path.replace('.gz', ''), source.archive, source.home)) and 'Data/README.md' in line
+        assert line.startswith('%s: %s is missing; found instead: %s.away; get %s from %s and put its files into %s (Data' % (
+            source.title, path.replace('.gz', ''), os.path.basename(path), source.archive, source.home,
+            os.path.dirname(path)))
         os.rename(path + '.away', path)
     source.images(str(tmp_path), quiet)
 
@@ -377,7 +378,9 @@ def test_missing_domains_classes_and_images_are_named(officehome, tmp_path):
     (place / '00001.jpg').unlink()
     assert refused(OFFICEHOME_PRODUCT, tmp_path).startswith('%s: no image in it (.jpg, ' % place)
     place.rmdir()
-    assert '%s is missing; get OfficeHomeDataset_10072016.zip from ' % place in refused(OFFICEHOME_PRODUCT, tmp_path)
+    line = refused(OFFICEHOME_PRODUCT, tmp_path)
+    assert '%s is missing; found instead: only Alarm_Clock, Backpack, ' % place in line
+    assert ' and 60 more; get OfficeHomeDataset_10072016.zip from ' in line
 
 
 @pytest.mark.parametrize('package, cure', [('cv2', 'opencv-python-headless   or: apt-get install libgl1'),
@@ -417,8 +420,6 @@ def test_images_are_decoded_once(source, tmp_path, monkeypatch):
     images, _ = SMALL[source](tmp_path)
     assert isinstance(source.images(str(tmp_path), quiet), np.memmap)
     monkeypatch.setattr(source, 'decode', never)
-    monkeypatch.setattr(data_cache, 'sha256_of_file', never)
-    data_cache._known.clear()
     np.testing.assert_array_equal(source.images(str(tmp_path), quiet), images)
     assert os.path.basename(cache_file(tmp_path)).startswith(source.name + '-')
     assert len(os.path.basename(cache_file(tmp_path))) == len(source.name + '-.npy') + 16
@@ -478,35 +479,6 @@ def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
     assert not [name for name in os.listdir(str(tmp_path / 'cache')) if name.endswith(('.npy', '.tmp'))]
 
 
-def test_checksums_are_remembered_until_a_file_changes(tmp_path, monkeypatch):
-    data_files.mnist(tmp_path, 12, 1)
-    first = readers.MNIST.checksum(str(tmp_path))
-    assert not (tmp_path / 'cache').exists()      # not before the images are known to be good
-    readers.MNIST.images(str(tmp_path), quiet)
-    data_cache._known.clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(data_cache, 'sha256_of_file', never)
-        assert readers.MNIST.checksum(str(tmp_path)) == first
-    path = tmp_path / 'MNIST_data' / 't10k-labels-idx1-ubyte.gz'
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + b'?')
-    os.utime(str(path), (1, 1))
-    assert readers.MNIST.checksum(str(tmp_path)) != first
-    path.write_bytes(content)
-    assert readers.MNIST.checksum(str(tmp_path)) == first
-
-
-@pytest.mark.parametrize('content', [b'', b'[1]', b'{"MNIST_data/train-images-idx3-ubyte.gz": [1, 2]}', b'\xff'])
-def test_a_damaged_memory_of_checksums_does_not_matter(content, tmp_path):
-    data_files.mnist(tmp_path, 12, 1)
-    first = readers.MNIST.checksum(str(tmp_path))
-    readers.MNIST.images(str(tmp_path), quiet)
-    path = tmp_path / 'cache' / 'checksums-mnist.json'
-    assert path.exists()
-    path.write_bytes(content)
-    assert readers.MNIST.checksum(str(tmp_path)) == first
-
-
 def test_the_checksum_does_not_depend_on_the_folder(tmp_path):
     data_files.stl10(tmp_path / 'a', 2, 1)
     data_files.stl10(tmp_path / 'b', 2, 1, layout='STL-10/raw_data')
@@ -515,4 +487,4 @@ def test_the_checksum_does_not_depend_on_the_folder(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match='absent cannot be read: No such file'):
-        data_cache.checksum(str(tmp_path), 'x', {'role': str(tmp_path / 'absent')})
+        raw_checksums.checksum(str(tmp_path), 'x', {'role': str(tmp_path / 'absent')})

@@ -1,9 +1,11 @@
 """Which experiments of some result files can be compared, and what each is called."""
 import os
+from collections import OrderedDict
 from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+from classification import origin
 from classification.results import distinct
 from utils import utils_env_cl as env
 from utils.read_results import load_config, load_results
@@ -134,7 +136,24 @@ def _group(members):
     for one in members:
         if one.result['unfinished']:
             notes.append('%s is not finished: %s so far.' % (one.label, counted(len(one.trials), 'trial')))
-    return Group(_title(members[0]), _told_apart(members), notes)
+    members = _told_apart(members)
+    difference = _different_libraries(members)
+    if difference:
+        notes.append('Not all methods were trained with the same libraries: %s.' % difference)
+    return Group(_title(members[0]), members, notes)
+
+
+def _different_libraries(members):
+    """'numpy 1.16.6 (STL), 1.21.0 (HPS)': in what the libraries of the methods differ, as far as their origins are known."""
+    used = OrderedDict()            # library -> version -> labels
+    for one in members:
+        for stretches in origin.from_entry(one.result).values():
+            for stretch in filter(None, stretches):
+                for library, version in stretch['versions'].items():
+                    used.setdefault(library, OrderedDict()).setdefault(version, OrderedDict())[one.label] = None
+    return '; '.join('%s %s' % (library, ', '.join('%s (%s)' % (version, ', '.join(labels))
+                                                   for version, labels in versions.items()))
+                     for library, versions in used.items() if len(versions) > 1)
 
 
 def _title(one):

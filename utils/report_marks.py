@@ -5,6 +5,7 @@ A new mark is a row of MARKS.
 from collections import OrderedDict
 from typing import NamedTuple
 
+from classification import origin
 from classification.results import tasks_at_chance
 
 
@@ -19,8 +20,13 @@ def _at_chance(one):
     return None if at_chance is None or not at_chance.any() else tasks_at_chance(at_chance, one.trials, one.tasks)
 
 
+def _mixed_origin(one):
+    difference = origin.mixture(origin.from_entry(one.result))
+    return 'trials of different origins: %s' % difference if difference else None
+
+
 # What stands beside the method -> function of a Reported: the explanation; None: no mark.
-MARKS = OrderedDict([('at chance', _at_chance)])
+MARKS = OrderedDict([('at chance', _at_chance), ('mixed origin', _mixed_origin)])
 
 
 def marks_of(one):

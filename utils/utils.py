@@ -139,10 +139,15 @@ def stateless_seed(seed, trial=None, task=None, epoch=None, step=None, purpose='
 
 def sha256_of_file(path):
     """Hexadecimal SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
     with open(path, 'rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            digest.update(block)
+        return sha256_of(stream)
+
+
+def sha256_of(stream):
+    """Hexadecimal SHA-256 of what a file object still holds."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b''):
+        digest.update(block)
     return digest.hexdigest()
 
 
