@@ -14,7 +14,9 @@ import pytest
 from classification import origin, provenance, results
 from classification.mat_file import as_stored, entries
 from classification.source_digest import ROOT
+from tests import report_files
 from tests.calls import MAT, SHORT, experiment_of, is_refused, run_and_listen
+from utils import report
 from utils.utils import EXIT_USER_ERROR, UserError
 
 ONE = {'versions': {'python': '3.7.16', 'numpy': '1.16.6'}, 'source_modules': ['a', 'b'], 'source_digests': ['1', '2'],
@@ -270,3 +272,42 @@ def test_a_trial_that_does_not_exist_cannot_be_restarted(copy):
     is_refused(SHORT + ['--num_runs', '1', '--restart', '0,3'], '--restart 0,3: this experiment has the trials 0 to 0')
     is_refused(SHORT + ['--num_runs', '1', '--restart', 'x'], '--restart')
     assert len(entries(MAT)) == 1
+
+
+# ---- report ----
+
+R = [[0.5, np.nan], [0.5, 0.9]]
+
+
+def records(*trials):
+    """A record per trial, with these stretches; None: of a version that recorded no origin."""
+    return [report_files.record(R, trial=number)._replace(origin=stretches and json.dumps(stretches))
+            for number, stretches in enumerate(trials)]
+
+
+def reported(capsys, *options):
+    assert report.main(list(options)) == 0
+    return capsys.readouterr().out
+
+
+def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
+    path = report_files.write(tmp_path / 'x.mat', 'STL', records([ONE], [ONE]))
+    report_files.write(path, 'DEN', records([ONE], [NEWER]))
+    report_files.write(path, 'EWC', records(None, [ONE]))
+    report_files.write(path, 'SNN', records(None, None))
+    text = reported(capsys, path)
+    assert 'Note: DEN [mixed origin]: trials of different origins: numpy 1.16.6 and 1.21.0.' in text.split('\n')
+    assert 'Note: EWC [mixed origin]: trials of different origins: unknown origin of trial 0.' in text.split('\n')
+    assert 'STL [' not in text and 'SNN [' not in text
+    assert 'Not all methods were trained with the same libraries: numpy 1.16.6 (STL, DEN, EWC), 1.21.0 (DEN).' in text
+    assert 'mixed origin: trials of different origins: numpy' in reported(capsys, path, '--format', 'csv')
+    reported(capsys, path, '--format', 'html', '--out', str(tmp_path / 'out'))
+    page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
+    assert page.count('>mixed origin</span>') == 4
+
+
+def test_methods_of_one_origin_have_no_note(tmp_path, capsys):
+    path = report_files.write(tmp_path / 'x.mat', 'STL', records([ONE]))
+    report_files.write(path, 'DEN', records([dict(EDITED, host='there')]))
+    text = reported(capsys, path)
+    assert 'libraries' not in text and 'mixed' not in text
