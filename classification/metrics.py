@@ -63,8 +63,8 @@ METRICS = OrderedDict((metric.__name__, metric) for metric in (
 
 
 def at_chance(right, class_counts):
-    """Whether a network's answers are not above chance: no better than always giving the most frequent class, by a
-    one-sided binomial test; never where all answers are right.
+    """Whether a network's answers are not above chance: no better than always giving the most frequent class, by
+    a one-sided binomial test; never where all answers are right.
 
     Args:
         right: number of right answers.
@@ -72,7 +72,8 @@ def at_chance(right, class_counts):
     """
     from scipy.special import bdtrc
     total, most = int(np.sum(class_counts)), int(np.max(class_counts))
-    return bool(right < total and bdtrc(right - 1, total, most / total) > CHANCE_LEVEL)     # P(as many right or more)
+    by_guessing = bdtrc(right - 1, total, most / total)     # the probability of as many right answers or more
+    return bool(right < total and by_guessing > CHANCE_LEVEL)
 
 
 def mean_and_std(values):

@@ -33,7 +33,7 @@ class TrialRecord(NamedTuple):
     num_parameters: int
     extra: Dict[str, np.ndarray]     # the method's own fields of the run's struct
     # What records of before lack:
-    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; see metrics.py. None: not known for all tasks
+    at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; None: not known for all of them
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
 
 
@@ -214,7 +214,8 @@ def table(summary, task_order):
     lines.insert(0, spread % counted(trials, 'trial'))
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
     if 'at_chance' in summary and summary['at_chance'].any():
-        lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], np.ravel(summary['train_valid_data_group']), tasks))
+        numbers = np.ravel(summary['train_valid_data_group'])
+        lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], numbers, tasks))
     return '\n'.join(lines)
 
 

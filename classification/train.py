@@ -38,8 +38,8 @@ class History(object):
         matrix: per position learned, test accuracies on the distinct tasks by first appearance.
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
-        at_chance: whether the network was no better than chance after a task was first learned, by task; a task that
-            was learned before checkpoints knew is missing.
+        at_chance: whether the network was no better than chance after a task was first learned, by task; a task
+            that was learned before checkpoints knew is missing.
         extra: dict name -> rows of the method's own histories.
         leep: LEEP scores [parts, positions, tasks]; 0 where there is none.
     """
@@ -395,7 +395,7 @@ class Trial(object):
                 self.history.at_chance[learned] = at_chance
 
     def _ends_at_chance(self, task, accuracy):
-        """Whether this accuracy on a task's training images is no better than chance, which the user is told then."""
+        """Whether this accuracy on a task's training images is no better than chance; tells the user if so."""
         class_counts = np.bincount(self.tasks[task].train.labels)
         right = int(round(accuracy * class_counts.sum()))
         at_chance = metrics.at_chance(right, class_counts)

@@ -46,11 +46,13 @@ def test_what_counts_as_chance(right, class_counts, at_chance):
 def listen(experiment, folder, kind=Trial):
     """(record, what it logged about chance, what it told the user) of a trial."""
     logged, told = [], []
-    trial = trials.make_trial(experiment, folder, logged.append, kind=kind, tell=lambda **what: told.append(what.get('note')))
+    trial = trials.make_trial(experiment, folder, logged.append, kind=kind,
+                              tell=lambda **what: told.append(what.get('note')))
     return trial.run(), [line for line in logged if 'chance' in line], [note for note in told if note]
 
 
-LINE = 'trial 0: task %d%s ends at chance: %d of %d training images are right; always answering the most frequent class gives %d'
+LINE = 'trial 0: task %d%s ends at chance: %d of %d training images are right; always answering the most frequent ' \
+       'class gives %d'
 
 
 @pytest.mark.parametrize('model_type, order', [('SNN', (0, 1, 0)), ('DEN', (0, 1))])

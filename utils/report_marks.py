@@ -1,4 +1,4 @@
-"""Marks beside a method's name in every format of the report: what its reader must know before comparing its numbers.
+"""Marks beside a method's name in every format of the report: what to know before its numbers are compared.
 
 A new mark is a row of MARKS.
 """
