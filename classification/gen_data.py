@@ -294,7 +294,7 @@ def checksums(data_type, data_dir, seed):
 
 
 def folder_of(data_type, data_dir):
-    """Real path of the folder that the raw data are read from, as text; 'scikit-learn (bundled)' for the digits."""
+    """Real path of the folder that the raw data are read from; 'scikit-learn (bundled)' for the digits."""
     return entry(DATASETS, data_type, 'data_type').source.folder(data_dir)
 
 
@@ -336,17 +336,18 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group, say, expected)
     with dataset.source.one_version():
         if expected is not None:
-            _check_same(request, 'raw', lambda: dataset.source.checksum(data_dir), dataset.source.folder(data_dir))
+            source = dataset.source
+            _check_same(request, 'raw', lambda: source.checksum(data_dir), source.folder(data_dir))
         cuts = _cut(data_type, dataset, request, num_tasks)
         images = dataset.source.images(data_dir, say)
     return [_task(dataset, index, cut, images, request, normalize) for index, cut in enumerate(cuts)]
 
 
 def _check_same(request, what, checksum, folder):
-    """An error if data differ from those that an experiment began with; `checksum()` is that of the present ones."""
+    """An error if data differ from those that an experiment began with; `checksum()`: of the present ones."""
     if request.expected is not None and checksum() != request.expected.get(what):
-        raise UserError('the data in %s (on %s) are not those that this experiment began with; put those back and run '
-                        'the same command again (with the present ones it trains another experiment)'
+        raise UserError('the data in %s (on %s) are not those that this experiment began with; put those back and '
+                        'run the same command again (with the present ones it trains another experiment)'
                         % (folder, platform.node()))
 
 

@@ -1,4 +1,4 @@
-"""Checksums of raw files. A known one is used again only if nothing that the system tells of the file has changed.
+"""Checksums of raw files. A known one is used again only if nothing that the system tells of it has changed.
 
 They are kept for each host below DATA_DIR/cache, and handed by a run to the trials on its host.
 """
@@ -14,7 +14,7 @@ import time
 from utils.utils import UserError, read_dict, sha256_of, write_atomically
 
 VERSION = 2                      # of the files of checksums; those without one trusted size and time
-SETTLED_NS = 2 * 10 ** 9         # a file that changed later than this before its hashing ended may change again unseen
+SETTLED_NS = 2 * 10 ** 9         # a file that changed less than this before its hashing ended may change unseen
 TRIES = 3                        # to read a file that nobody changes meanwhile
 HANDED = 'checksums.json'        # in a run folder
 
@@ -28,7 +28,7 @@ def stamp_of(state):
 
 
 class OneVersion(object):
-    """What one reading of a data set has found: its files, and the stamp of each one that was opened or hashed."""
+    """What one reading of a data set has found: its files, and the stamp of each that was opened or hashed."""
 
     def __init__(self):
         self.found, self.stamps = {}, {}
@@ -41,8 +41,8 @@ class OneVersion(object):
 
 def changing(path):
     """The error for a file that changes while it is read."""
-    return UserError('%s was changed while it was being read; run the same command again when nothing writes to it '
-                     'any more' % path)
+    return UserError('%s was changed while it was being read; run the same command again when nothing writes '
+                     'to it any more' % path)
 
 
 def checksum(data_dir, name, files, version=None):
@@ -72,13 +72,13 @@ def checksum(data_dir, name, files, version=None):
             raise UserError('%s cannot be read: %s' % (path, error.strerror))
         if version is not None:
             version.check(path, stamp)
-        total.update(os.fsencode('%s %s\n' % (role, digest)))      # file names are bytes, whatever the language
+        total.update(os.fsencode('%s %s\n' % (role, digest)))      # names are bytes, whatever the language
     _new[memory] = new
     return total.hexdigest()
 
 
 def _digest(path, stored):
-    """(stamp, SHA-256, whether it may be handed on) of a file; `stored`: its stamp and checksum on disk, or None."""
+    """(stamp, SHA-256, whether it may be handed on) of a file; `stored`: its entry on disk, or None."""
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):      # a named pipe would be waited for for ever
         raise UserError('%s cannot be read: it is no regular file' % path)
@@ -112,7 +112,7 @@ def _read_only(path):
 # ---- on disk ----
 
 def remember(data_dir, name):
-    """Writes the checksums that were computed since, for other processes; without effect where that is impossible."""
+    """Writes the checksums that were computed since, for other processes, if that is possible."""
     memory = _memory(data_dir, name)
     new = _new.pop(memory, {})
     if new:
@@ -123,10 +123,10 @@ def remember(data_dir, name):
 
 
 def hand_over(run_folder):
-    """Leaves what this process knows to the trials of a run; without effect where that is impossible."""
-    known = [[place] + list(stamp) + [digest] for (place, stamp), (digest, settled) in _known.items() if settled]
+    """Leaves what this process knows to the trials of a run, if that is possible."""
+    known = {place: list(stamp) + [digest] for (place, stamp), (digest, settled) in _known.items() if settled}
     with contextlib.suppress(OSError):
-        write_atomically(os.path.join(run_folder, HANDED), _text({one[0]: one[1:] for one in known}), alone=True)
+        write_atomically(os.path.join(run_folder, HANDED), _text(known), alone=True)
 
 
 def take(run_folder):
@@ -145,10 +145,11 @@ def _text(entries):
 
 
 def _stored(path):
-    """dict path of a raw file -> its stamp and checksum, as a list; empty where they are of another version or host."""
+    """dict path of a raw file -> its stamp and checksum, as a list; empty if of another version or host."""
     content = read_dict(path)
     files = content.get('files')
-    if content.get('version') != VERSION or content.get('host') != platform.node() or not isinstance(files, dict):
+    ours = (content.get('version'), content.get('host')) == (VERSION, platform.node())
+    if not ours or not isinstance(files, dict):
         return {}
     return {place: entry for place, entry in files.items()
             if isinstance(entry, list) and len(entry) == 6 and isinstance(entry[-1], str)}

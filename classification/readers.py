@@ -19,7 +19,7 @@ DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
 def unpacked(inside, archive, *others):
-    """Folders of an archive's one folder `inside`: as it is, in one that an unpacker named after the archive, others."""
+    """Folders of what an archive holds: as it is there, in one that an unpacker named after the archive, others."""
     return below(inside, *(['%s/%s' % (archive, inside), '%s.tar/%s' % (archive, inside)] + list(others)))
 
 

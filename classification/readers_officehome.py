@@ -68,7 +68,8 @@ class OfficeHomeFolders(Source):
             absent = [SPELLINGS[domain][0] for domain, place in places.items() if place is None]
             if len(absent) < len(places):
                 if absent:
-                    raise self.incomplete(folder, absent, [os.path.basename(place) for place in places.values() if place])
+                    present = [os.path.basename(place) for place in places.values() if place]
+                    raise self.incomplete(folder, absent, present)
                 return folder, OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
                                            for domain, place in places.items()
                                            for name, paths in self._classes(place) for path in paths)
@@ -80,7 +81,8 @@ class OfficeHomeFolders(Source):
         places = [place for place in places if os.path.isdir(place)]
         for other in places[1:]:
             if not os.path.samefile(places[0], other):
-                raise UserError('%s: %s and %s are both there; move the wrong one away' % (self.title, places[0], other))
+                raise UserError('%s: %s and %s are both there; move the wrong one away'
+                                % (self.title, places[0], other))
         return places[0] if places else None
 
     def _classes(self, place):

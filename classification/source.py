@@ -1,4 +1,4 @@
-"""A data set on disk: in which folder its raw files are, what an incomplete folder lacks, what belongs together."""
+"""A data set on disk: in which folder its raw files are, what is missing there, what belongs together."""
 import contextlib
 import difflib
 import gzip
@@ -13,7 +13,7 @@ from classification import data_cache, raw_checksums
 from utils.utils import UserError, one_line
 
 GUIDE = 'Data/README.md'
-MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than any memory holds; MNIST has 28 * 28 * 60,000
+MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than memory holds; MNIST: 28 * 28 * 60,000
 SHOWN = 4                    # names in a message
 ALIKE = 0.6                  # of difflib: a file name that may be another spelling of the expected one
 
@@ -39,7 +39,8 @@ class Source(object):
     version = None           # a raw_checksums.OneVersion while everything read must belong together
 
     def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
-        self.name, self.title, self.image_shape, self.archive, self.home = name, title, image_shape, archive, home
+        self.name, self.title, self.image_shape = name, title, image_shape
+        self.archive, self.home = archive, home
         self.folders, self.names, self.endings = folders, tuple(names), endings
 
     def files(self, data_dir):
@@ -59,7 +60,7 @@ class Source(object):
 
     @contextlib.contextmanager
     def one_version(self):
-        """Labels, checksum and images that are read inside belong together; a UserError names a file that changes."""
+        """Labels, checksum and images that are read inside belong together; a UserError names what changes."""
         outer, self.version = self.version, self.version or raw_checksums.OneVersion()
         try:
             yield
@@ -67,7 +68,7 @@ class Source(object):
             self.version = outer
 
     def place_of(self, parts):
-        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path there."""
+        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path."""
         inside = os.path.basename(self.folders('')[0])
         return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
 
@@ -119,14 +120,17 @@ class Source(object):
             absent = [name for name in self.names if not copies[name]]
             if not absent:
                 return folder, OrderedDict((name, self._one_of(paths)) for name, paths in copies.items())
-            present = [os.path.relpath(path, folder).split(os.sep)[0] for paths in copies.values() for path in paths]
-            if present or any(os.path.isfile(os.path.join(folder, name)) for name in _others(folder, absent, [], ALIKE)):
+            present = [os.path.relpath(path, folder).split(os.sep)[0]
+                       for paths in copies.values() for path in paths]
+            alike = _others(folder, absent, [], ALIKE)
+            if present or any(os.path.isfile(os.path.join(folder, name)) for name in alike):
                 raise self.incomplete(folder, absent, present)
         raise self.missing([os.path.join(folders[0], self.names[0])], folders[0])
 
     def _copies(self, folder, name):
         """The files in a folder that may be this one."""
-        paths = [os.path.join(folder, spelling + ending) for spelling in self.spellings(name) for ending in self.endings]
+        paths = [os.path.join(folder, spelling + ending)
+                 for spelling in self.spellings(name) for ending in self.endings]
         return [path for path in paths if os.path.isfile(path)]
 
     def _one_of(self, paths):
@@ -149,9 +153,9 @@ class Source(object):
     def missing(self, paths, where, instead=''):
         """The error for files that are not there."""
         names = [paths[0]] + [os.path.basename(path) for path in paths[1:]]
-        return Incomplete('%s: %s %s missing%s; get %s from %s and put its files into %s (%s tells how), or %s' % (
-            self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead, self.archive, self.home, where,
-            GUIDE, self.to_get))
+        return Incomplete('%s: %s %s missing%s; get %s from %s and put its files into %s (%s tells how), or %s'
+                          % (self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead, self.archive,
+                             self.home, where, GUIDE, self.to_get))
 
     def incomplete(self, folder, absent, present):
         """The error for a folder that holds a part of the files.
@@ -162,7 +166,8 @@ class Source(object):
         """
         found = _listed(_others(folder, absent, present)) or (
             'only ' + _listed(present) if present else 'nothing')
-        return self.missing([os.path.join(folder, name) for name in absent], folder, '; found instead: ' + found)
+        paths = [os.path.join(folder, name) for name in absent]
+        return self.missing(paths, folder, '; found instead: ' + found)
 
     def broken(self, path, what):
         """The error for a file that is not what it should be; `what` says what came and what was expected."""
@@ -203,11 +208,12 @@ class Source(object):
 
 
 def _others(folder, absent, present, alike=0.):
-    """What else is in a folder, the most similar to a file that is absent first; `alike`: how similar, from 0 to 1."""
+    """What else is in a folder, the most similar to an absent file first; `alike`: how similar, from 0 to 1."""
     try:
-        others = [name for name in sorted(os.listdir(folder)) if name not in present and not name.startswith('.')]
+        names = sorted(os.listdir(folder))
     except OSError:
         return []
+    others = [name for name in names if name not in present and not name.startswith('.')]
     found = [name for one in absent for name in difflib.get_close_matches(one, others, SHOWN + 1, alike)]
     return [name + ('' if os.path.isfile(os.path.join(folder, name)) else ' (no file)')
             for name in OrderedDict.fromkeys(found)]
