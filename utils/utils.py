@@ -137,12 +137,6 @@ def stateless_seed(seed, trial=None, task=None, epoch=None, step=None, purpose='
     return np.frombuffer(digest[:8], dtype='>i4').astype(np.int32)
 
 
-def sha256_of_file(path):
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, 'rb') as stream:
-        return sha256_of(stream)
-
-
 def sha256_of(stream):
     """Hexadecimal SHA-256 of what a file object still holds."""
     digest = hashlib.sha256()
