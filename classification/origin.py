@@ -33,6 +33,16 @@ def described(libraries, modules):
     return '; '.join(texts + (['code of %s' % ', '.join(modules)] if modules else []))
 
 
+def in_words(stretch):
+    """One stretch of training in a line."""
+    if not stretch:
+        return 'unknown'
+    return '%s, %s, %s; git commit %s%s; began %s' % (
+        ', '.join('%s %s' % pair for pair in stretch['versions'].items()), stretch['host'], stretch['device'],
+        stretch['git_commit'] or 'unknown', ' with uncommitted changes' if np.any(stretch['uncommitted_changes']) else '',
+        stretch['started'])
+
+
 def continued(stretches, now):
     """The stretches of a trial that goes on: a new one where libraries or code changed, or nothing is known."""
     if stretches and stretches[-1] and differences(stretches[-1], now) == (OrderedDict(), []):

@@ -4,6 +4,7 @@ import html
 
 import numpy as np
 
+from classification import origin
 from utils import report_plots
 from utils.report_marks import marks_of
 from utils.report_statistics import METRICS, correction
@@ -162,13 +163,15 @@ def _figures(plots):
 
 
 def _facts(one):
-    """What was run: command, seed, versions, checksums."""
+    """What was run: command, seed, versions, checksums, origins."""
     result, config = one.result, one.config
     rows = [(mark.name, mark.explanation) for mark in marks_of(one)]
     rows += [('file', '%s, experiment %d' % (one.path, one.number)), ('command', result.get('command', config.get('command'))),
              ('seed', result.get('seed')), ('trials', ' '.join(map(str, one.trials))),
              ('versions', _listed(config.get('versions') or result.get('versions') or {})),
-             ('fingerprint', result.get('fingerprint'))]
+             ('data folder', result.get('data_folder')), ('fingerprint', result.get('fingerprint'))]
+    rows += [('origin of trial %d' % number, '; then '.join(map(origin.in_words, stretches)) or 'unknown')
+             for number, stretches in origin.from_entry(result).items()]
     if config:
         rows += [('data checksums', _listed(config.get('experiment', {}).get('checksums') or {})),
                  ('git commit', config.get('git_commit')), ('machine', _listed(config.get('host') or {}))]
