@@ -247,7 +247,8 @@ class Trial(object):
         if last:
             for learned in self._learned_now(task):
                 self.store = self.method.end_task(learned, self.before, self.store, graph)
-            changed = any(not np.array_equal(value, values[name]) for name, value in self.store.items())
+            changed = self.epoch == 0 or any(      # a phase without epochs has no accuracies yet
+                not np.array_equal(value, values[name]) for name, value in self.store.items())
             graph.set_values(self.store)
             self._task_learned(task, self._final_row(graph, changed))
         return last

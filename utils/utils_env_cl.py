@@ -195,6 +195,7 @@ MODELS = _models()
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
 DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
+APD_STEPS = 4.      # --apd_mode paper: lambda1 is at least this many learning rates, above the jitter that RMSProp leaves
 EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_type
 # ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per task).
 # ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the expectation over the model's
@@ -204,7 +205,7 @@ EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc'
 PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
 APD_PAPER = dict(                        # --apd_mode paper, beside lambda1 and lambda2
     apd_tau_start='sigma',               # a task's kernel starts as a copy of the shared one; or 'zeros'
-    apd_train_past_masks=False,
+    apd_train_past_masks=True,           # False: past tasks' masks stay as they are
     apd_consolidate_every=5,             # tasks; 0: never
     apd_consolidate_spread=1e-2)         # largest spread of an entry within a group that still counts as shared
 CHANNEL_GATE = {                         # by --channel_gate_mode
@@ -325,7 +326,9 @@ def method_options(flags, model_type, family, depth, network):
     elif model.mechanism == 'apd':
         options.update(lambda1=APD_LAMBDA1, lambda2=APD_LAMBDA2)
         if model.selection == 'apd':
-            options.update(APD_PAPER if flags.apd_mode == 'paper' else {}, apd_mode=flags.apd_mode)
+            options['apd_mode'] = flags.apd_mode
+            if flags.apd_mode == 'paper':
+                options.update(APD_PAPER, lambda1=max(APD_LAMBDA1, APD_STEPS * TRAINING[family].lr))
         elif flags.apd_mode == 'paper':
             raise UserError('--apd_mode paper is not defined for %s, which searches for the layers to share; use '
                             'published_code, or --model_type APD' % model_type)
@@ -362,7 +365,7 @@ def method_options(flags, model_type, family, depth, network):
 
 # Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
 # modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {}
+NUMERIC_VERSIONS = {'apd paper': 2}
 
 
 def numeric_versions(model, data_type, options):
