@@ -249,13 +249,13 @@ FLAGS_OF_SELECTIONS = OrderedDict([
     ('em_cnt_prior', ('lasem', 'lasemg')), ('em_prior_init_cnt', ('lasem', 'lasemg')), ('reset_prior', ('lasem', 'lasemg')),
     ('layer_groups', ('lasemg',)), ('em_fix_maxC', ('lasem_fixed',)), ('em_maxP', ('lasem_fixed',)),
     ('darts_approx_order', ('darts',)), ('darts_selection_data', ('darts',)), ('apd_mode', ('apd',)),
-    ('channel_gate_mode', ('channel_gate',)),
+    ('channel_gate_mode', ('channel_gate',)), ('prognn_lateral_head', ('prognn',)),
 ])
 
 # Options that `model_specific_info` of the .mat file holds, where a method has them.
 STORED_OPTIONS = (('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2')
                   + tuple(CHANNEL_GATE['published_code']) + tuple(CHANNEL_GATE['paper']) + tuple(APD_PAPER) + tuple(DEN)
-                  + ('den_drift_threshold', 'den_split_cap'))
+                  + ('den_drift_threshold', 'den_split_cap', 'prognn_lateral_head'))
 
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
 LAYER_GROUPS = {
@@ -350,6 +350,8 @@ def method_options(flags, model_type, family, depth, network):
                        favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
     if model.selection == 'prognn':
         options['dim_reduction_scale'] = _row(PROGNN_SCALE, flags.test_type, model_type, 'scale of the dimension reduction')
+        if flags.prognn_lateral_head:
+            options['prognn_lateral_head'] = True
     if model.selection == 'ewc':
         options['fisher_multiplier'] = _row(EWC_MULTIPLIER, flags.test_type, model_type, 'factor of the penalty')
         options.update(EWC)
