@@ -148,6 +148,7 @@ class Trial(object):
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
         self.method.say = lambda line: self.say('trial %d: %s' % (number, line))
+        self.method.note = self._note
         self.history = History(len(experiment.class_counts), len(experiment.task_order))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0
@@ -159,6 +160,11 @@ class Trial(object):
         self.before = {}                       # the store when the current task began
         self.elapsed, self.began, self.last_checkpoint = 0., time.time(), time.time()
         self.path = os.path.join(folder, 'checkpoint')
+
+    def _note(self, line):
+        """One line for the log and the screen."""
+        self.say('trial %d: %s' % (self.number, line))
+        self.tell(note='trial %d: %s' % (self.number, line))
 
     def _draw(self, name, task):
         return random_state(self.experiment.seed, self.number, task, purpose=name)
@@ -399,11 +405,7 @@ class Trial(object):
         self.last_checkpoint = time.time()
 
     def _restore(self):
-        def warn(line):
-            self.say(line)
-            self.tell(note='trial %d: %s' % (self.number, line))
-
-        loaded = checkpoint.load(self.path, warn)
+        loaded = checkpoint.load(self.path, self._note)
         if loaded is None:
             return
         meta, groups = loaded
