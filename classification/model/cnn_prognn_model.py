@@ -55,7 +55,10 @@ class ProgNN(Method):
         self.remember(task)
         maps = self._column_maps(parameters, batch.images, task)
         features = nn.dropout(tf.reshape(maps[-1], [-1, self.net.num_features]), self.setting.keep, batch.seed)
-        logits = self._head(parameters, batch.images.name, self.state['columns'].index(task), features)[-1]
+        if self.lateral_head:
+            logits = self._head(parameters, batch.images.name, self.state['columns'].index(task), features)[-1]
+        else:
+            logits = self.head(parameters, task, features)
         self.loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
         trained = parameters.trained
         if task != self.state['columns'][-1]:
@@ -66,6 +69,8 @@ class ProgNN(Method):
         self.update = nn.minimize(self.loss, trained, batch.learning_rate)
 
     def classify(self, parameters, task, maps):
+        if not self.lateral_head:
+            return super(ProgNN, self).classify(parameters, task, maps)
         column = self.state['columns'].index(task)
         seen, = [name for name, columns in self._maps.items() if len(columns) > column and columns[column][-1] is maps]
         return self._head_outputs(parameters, seen, column)[-1]
@@ -133,7 +138,7 @@ class ProgNN(Method):
         narrow = tf.nn.conv2d(given, reduce, strides=[1, 1, 1, 1], padding=self.net.padding)
         return narrow, variable('reduce_bias', (reduced,), bias_value)
 
-    # ---- heads ----
+    # ---- heads with lateral inputs ----
 
     def _head_outputs(self, parameters, seen, column):
         """What each layer of a column's head gives, the logits last, of the images of this name; no dropout."""
@@ -151,7 +156,7 @@ class ProgNN(Method):
 
         nn.head(features, self.net, self.setting.class_counts[task],
                 lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape, initial),
-                added if self.lateral_head and column else None, outputs)
+                added if column else None, outputs)
         return outputs
 
     def _head_lateral(self, parameters, seen, column, layer, place, size):
