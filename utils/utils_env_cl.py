@@ -195,7 +195,7 @@ MODELS = _models()
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
 DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
-APD_STEPS = 4.      # --apd_mode paper: lambda1 is at least this many learning rates, above the jitter that RMSProp leaves
+APD_STEPS = 4.      # --apd_mode paper: lambda1 is at least this many learning rates, above RMSProp's jitter
 EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_type
 # ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per task).
 # ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the expectation over the model's

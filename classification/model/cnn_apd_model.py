@@ -70,10 +70,10 @@ class SparseAdditive(Mechanism):
 
 
 class AdditiveDecomposition(FixedPattern):
-    """As in the paper: past tasks' kernels are corrected while the shared one moves, groups share what they have in common.
+    """As in the paper: past tasks' kernels are corrected while the shared one moves, groups store what they share once.
 
-    Entries of tau of at most lambda1 count as zero. The optimizer leaves entries that the loss does not need within about a
-    learning rate of zero, so tau is as sparse as it should be only where lambda1 is a few times the learning rate.
+    Entries of tau of at most lambda1 count as zero. The optimizer leaves entries that the loss does not need within
+    about a learning rate of zero, so tau is only as sparse as it should be where lambda1 is a few times that rate.
 
     Options: lambda1, factor of the sum of |tau| over all tasks; lambda2, factor of half the sum of squared changes of
     past tasks' kernels; the rows of utils_env_cl.APD_PAPER.
@@ -134,7 +134,7 @@ class AdditiveDecomposition(FixedPattern):
     # ---- the end of a task ----
 
     def phases(self, task, epochs):
-        """After every few learned tasks a second phase without epochs: the graph in which the grouped kernels count."""
+        """After every few learned tasks a second phase without epochs, in whose graph the grouped kernels count."""
         learned, every = len(self._with(task)), self.setting.options['apd_consolidate_every']
         self.consolidates = bool(every) and learned % every == 0 and self.state['consolidated'] != learned
         return [epochs] + [0] * self.consolidates
@@ -145,7 +145,8 @@ class AdditiveDecomposition(FixedPattern):
 
     def end_phase(self, task, phase, before, values, graph):
         if phase == 0 and self.consolidates:
-            return self.grouped(self.sparse(values, self._with(task)), self._with(task), graph.parameters.draw)
+            learned = self._with(task)
+            return self.grouped(self.sparse(values, learned), learned, graph.parameters.draw)
         return values
 
     def end_task(self, task, before, values, graph):
@@ -162,9 +163,9 @@ class AdditiveDecomposition(FixedPattern):
 
     def sparse(self, values, tasks):
         """A copy of `values` in which the entries of these tasks' tau that count as zero are zero."""
-        names, cut = [self.additive_name(layer, task) for layer in self.shared for task in tasks], self.setting.options['lambda1']
-        return dict(values, **{name: np.where(np.abs(values[name]) > cut, values[name], np.zeros_like(values[name]))
-                               for name in names})
+        names = [self.additive_name(layer, task) for layer in self.shared for task in tasks]
+        large = {name: np.abs(values[name]) > self.setting.options['lambda1'] for name in names}
+        return dict(values, **{name: np.where(large[name], values[name], np.zeros_like(values[name])) for name in names})
 
     def grouped(self, store, tasks, draw):
         """A store in which what the kernels of a group of these tasks have in common is one tensor."""
@@ -172,12 +173,15 @@ class AdditiveDecomposition(FixedPattern):
         for layer in self.shared:
             prefix, groups = 'conv%d/shared/apd/%s' % (layer, GROUP), self.state['groups'][str(layer)]
             full = np.stack([store[self.additive_name(layer, task)] +
-                             (store['%s%d' % (prefix, groups[str(task)])] if str(task) in groups else 0) for task in tasks])
-            own, members, tensors = consolidate(full, count, self.setting.options['apd_consolidate_spread'], draw(prefix))
+                             (store['%s%d' % (prefix, groups[str(task)])] if str(task) in groups else 0)
+                             for task in tasks])
+            own, members, tensors = consolidate(full, count, self.setting.options['apd_consolidate_spread'],
+                                                draw(prefix))
             store = without(store, prefix)
             store.update((self.additive_name(layer, task), kernel) for task, kernel in zip(tasks, own))
             store.update(('%s%d' % (prefix, group), tensor) for group, tensor in enumerate(tensors))
-            self.state['groups'][str(layer)] = {str(task): group for task, group in zip(tasks, members) if group is not None}
+            self.state['groups'][str(layer)] = {str(task): group for task, group in zip(tasks, members)
+                                                if group is not None}
         return store
 
     @staticmethod

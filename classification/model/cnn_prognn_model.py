@@ -16,11 +16,11 @@ class ProgNN(Method):
     """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier columns.
 
     H_c is what layer l - 1 of column c gives, pooled; V_c reduces it to max(1, int(channels / (scale (t + 1)))) channels
-    with a 1x1 kernel. The image has no lateral input, and the head has none unless the option prognn_lateral_head is there:
-    then each of its layers reads what the layer before it gives in the earlier columns, reduced in the same way (maps are
-    flattened afterwards), without dropout. A task's own parameters are all it trains. When a task returns although later
-    columns read its own, only what they do not read is trained: the last convolution with its lateral inputs, and the head;
-    with lateral inputs of the head, its output layer only; so nothing is ever forgotten.
+    with a 1x1 kernel. The image has no lateral input, and the head has none unless the option prognn_lateral_head is
+    there: then each of its layers reads what the layer before it gives in the earlier columns, reduced in the same way
+    (maps are flattened afterwards), without dropout. A task's own parameters are all it trains. When a task returns
+    although later columns read its own, only what they do not read is trained: the last convolution with its lateral
+    inputs, and the head; with lateral inputs of the head, its output layer only; so nothing is ever forgotten.
 
     Options: dim_reduction_scale, prognn_lateral_head.
     """
@@ -56,7 +56,8 @@ class ProgNN(Method):
         maps = self._column_maps(parameters, batch.images, task)
         features = nn.dropout(tf.reshape(maps[-1], [-1, self.net.num_features]), self.setting.keep, batch.seed)
         if self.lateral_head:
-            logits = self._head(parameters, batch.images.name, self.state['columns'].index(task), features)[-1]
+            column = self.state['columns'].index(task)
+            logits = self._head(parameters, batch.images.name, column, features)[-1]
         else:
             logits = self.head(parameters, task, features)
         self.loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
@@ -72,7 +73,8 @@ class ProgNN(Method):
         if not self.lateral_head:
             return super(ProgNN, self).classify(parameters, task, maps)
         column = self.state['columns'].index(task)
-        seen, = [name for name, columns in self._maps.items() if len(columns) > column and columns[column][-1] is maps]
+        seen, = [name for name, columns in self._maps.items()
+                 if len(columns) > column and columns[column][-1] is maps]
         return self._head_outputs(parameters, seen, column)[-1]
 
     def layer_outputs(self, parameters, task, images):
@@ -129,7 +131,8 @@ class ProgNN(Method):
     def _lateral_variable(self, parameters, layer, column, place):
         """Function (part, shape, initial) -> variable of the lateral input that a column has of the place-th one."""
         task, mechanism = self.state['columns'][column], 'lateral%d' % self.state['columns'][place]
-        return lambda part, shape, initial=truncated_normal: parameters.own(layer, task, mechanism, part, shape, initial)
+        return lambda part, shape, initial=truncated_normal: parameters.own(layer, task, mechanism, part, shape,
+                                                                            initial)
 
     def _narrowed(self, variable, given, reduced):
         """(maps [n, height, width, reduced] made of an earlier column's, the bias that belongs to them)."""
@@ -152,7 +155,8 @@ class ProgNN(Method):
         task, outputs = self.state['columns'][column], []
 
         def added(layer, size):
-            return tf.add_n([self._head_lateral(parameters, seen, column, layer, place, size) for place in range(column)])
+            return tf.add_n([self._head_lateral(parameters, seen, column, layer, place, size)
+                             for place in range(column)])
 
         nn.head(features, self.net, self.setting.class_counts[task],
                 lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape, initial),
@@ -162,7 +166,7 @@ class ProgNN(Method):
     def _head_lateral(self, parameters, seen, column, layer, place, size):
         """[n, size]: what a layer of a column's head gets of the place-th column."""
         given = self._maps[seen][place][-1] if layer == 0 else (
-            self._head_outputs(parameters, seen, place)[layer - 1][:, None, None, :])       # a map of one position
+            self._head_outputs(parameters, seen, place)[layer - 1][:, None, None, :])      # a map of one position
         variable, reduced = (self._lateral_variable(parameters, 'fc%d' % layer, column, place),
                              self._reduced(column, given.shape.as_list()[-1]))
         narrow = tf.nn.relu(tf.nn.bias_add(*self._narrowed(variable, given, reduced)))
