@@ -214,9 +214,9 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
         channel_gate_hidden=16,
         channel_gate_bias=2.,                # gates start open: from half open all close before anything is learned
         channel_gate_temperature=2 / 3.,     # of the sigmoid that gradients see
-        channel_gate_sparsity=0.5,           # weight of the share of open gates; chosen here, worth tuning in 0.1..1
-        channel_gate_sparsity_start=0.,      # share of a task's epochs before that weight acts
-        channel_gate_relevance=0.),          # a kernel that fires on a larger share of the validation images is relevant
+        channel_gate_sparsity=1.,            # weight of the share of open gates; this and the next two are chosen here
+        channel_gate_sparsity_start=0.2,     # share of a task's epochs before that weight acts
+        channel_gate_relevance=0.5),         # a kernel that fires on a larger share of the validation images is relevant
 }
 MAX_PATTERNS = 512
 
@@ -367,7 +367,7 @@ def method_options(flags, model_type, family, depth, network):
 
 # Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
 # modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {'apd paper': 2}
+NUMERIC_VERSIONS = {'apd paper': 2, 'channel_gate paper': 2}
 
 
 def numeric_versions(model, data_type, options):
