@@ -28,6 +28,8 @@ def listing():
     lines += ['  on %s with %d layers, DEN has hidden layers of %s instead of %s, as published' % (
         family, depth, _sizes(hidden), _sizes(env.NETWORKS[family, depth].hidden))
         for (family, depth), hidden in env.DEN_HIDDEN.items()]
+    lines.append('  EWC: --test_type 0 to %d is the factor of its penalty: %s; 0 and 1 hardly hold anything' % (
+        len(env.EWC_MULTIPLIER) - 1, ', '.join('%g' % factor for factor in env.EWC_MULTIPLIER)))
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]

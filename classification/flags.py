@@ -83,6 +83,9 @@ def _mode_flags(method):
     method.add_argument('--channel_gate_mode', choices=('published_code', 'paper'), default='published_code',
                         help='ChannelGate: as in the code published with LASEM, or as its paper says (default: '
                              '%(default)s)')
+    method.add_argument('--prognn_lateral_head', action='store_true',
+                        help='ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, '
+                             'as in the published code)')
     method.add_argument('--tensorfactor_param_path', default=None, metavar='FILE',
                         help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
                              'looked for below --result_dir, then as a path of its own (default: they are drawn)')

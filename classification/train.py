@@ -157,6 +157,7 @@ class Trial(object):
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
         self.method.say = lambda line: self.say('trial %d: %s' % (number, line))
+        self.method.note = self._note
         self.history = History(len(experiment.class_counts), len(experiment.task_order))
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0
@@ -168,6 +169,11 @@ class Trial(object):
         self.before = {}                       # the store when the current task began
         self.elapsed, self.began, self.last_checkpoint = 0., time.monotonic(), time.monotonic()
         self.path = os.path.join(folder, 'checkpoint')
+
+    def _note(self, line):
+        """One line for the log and the screen."""
+        self.say('trial %d: %s' % (self.number, line))
+        self.tell(note='trial %d: %s' % (self.number, line))
 
     def _draw(self, name, task):
         return random_state(self.experiment.seed, self.number, task, purpose=name)
@@ -256,7 +262,8 @@ class Trial(object):
         if last:
             for learned in self._learned_now(task):
                 self.store = self.method.end_task(learned, self.before, self.store, graph)
-            changed = any(not np.array_equal(value, values[name]) for name, value in self.store.items())
+            changed = self.epoch == 0 or any(      # a phase without epochs has no accuracies yet
+                not np.array_equal(value, values[name]) for name, value in self.store.items())
             graph.set_values(self.store)
             self._task_learned(task, self._final_row(graph, changed))
         return last
@@ -426,11 +433,7 @@ class Trial(object):
         self.last_checkpoint = time.monotonic()
 
     def _restore(self):
-        def warn(line):
-            self.say(line)
-            self.tell(note='trial %d: %s' % (self.number, line))
-
-        loaded = checkpoint.load(self.path, warn)
+        loaded = checkpoint.load(self.path, self._note)
         if loaded is None:
             return
         meta, groups = loaded

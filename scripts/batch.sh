@@ -46,7 +46,7 @@ every_method() {
     train --model_type SNN
     train --model_type ProgNN --test_type 1
     train --model_type DEN
-    train --model_type EWC --test_type 1
+    train --model_type EWC --test_type 2
     train --model_type ChannelGate
     train --model_type APD --transfer_config all
 

@@ -14,7 +14,7 @@ methods() {
     train --model_type LASEM_HPS
     train --model_type DARTS_HPS
     train --model_type ProgNN --test_type 1
-    train --model_type EWC --test_type 1
+    train --model_type EWC --test_type 2
 }
 
 common --data_type DIGITS5 --lifelong --num_runs 3 --jobs 2 --epochs_per_task 25 --eval_interval 5 --quiet \

@@ -1,16 +1,23 @@
 """APD: the losses as published; the paper's kernels, retroactive correction, sparsity and groups against plain NumPy."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from classification import checkpoint
+from classification.gen_data import load_tasks
 from classification.model import cnn_apd_model
 from classification.model.cnn_apd_model import consolidate
 from classification.parameters import count_of
-from classification.train import TEST
+from classification.train import TEST, Surroundings, Trial
+from tests.calls import experiment_of
+from tests.sameness import same
 from tests.small import CLASSES, NET, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_features
 from tests.trials import make_experiment, train
+from utils import runtime
 from utils.utils_nn import assign
 
 PUBLISHED = dict(apd_mode='published_code', lambda1=0.3, lambda2=7.)
@@ -240,12 +247,33 @@ def test_groups_take_what_their_kernels_have_in_common():
     assert consolidate(np.ones((3, 4)), 2, 0.01, np.random.RandomState(0))[1] == [0, 0, 0]
 
 
-def test_consolidation_between_tasks(monkeypatch):
-    method, store = known((0, 1, 2, 3), apd_consolidate_every=4, apd_consolidate_spread=0.15)
+class EndOfTask(object):
+    """As much of the open graph as the end of a task needs."""
+    parameters = SimpleNamespace(draw=draw)
+
+
+def finish(method, task, store):
+    """The store that a task hands on, its phases passed one after the other."""
+    for phase in range(len(method.phases(task, 3))):
+        store = method.end_phase(task, phase, {}, store, EndOfTask)
+    return method.end_task(task, {}, store, EndOfTask)
+
+
+def test_consolidation_at_the_end_of_every_few_tasks(monkeypatch):
+    method, store = known((0, 1, 2, 3), lambda1=0., apd_consolidate_every=4, apd_consolidate_spread=0.15)
+    method.state['patterns'] = {}
     asked = []
     monkeypatch.setattr(cnn_apd_model, 'consolidate', lambda full, count, spread, state: (
         asked.append((full, count)) or consolidate(full, count, spread, state)))
-    after = method.start_task(4, store, draw)
+
+    def parts_of(tasks):
+        return {name: value for name, value in store.items()
+                if name.startswith(tuple('conv%d/task%d/' % (layer, task) for layer in range(3) for task in tasks))
+                or '/shared/' in name}
+    for task in (0, 1, 2):
+        left = finish(method, task, parts_of(range(task + 1)))
+        assert not asked and all((left[name] == value).all() for name, value in parts_of(range(task + 1)).items())
+    after = finish(method, 3, store)
     assert [count for _, count in asked] == [2, 2]             # 2 * (4 tasks / 4)
     first = {layer: dict(method.state['groups'][str(layer)]) for layer in SHARED}
 
@@ -254,27 +282,57 @@ def test_consolidation_between_tasks(monkeypatch):
         return theta(values, layer, task, 0. if group is None else values['conv%d/shared/apd/group%d' % (layer, group)])
     changes = [np.abs(whole(after, layer, task) - theta(store, layer, task)).max() for layer in SHARED for task in range(4)]
     assert 0.01 < max(changes) <= 0.075 + 1e-9
-    assert method.start_task(5, after, draw) is after and len(asked) == 2           # not twice for the same tasks
-    more = {}
+    finish(method, 3, after)
+    assert len(asked) == 2                                     # not twice for the same tasks
+    later = dict(after)
     for task in (4, 5, 6, 7):
-        assert method.start_task(task, after, draw) is after                        # not yet
-        method.remember(task, PATTERN)
-        more.update((name.replace('task0', 'task%d' % task), value) for name, value in store.items() if '/task0/' in name)
-    method.start_task(8, dict(after, **more), draw)
+        assert len(asked) == 2                                 # not yet
+        later.update((name.replace('task0', 'task%d' % task), value) for name, value in store.items() if '/task0/' in name)
+        later = finish(method, task, later)
     assert [count for _, count in asked[2:]] == [4, 4]
     for layer, (full, _) in zip(SHARED, asked[2:]):
         for task in range(4):                                                        # the whole kernels, group part included
             np.testing.assert_allclose(full[task] - after['conv%d/task%d/apd/additive' % (layer, task)],
                                        whole(after, layer, task) - theta(after, layer, task), atol=1e-12)
     method = known((0, 1), apd_consolidate_every=0)[0]
-    assert method.start_task(2, store, draw) is store
+    assert method.phases(2, 5) == [5]
 
 
-def test_a_trial_hands_on_sparse_kernels(handed_on, tmp_path):  # noqa: F811
-    experiment = make_experiment('APD', (0, 1, 2, 0), 1, pattern='SS', **dict(
+def test_task_kernels_are_sparse_at_the_learning_rate_of_the_digits(tmp_path):
+    options = ['--model_type', 'APD', '--transfer_config', 'all', '--num_tasks', '2', '--epochs_per_task', '12',
+               '--eval_interval', '12']
+    asked = experiment_of('--apd_mode', 'paper', *options)
+    assert asked.options['lambda1'] == 4 * asked.training.lr == 4e-3
+    assert experiment_of(*options).options['lambda1'] == 4e-4      # as published
+    trial = Trial(asked, 0, load_tasks('DIGITS5', str(tmp_path), None, 0, 0, 'split', 2),
+                  Surroundings(str(tmp_path), runtime.session_config(1)))
+    left = trial.run().extra['apd_nonzeros'] / [np.prod(spec.shape) for spec in asked.net.layers]
+    assert left[:, 1:3].max() <= 0.28, left
+    assert trial.history.final[:2, TEST].min() > 0.9
+
+
+def killed_before_grouped_kernels_are_evaluated(experiment, folder, monkeypatch):
+    """(trial, record) of a trial that was killed there and taken up again."""
+    save = checkpoint.save
+
+    def save_and_die(path, meta, groups):
+        save(path, meta, groups)
+        if meta['phase'] == 1:
+            raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint, 'save', save_and_die)
+        train(experiment, folder)
+    return train(experiment, folder)
+
+
+def test_a_trial_hands_on_sparse_kernels_grouped_after_the_last_task(handed_on, tmp_path, monkeypatch):  # noqa: F811
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+    experiment = make_experiment('APD', (0, 1, 2), 1, pattern='SS', **dict(
         PAPER, lambda1=0.02, lambda2=10., apd_consolidate_every=3, apd_consolidate_spread=0.05))
-    record = train(experiment, tmp_path)[1]
-    store, state = handed_on[-1]
+    trial, record = train(experiment, tmp_path / 'a')
+    assert not any('/group' in name for name in handed_on[1][0])
+    store, state = handed_on[2]
     assert any(name.startswith('conv0/shared/apd/group') for name in store) and state['consolidated'] == 3
     found = accuracies(experiment, store, state, (0, 1, 2))
     assert record.accuracy_matrix[-1].tolist() == [found[task][TEST] for task in (0, 1, 2)]
@@ -286,3 +344,6 @@ def test_a_trial_hands_on_sparse_kernels(handed_on, tmp_path):  # noqa: F811
     sizes = [np.count_nonzero(value) if '/additive' in name or '/group' in name else value.size
              for name, value in store.items()]
     assert record.num_parameters == sum(sizes) < sum(value.size for value in store.values())
+    resumed, other = killed_before_grouped_kernels_are_evaluated(experiment, tmp_path / 'b', monkeypatch)
+    same(dict(trial.store), dict(resumed.store), 'parameters')
+    np.testing.assert_array_equal(record.accuracy_matrix, other.accuracy_matrix)

@@ -12,7 +12,7 @@ from classification.train import TEST, TaskProgress
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_convolution, numpy_pool
-from tests.trials import BATCH, _config, make_experiment, make_net, make_task, train
+from tests.trials import BATCH, _config, make_experiment, make_net, make_task, make_trial, train
 from utils import utils_env_cl as env
 from utils import utils_nn as nn
 from utils.utils import random_state
@@ -442,3 +442,23 @@ def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, ha
     assert record.accuracy_matrix[0, 0] == record.accuracy_matrix[1, 0]
     assert record.extra['channel_gate_free'].shape == (2, 2)
     assert record.num_parameters == count_of('ChannelGate', experiment.net, experiment.class_counts, experiment.options, 'SS')
+
+
+def test_a_layer_without_free_kernels_is_said_once_on_screen_and_in_the_log(tmp_path):
+    experiment, log, screen = make_experiment('ChannelGate', (0, 1), 1, **dict(PAPER, channel_gate_bias=9.)), [], []
+    record = make_trial(experiment, tmp_path, log.append, tell=lambda **said: screen.append(said)).run()
+    assert (record.extra['channel_gate_free'] == 0).all()          # the gates start open, so that every kernel fires
+    line, = [line for line in log if 'free' in line]
+    assert line.startswith('trial 0: after task 0 no kernel is free in layer 0, 1: later tasks train none there')
+    assert [said['note'] for said in screen if 'note' in said] == [line]
+
+
+def test_the_line_names_the_layers_that_have_just_run_out(monkeypatch):
+    method, said = gates(PAPER, make_net()), []
+    method.note = said.append
+    for task, relevant in enumerate([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]]):
+        monkeypatch.setattr(method, 'relevant', lambda task, graph: {
+            method.relevance_name(task, 0): np.array(relevant), method.relevance_name(task, 1): np.array([1, 1, 1, task > 2])})
+        method.end_task(task, {}, {}, None)
+    assert [line.split(':')[0] for line in said] == ['after task %d no kernel is free in layer %d' % pair
+                                                     for pair in ((2, 0), (3, 1))]

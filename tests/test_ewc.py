@@ -3,12 +3,15 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.gen_data import Part, Task
+from classification.gen_data import Part, Task, load_tasks
 from classification.model.cnn_ewc_model import EWC
 from classification.model.method import Setting
 from classification.task_graph import TaskGraph
+from classification.train import Surroundings, Trial
+from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import draw
+from tests.test_tables import TABLES, commands
 from tests.trials import make_experiment, make_net, train
 from utils import runtime
 from utils import utils_env_cl as env
@@ -275,3 +278,17 @@ def test_the_larger_the_factor_the_less_moves(tmp_path):
     assert all(later <= earlier * 1.0001 for earlier, later in zip(distances, distances[1:]))
     assert distances[-1] < 0.1 * distances[0]
     assert abs(accuracies[-1][1] - accuracies[-1][0]) < 0.01
+
+
+def test_the_row_of_the_scripts_holds_an_earlier_task(tmp_path):
+    rows = {options[options.index('--test_type') + 1] for script in TABLES + ['quick_look'] for options in commands(script)
+            if 'EWC' in options}
+    row, = rows
+    tasks, lost = load_tasks('DIGITS5', str(tmp_path), None, 0, 4, 'split', 3), {}
+    for name in sorted({'1', row}):
+        (tmp_path / name).mkdir()
+        experiment = experiment_of('--model_type', 'EWC', '--test_type', name, '--num_tasks', '3', '--epochs_per_task', '12',
+                                   '--eval_interval', '12')._replace(task_order=(1, 2))
+        matrix = Trial(experiment, 4, tasks, Surroundings(str(tmp_path / name), runtime.session_config(1))).run().accuracy_matrix
+        lost[name] = matrix[0, 0] - matrix[1, 0]
+    assert lost[row] < 0.5 * lost['1'], lost

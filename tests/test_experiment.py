@@ -100,6 +100,7 @@ def test_fields_of_both_modes(model_type, published, paper):
         [], ['--apd_mode', 'published_code', '--channel_gate_mode', 'published_code'],
         ['--apd_mode', 'paper', '--channel_gate_mode', 'paper'])]
     assert default == asked and default.fingerprint() != other.fingerprint()
+    assert not default.numeric_versions and set(other.numeric_versions) <= {'apd paper', 'channel_gate paper'}
     for experiment, fields in ((default, published), (other, paper)):
         assert sorted(list(info(experiment))[17:]) == sorted(fields)
         assert Experiment.from_json(experiment.to_json()) == experiment

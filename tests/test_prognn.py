@@ -4,16 +4,21 @@ import pytest
 import tensorflow.compat.v1 as tf
 from scipy.signal import correlate
 
-from classification.parameters import count_of
+from classification import evaluation
+from classification.experiment import info
+from classification.parameters import count, count_of
+from tests.calls import experiment_of
+from tests.sameness import same
 from tests.small import NET, Rig, make_method, random_batch
 from tests.trials import make_experiment, train
 from utils import utils_env_cl as env
 
 CLASSES = {0: 3, 1: 2, 2: 2}
+LATERAL_HEAD = {'prognn_lateral_head': True}
 
 
-def columns(scale=1., net=NET):
-    return make_method('prognn', net=net, classes=CLASSES, dim_reduction_scale=scale)
+def columns(scale=1., net=NET, **options):
+    return make_method('prognn', net=net, classes=CLASSES, dim_reduction_scale=scale, **options)
 
 
 def learn(method, tasks, steps=2):
@@ -57,15 +62,27 @@ def logits_of(values, images, task, skips=()):
             x += sum(inputs[start] for start, end in skips if end == layer)
             inputs.append(pool(relu(x), spec.pool))
         maps.append(inputs[1:])
-    x = maps[-1][-1].reshape(len(images), -1)
+    return head_of(values, maps, task)[-1]
+
+
+def head_of(values, maps, column):
+    """What each layer of a column's head gives by NumPy, from the columns' maps; with lateral inputs where there are any."""
+    outputs, x = [], maps[column][-1].reshape(len(maps[0][0]), -1)
     for layer in range(2):
-        x = x.dot(values['fc%d/task%d/own/kernel' % (layer, task)]) + values['fc%d/task%d/own/bias' % (layer, task)]
-        x = relu(x) if layer == 0 else x
-    return x
+        x = x.dot(values['fc%d/task%d/own/kernel' % (layer, column)]) + values['fc%d/task%d/own/bias' % (layer, column)]
+        for earlier in range(column if 'fc0/task1/lateral0/alpha' in values else 0):
+            alpha, V, v, U = [values['fc%d/task%d/lateral%d/%s' % (layer, column, earlier, part)]
+                              for part in ('alpha', 'reduce', 'reduce_bias', 'expand')]
+            read = head_of(values, maps, earlier)[0][:, None, None] if layer else maps[earlier][-1]
+            x = x + np.maximum(np.tensordot(alpha * read, V[0, 0], 1) + v, 0).reshape(len(x), -1).dot(U)
+        x = np.maximum(x, 0) if layer == 0 else x
+        outputs.append(x)
+    return outputs
 
 
-def test_three_columns_equal_an_independent_computation():
-    method, state = columns(), np.random.RandomState(0)
+@pytest.mark.parametrize('options', [{}, LATERAL_HEAD], ids=['as published', 'lateral head'])
+def test_three_columns_equal_an_independent_computation(options):
+    method, state = columns(**options), np.random.RandomState(0)
     _, rig = learn(method, (0, 1, 2))
     with rig:
         store = {name: value + ('lateral' in name) * state.normal(size=value.shape) for name, value in rig.values().items()}
@@ -88,8 +105,9 @@ def test_a_skip_connection_is_added_before_the_activation():
         np.testing.assert_allclose(found, x[1], atol=1e-5)
 
 
-def test_earlier_columns_stay_bit_for_bit():
-    before, rig = learn(columns(), (0, 1))
+@pytest.mark.parametrize('options', [{}, LATERAL_HEAD], ids=['as published', 'lateral head'])
+def test_earlier_columns_stay_bit_for_bit(options):
+    before, rig = learn(columns(**options), (0, 1))
     with rig:
         after = rig.values()
         assert all((after[name] == value).all() for name, value in before.items())
@@ -105,6 +123,30 @@ def test_a_task_that_returns_changes_nothing_that_others_read():
         assert {name for name in before if (after[name] != before[name]).any()} == {
             'conv2/task0/own/kernel', 'conv2/task0/own/bias'} | {
             'fc%d/task0/own/%s' % (layer, part) for layer in range(2) for part in ('kernel', 'bias')}
+
+
+def test_a_task_that_returns_leaves_hidden_layers_that_later_heads_read():
+    before, rig = learn(columns(**LATERAL_HEAD), (0, 1, 0))
+    with rig:
+        after = rig.values()
+        assert {name for name in before if (after[name] != before[name]).any()} == {
+            'fc1/task0/own/kernel', 'fc1/task0/own/bias'}
+
+
+def test_lateral_inputs_of_the_head_are_an_option():
+    options = ['--model_type', 'ProgNN', '--test_type', '1']
+    plain, lateral = experiment_of(*options), experiment_of('--prognn_lateral_head', *options)
+    assert plain.options == {'dim_reduction_scale': 2.} and lateral.options == dict(plain.options, **LATERAL_HEAD)
+    assert info(lateral)['prognn_lateral_head'] is True and 'prognn_lateral_head' not in info(plain)
+    # In column t each layer of the head reads, per earlier column, what is reduced to 1 / (2 (t + 1)) of its channels.
+    channels, (positions, hidden) = plain.net.layers[-1].out_channels, (4, 32)
+    more = 0
+    for column in (1, 2):
+        for inputs, copies, size in ((channels, positions, hidden), (hidden, 1, 2)):
+            reduced = inputs // (2 * (column + 1))
+            more += column * (1 + inputs * reduced + reduced + copies * reduced * size)
+    three = [each._replace(class_counts={0: 2, 1: 2, 2: 2}) for each in (plain, lateral)]
+    assert count(three[1], 'TTTT') - count(three[0], 'TTTT') == more
 
 
 def test_the_last_column_may_return_whole():
@@ -142,6 +184,22 @@ def test_parameters_as_published():
     _, network = env.network_of('cifar100', 'CIFAR100_10', 4, 'hps')
     net = env.build_net(network, (32, 32, 3))
     assert count_of('ProgNN', net, {task: 10 for task in range(3)}, {'dim_reduction_scale': 2.}, 'TTTT') == 1025103
+
+
+def test_maps_that_are_kept_change_nothing(tmp_path, monkeypatch):
+    """What earlier columns give to the head is computed once; a trial without that room has the same numbers."""
+    records = []
+    for name, room in (('a', 2 ** 20), ('b', 0)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
+        records.append(train(make_experiment('ProgNN', (0, 1, 0), dim_reduction_scale=1., **LATERAL_HEAD), tmp_path / name))
+    (kept, record), (fresh, other) = records
+    np.testing.assert_array_equal(record.accuracy, other.accuracy)
+    same(dict(kept.store), dict(fresh.store), 'parameters')
+    assert kept.store['fc0/task1/lateral0/expand'].shape[1] == 2 and record.num_parameters == sum(
+        value.size for value in kept.store.values())
+    assert record.accuracy_matrix[1, 0] == record.accuracy_matrix[0, 0]
+    assert record.accuracy_matrix[2, 1] == record.accuracy_matrix[1, 1]
 
 
 def test_accuracies_of_earlier_tasks_are_carried_forward(tmp_path):

@@ -40,6 +40,7 @@ CASES = [      # of every selection one at least; the network has one layer; cho
     ('LASEM_fixed_TF', dict(order=(0,), favoured='S')),
     ('DARTS_HPS', dict(order=(0, 1, 0), darts_selection_data='valid')),
     ('ProgNN', dict(order=(0, 1, 0), depth=3, dim_reduction_scale=1.)),             # its columns' maps are kept
+    ('ProgNN', dict(order=(0, 1, 0), dim_reduction_scale=1., prognn_lateral_head=True)),
     ('EWC', dict(order=(0, 1, 0), fisher_multiplier=10., **env.EWC)),
     ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
     ('DEN', dict(order=(0, 1), epochs=5)),                                           # two epochs of stage B, one of others
@@ -47,7 +48,8 @@ CASES = [      # of every selection one at least; the network has one layer; cho
 
 
 @pytest.mark.parametrize('model_type, settings', CASES, ids=[
-    '-'.join([model_type] + [settings[name] for name in ('apd_mode', 'channel_gate_mode') if name in settings])
+    '-'.join([model_type] + [settings[name] for name in ('apd_mode', 'channel_gate_mode') if name in settings]
+             + ['lateral_head'] * ('prognn_lateral_head' in settings))
     for model_type, settings in CASES])
 def test_stopped_after_every_epoch(model_type, settings, tmp_path):
     settings = dict(settings)

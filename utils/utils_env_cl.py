@@ -195,6 +195,7 @@ MODELS = _models()
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
 DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
+APD_STEPS = 4.      # --apd_mode paper: lambda1 is at least this many learning rates, above RMSProp's jitter
 EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_type
 # ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per task).
 # ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the expectation over the model's
@@ -204,7 +205,7 @@ EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc'
 PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
 APD_PAPER = dict(                        # --apd_mode paper, beside lambda1 and lambda2
     apd_tau_start='sigma',               # a task's kernel starts as a copy of the shared one; or 'zeros'
-    apd_train_past_masks=False,
+    apd_train_past_masks=True,           # False: past tasks' masks stay as they are
     apd_consolidate_every=5,             # tasks; 0: never
     apd_consolidate_spread=1e-2)         # largest spread of an entry within a group that still counts as shared
 CHANNEL_GATE = {                         # by --channel_gate_mode
@@ -213,9 +214,9 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
         channel_gate_hidden=16,
         channel_gate_bias=2.,                # gates start open: from half open all close before anything is learned
         channel_gate_temperature=2 / 3.,     # of the sigmoid that gradients see
-        channel_gate_sparsity=0.5,           # weight of the share of open gates; chosen here, worth tuning in 0.1..1
-        channel_gate_sparsity_start=0.,      # share of a task's epochs before that weight acts
-        channel_gate_relevance=0.),          # a kernel that fires on a larger share of the validation images is relevant
+        channel_gate_sparsity=1.,            # weight of the share of open gates; this and the next two are chosen here
+        channel_gate_sparsity_start=0.2,     # share of a task's epochs before that weight acts
+        channel_gate_relevance=0.5),         # a kernel that fires on a larger share of the validation images is relevant
 }
 MAX_PATTERNS = 512
 
@@ -248,13 +249,13 @@ FLAGS_OF_SELECTIONS = OrderedDict([
     ('em_cnt_prior', ('lasem', 'lasemg')), ('em_prior_init_cnt', ('lasem', 'lasemg')), ('reset_prior', ('lasem', 'lasemg')),
     ('layer_groups', ('lasemg',)), ('em_fix_maxC', ('lasem_fixed',)), ('em_maxP', ('lasem_fixed',)),
     ('darts_approx_order', ('darts',)), ('darts_selection_data', ('darts',)), ('apd_mode', ('apd',)),
-    ('channel_gate_mode', ('channel_gate',)),
+    ('channel_gate_mode', ('channel_gate',)), ('prognn_lateral_head', ('prognn',)),
 ])
 
 # Options that `model_specific_info` of the .mat file holds, where a method has them.
 STORED_OPTIONS = (('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2')
                   + tuple(CHANNEL_GATE['published_code']) + tuple(CHANNEL_GATE['paper']) + tuple(APD_PAPER) + tuple(DEN)
-                  + ('den_drift_threshold', 'den_split_cap'))
+                  + ('den_drift_threshold', 'den_split_cap', 'prognn_lateral_head'))
 
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
 LAYER_GROUPS = {
@@ -325,7 +326,9 @@ def method_options(flags, model_type, family, depth, network):
     elif model.mechanism == 'apd':
         options.update(lambda1=APD_LAMBDA1, lambda2=APD_LAMBDA2)
         if model.selection == 'apd':
-            options.update(APD_PAPER if flags.apd_mode == 'paper' else {}, apd_mode=flags.apd_mode)
+            options['apd_mode'] = flags.apd_mode
+            if flags.apd_mode == 'paper':
+                options.update(APD_PAPER, lambda1=max(APD_LAMBDA1, APD_STEPS * TRAINING[family].lr))
         elif flags.apd_mode == 'paper':
             raise UserError('--apd_mode paper is not defined for %s, which searches for the layers to share; use '
                             'published_code, or --model_type APD' % model_type)
@@ -347,6 +350,8 @@ def method_options(flags, model_type, family, depth, network):
                        favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
     if model.selection == 'prognn':
         options['dim_reduction_scale'] = _row(PROGNN_SCALE, flags.test_type, model_type, 'scale of the dimension reduction')
+        if flags.prognn_lateral_head:
+            options['prognn_lateral_head'] = True
     if model.selection == 'ewc':
         options['fisher_multiplier'] = _row(EWC_MULTIPLIER, flags.test_type, model_type, 'factor of the penalty')
         options.update(EWC)
@@ -362,7 +367,7 @@ def method_options(flags, model_type, family, depth, network):
 
 # Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
 # modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {}
+NUMERIC_VERSIONS = {'apd paper': 2, 'channel_gate paper': 2}
 
 
 def numeric_versions(model, data_type, options):

@@ -204,19 +204,25 @@ def dropout(x, keep, seed):
     return tf.where(kept, x / keep, tf.zeros_like(x))
 
 
-def head(features, net, num_classes, variable):
+def head(features, net, num_classes, variable, added=None, outputs=None):
     """Hidden layers with ReLU, then a linear output [n, num_classes].
 
     Args:
         variable: function (layer name, part, shape, initial) -> variable; who owns the head is its business.
+        added: function (layer, its units) -> what it adds before the activation.
+        outputs: list that gets what each layer gives.
     """
     x, sizes = features, (net.num_features,) + net.hidden + (num_classes,)
-    for layer, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
-        kernel = variable('fc%d' % layer, 'kernel', (inputs, outputs), truncated_normal)
-        bias = variable('fc%d' % layer, 'bias', (outputs,), bias_value)
+    for layer, (inputs, num_outputs) in enumerate(zip(sizes, sizes[1:])):
+        kernel = variable('fc%d' % layer, 'kernel', (inputs, num_outputs), truncated_normal)
+        bias = variable('fc%d' % layer, 'bias', (num_outputs,), bias_value)
         x = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+        if added is not None:
+            x += added(layer, num_outputs)
         if layer < len(net.hidden):
             x = tf.nn.relu(x)
+        if outputs is not None:
+            outputs.append(x)
     return x
 
 

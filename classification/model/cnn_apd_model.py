@@ -70,7 +70,10 @@ class SparseAdditive(Mechanism):
 
 
 class AdditiveDecomposition(FixedPattern):
-    """As in the paper: past tasks' kernels are corrected while the shared one moves, sparsity is real, groups share.
+    """As in the paper: past tasks' kernels are corrected while the shared one moves, groups store what they share once.
+
+    Entries of tau of at most lambda1 count as zero. The optimizer leaves entries that the loss does not need within
+    about a learning rate of zero, so tau is only as sparse as it should be where lambda1 is a few times that rate.
 
     Options: lambda1, factor of the sum of |tau| over all tasks; lambda2, factor of half the sum of squared changes of
     past tasks' kernels; the rows of utils_env_cl.APD_PAPER.
@@ -79,6 +82,7 @@ class AdditiveDecomposition(FixedPattern):
     def __init__(self, setting):
         super(AdditiveDecomposition, self).__init__(setting)
         self.targets = []      # (variable that holds a past task's kernel as it was when this task began, the kernel)
+        self.consolidates = False      # whether kernels are grouped when the running task ends
         self.shared = [layer for layer, letter in enumerate(self.pattern) if letter == 'S']
         self.state.update(consolidated=0, nonzeros={}, groups={str(layer): {} for layer in self.shared})
 
@@ -127,37 +131,56 @@ class AdditiveDecomposition(FixedPattern):
     def layer_outputs(self, parameters, task, images):
         return nn.layer_maps(self.net, images, self.evaluated(parameters, task))
 
-    # ---- between tasks ----
+    # ---- the end of a task ----
+
+    def phases(self, task, epochs):
+        """After every few learned tasks a second phase without epochs, in whose graph the grouped kernels count."""
+        learned, every = len(self._with(task)), self.setting.options['apd_consolidate_every']
+        self.consolidates = bool(every) and learned % every == 0 and self.state['consolidated'] != learned
+        return [epochs] + [0] * self.consolidates
+
+    def _with(self, task):
+        """The tasks learned so far and this one."""
+        return list(OrderedDict.fromkeys(self.learned + [task]))
+
+    def end_phase(self, task, phase, before, values, graph):
+        if phase == 0 and self.consolidates:
+            learned = self._with(task)
+            return self.grouped(self.sparse(values, learned), learned, graph.parameters.draw)
+        return values
 
     def end_task(self, task, before, values, graph):
         """Entries of tau that count as zero become zero."""
         self.remember(task, self.pattern)
-        values = dict(values)
+        if self.consolidates:
+            self.state['consolidated'] = len(self.learned)
+        values = self.sparse(values, self.learned)
         for other in self.learned:
-            self.state['nonzeros'][str(other)] = [0] * len(self.pattern)
-            for layer in self.shared:
-                name, cut = self.additive_name(layer, other), self.setting.options['lambda1']
-                values[name] = np.where(np.abs(values[name]) > cut, values[name], np.zeros_like(values[name]))
-                self.state['nonzeros'][str(other)][layer] = int(np.count_nonzero(values[name]))
+            self.state['nonzeros'][str(other)] = [
+                int(np.count_nonzero(values[self.additive_name(layer, other)])) if layer in self.shared else 0
+                for layer in range(len(self.pattern))]
         return values
 
-    def start_task(self, task, store, draw):
-        """After every few learned tasks, moves what task kernels have in common into groups."""
-        learned, every = len(self.learned), self.setting.options['apd_consolidate_every']
-        if not every or learned % every or self.state['consolidated'] == learned:
-            return store
-        self.state['consolidated'] = learned
+    def sparse(self, values, tasks):
+        """A copy of `values` in which the entries of these tasks' tau that count as zero are zero."""
+        names = [self.additive_name(layer, task) for layer in self.shared for task in tasks]
+        large = {name: np.abs(values[name]) > self.setting.options['lambda1'] for name in names}
+        return dict(values, **{name: np.where(large[name], values[name], np.zeros_like(values[name])) for name in names})
+
+    def grouped(self, store, tasks, draw):
+        """A store in which what the kernels of a group of these tasks have in common is one tensor."""
+        count = 2 * (len(tasks) // self.setting.options['apd_consolidate_every'])
         for layer in self.shared:
             prefix, groups = 'conv%d/shared/apd/%s' % (layer, GROUP), self.state['groups'][str(layer)]
-            full = np.stack([store[self.additive_name(layer, other)] +
-                             (store['%s%d' % (prefix, groups[str(other)])] if str(other) in groups else 0)
-                             for other in self.learned])
-            own, members, tensors = consolidate(full, 2 * (learned // every), self.setting.options['apd_consolidate_spread'],
+            full = np.stack([store[self.additive_name(layer, task)] +
+                             (store['%s%d' % (prefix, groups[str(task)])] if str(task) in groups else 0)
+                             for task in tasks])
+            own, members, tensors = consolidate(full, count, self.setting.options['apd_consolidate_spread'],
                                                 draw(prefix))
             store = without(store, prefix)
-            store.update((self.additive_name(layer, other), kernel) for other, kernel in zip(self.learned, own))
+            store.update((self.additive_name(layer, task), kernel) for task, kernel in zip(tasks, own))
             store.update(('%s%d' % (prefix, group), tensor) for group, tensor in enumerate(tensors))
-            self.state['groups'][str(layer)] = {str(other): group for other, group in zip(self.learned, members)
+            self.state['groups'][str(layer)] = {str(task): group for task, group in zip(tasks, members)
                                                 if group is not None}
         return store
 

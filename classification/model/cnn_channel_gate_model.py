@@ -224,9 +224,14 @@ class ProtectingChannelGate(ChannelGate):
 
     def end_task(self, task, before, values, graph):
         """Freezes what the task needs; found again, as early stopping may have gone back to other parameters."""
-        masks = self.relevant(task, graph)
+        masks, full = self.relevant(task, graph), []
         for layer, frozen in enumerate(self.frozen()):
             self.arrays['frozen%d' % layer] = frozen | (masks[self.relevance_name(task, layer)] > 0)
+            if self.arrays['frozen%d' % layer].all() and not frozen.all():
+                full.append(str(layer))
+        if full:
+            self.note('after task %d no kernel is free in layer %s: later tasks train none there (wider layers, fewer '
+                      'open gates or a higher channel_gate_relevance leave room)' % (task, ', '.join(full)))
         free = [[1. - frozen.mean() for frozen in self.frozen()]]
         self.arrays['free'] = np.concatenate([self.arrays['free'], free]) if 'free' in self.arrays else np.array(free)
         return dict(values, **masks)

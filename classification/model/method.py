@@ -53,6 +53,7 @@ class Method(object):
         self.arrays = {}                  # dict name -> array: what a method keeps between tasks beside the parameters
         self.update = self.loss = None    # the op of one training step, and its loss
         self.say = lambda line: None      # for the log
+        self.note = lambda line: None     # for the log and the screen
 
     # -- what a selection says of itself --
 
