@@ -69,7 +69,7 @@ def holder(path):
 
 def token(path, **facts):
     """A token that somebody else has left."""
-    known = {'host': 'elsewhere', 'pid': 7, 'node': 'elsewhere', 'started': '', 'word': 'w', 'heartbeat': '0'}
+    known = {'host': 'elsewhere', 'pid': 7, 'boot': 'b', 'space': 's', 'started': '', 'word': 'w', 'heartbeat': '0', 'locked': ''}
     with open(path + '.token', 'w') as stream:
         json.dump(dict(known, **facts), stream)
 
@@ -106,8 +106,19 @@ def test_what_a_killed_process_held_is_free_at_once(system, path, holder):
 
 
 def test_a_number_of_a_process_that_is_another_ones_by_now(system, path):
-    token(path, node=locks._node(), pid=os.getpid(), started='1')
+    token(path, **dict(locks._here(), started='1'))
     Lock(path).acquire(0).release()
+
+
+def test_what_a_container_held_that_is_gone_is_free_at_once_where_there_are_locks(system, path):
+    """It has a name and process numbers of its own, but one kernel with us, which freed its lock."""
+    open(path, 'w').close()
+    token(path, boot=locks._here()['boot'], locked=str(os.stat(path).st_ino))
+    if system == 'flock':
+        Lock(path).acquire(0).release()
+    else:
+        with pytest.raises(Held):
+            Lock(path).acquire(0)
 
 
 def test_a_heartbeat_keeps_it_and_a_silent_token_is_broken(system, path):

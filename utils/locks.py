@@ -179,7 +179,7 @@ class Lock(object):
     def _create_token(self):
         """Whether there was no token and now is ours; its heart beats from here on."""
         word = uuid.uuid4().hex
-        content = _description(word, 0)
+        content = self._description(word, 0)
         try:
             self._file = os.open(self.token, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -202,7 +202,13 @@ class Lock(object):
         while not self._over.wait(self.stale_seconds / BEATS):
             count += 1
             with contextlib.suppress(OSError):      # perhaps the file server is back at the next beat
-                self._write(_description(self._word, count))
+                self._write(self._description(self._word, count))
+
+    def _description(self, word, count):
+        """The content of a token, equally long at each heartbeat."""
+        facts = dict(_here(), word=word, heartbeat='%012d' % count,
+                     locked='' if self._system is None else _inode(self._system))
+        return json.dumps(facts, sort_keys=True).encode('ascii')
 
     def _write(self, content):
         """Writes in place: a token that another process has put there in the meantime is another file."""
@@ -211,12 +217,9 @@ class Lock(object):
 
     def _stale(self, path, content):
         """Whether whoever wrote a token, or a breaker, is dead or taken for dead."""
-        facts, now = _facts(content), time.monotonic()
-        if facts.get('node') == _node() and isinstance(facts.get('pid'), int):
-            # A name alone can be that of two machines.
-            if (_boot() or self._system is not None) and not _runs(facts['pid'], facts.get('started')):
-                return True
-            self._alive = True
+        if self._ended(_facts(content)):
+            return True
+        now = time.monotonic()
         before, unchanged, looked = self._seen.get(path, (None, 0, now))
         if content == before:       # a long pause between two looks counts little: perhaps all machines stood still
             unchanged += min(now - looked, self.stale_seconds / BEATS)
@@ -224,6 +227,18 @@ class Lock(object):
             self._alive, unchanged = self._alive or before is not None, 0
         self._seen[path] = content, unchanged, now
         return unchanged >= self.stale_seconds
+
+    def _ended(self, facts):
+        """Whether the process that a token describes is known to have ended."""
+        here = _here()
+        if any(facts.get(name) != here[name] for name in ('boot',) + (() if here['boot'] else ('host',))):
+            return False            # it ran on another machine, or before this one was started anew
+        if self._system is not None and facts.get('locked') == _inode(self._system):
+            return True             # it had what we have now; also in a container with a name of its own
+        if not here['boot'] or facts.get('space') != here['space'] or not isinstance(facts.get('pid'), int):
+            return False            # its number says nothing here
+        self._alive = _runs(facts['pid'], facts.get('started'))
+        return not self._alive
 
     def _break(self, content):
         """Removes a stale token, unless another process is about to.
@@ -240,7 +255,7 @@ class Lock(object):
             return
         try:
             with os.fdopen(breaker, 'wb') as stream:
-                stream.write(_description(uuid.uuid4().hex, 0))
+                stream.write(json.dumps(dict(_here(), word=uuid.uuid4().hex)).encode('ascii'))
             if _content(self.token) == content:
                 _remove(self.token)
         finally:
@@ -284,29 +299,23 @@ def _facts(content):
     return facts if isinstance(facts, dict) else {}
 
 
-def _description(word, count):
-    """The content of a token, equally long at each heartbeat."""
-    facts = {'host': platform.node(), 'pid': os.getpid(), 'node': _node(), 'started': _started(os.getpid()),
-             'word': word, 'heartbeat': '%012d' % count}
-    return json.dumps(facts, sort_keys=True).encode('ascii')
+def _here():
+    """What names this process: dict.
 
-
-def _node():
-    """What names this machine, since it was started, and the space in which its process numbers are valid."""
-    try:
-        space = os.readlink('/proc/self/ns/pid')
-    except OSError:
-        space = ''
-    return ' '.join([platform.node(), _boot(), space])
-
-
-def _boot():
-    """A word that is another one each time a machine starts; '' where the system has none."""
-    try:
+    'boot' is another word each time a machine starts, 'space' that in which its process numbers are valid; both are ''
+    where the system has no such thing.
+    """
+    boot = space = ''
+    with contextlib.suppress(OSError):
         with open('/proc/sys/kernel/random/boot_id') as stream:
-            return stream.read().strip()
-    except OSError:
-        return ''
+            boot = stream.read().strip()
+        space = os.readlink('/proc/self/ns/pid')
+    pid = os.getpid()
+    return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+
+
+def _inode(descriptor):
+    return str(os.fstat(descriptor).st_ino)
 
 
 def _state(pid):

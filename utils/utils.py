@@ -116,13 +116,13 @@ def prepare_process():
 
 
 def _as(kind, stream, number):
-    """A standard stream as another kind; None: it was closed."""
-    stream = stream or open(number, 'w', closefd=False)
-    with contextlib.suppress(OSError):
-        stream.flush()
-    errors = 'backslashreplace' if stream.errors == 'strict' else stream.errors
-    encoding = stream.encoding      # detached, it does not know it any more
-    return kind(stream.detach(), encoding, errors, line_buffering=True)
+    """A standard stream as another kind, beside the one that a library may know already; None: it was closed."""
+    encoding, errors = (stream.encoding, stream.errors) if stream else (None, 'strict')
+    if stream:
+        with contextlib.suppress(OSError):
+            stream.flush()
+    return kind(open(number, 'wb', closefd=False), encoding, 'backslashreplace' if errors == 'strict' else errors,
+                line_buffering=True)
 
 
 def run_command(main, interrupted=''):
