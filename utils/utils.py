@@ -43,15 +43,32 @@ class OutputError(OSError):
 
 
 class _Stdout(io.TextIOWrapper):
-    """Standard output; what it cannot write is an OutputError, which no other file's error is."""
+    """Standard output; what it cannot write is an OutputError, which no other file's error is.
+
+    Each flush raises the first one again: argparse passes over it.
+    """
+    failure = None
 
     def write(self, text):
-        with _told_apart():
+        with self._failing():
             return super(_Stdout, self).write(text)
 
     def flush(self):
-        with _told_apart():
+        if self.failure is not None:
+            raise self.failure
+        with self._failing():
             super(_Stdout, self).flush()
+
+    @contextlib.contextmanager
+    def _failing(self):
+        try:
+            yield
+        except (BrokenPipeError, OutputError) as error:
+            self.failure = error
+            raise
+        except OSError as error:
+            self.failure = OutputError(error.errno, error.strerror)
+            raise self.failure
 
 
 class _Stderr(io.TextIOWrapper):
@@ -71,18 +88,9 @@ class _Stderr(io.TextIOWrapper):
             _drop(self)
 
 
-@contextlib.contextmanager
-def _told_apart():
-    try:
-        yield
-    except (BrokenPipeError, OutputError):
-        raise
-    except OSError as error:
-        raise OutputError(error.errno, error.strerror)
-
-
 def _drop(stream):
     """What a stream has not written, and what it is given from now on, goes nowhere."""
+    stream.failure = None
     with contextlib.suppress(OSError):      # in tests it has no descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
