@@ -186,8 +186,6 @@ def _locked(path):
     except Held as holder:
         raise UserError('%s has been held by %s for %d s; stop that process (it holds %s), or try again later'
                         % (path, holder, LOCK_WAIT_S, lock.path))
-    except OSError as error:
-        raise UserError('%s cannot be locked: %s' % (path, in_one_line(error)))
     with lock:
         yield lock
 

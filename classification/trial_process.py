@@ -33,7 +33,8 @@ def hold(folder, what, say, seconds=None):
         say: function of one line for the user, who is told if it takes long.
         seconds: to wait for it, LOCK_SECONDS by default.
     Raises:
-        UserError: another process holds it, named by its pid and host; or the folder cannot be written.
+        UserError: another process holds it, named by its pid and host.
+        OSError: the folder cannot be written.
     """
     try:
         return Lock(os.path.join(folder, '.lock')).acquire(
@@ -41,8 +42,6 @@ def hold(folder, what, say, seconds=None):
             lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
     except Held as holder:
         raise UserError('%s is already running: %s holds %s' % (what, holder, folder))
-    except OSError as error:
-        raise UserError('%s cannot be locked: %s' % (folder, in_one_line(error)))
 
 
 def log_line(run_folder, line):

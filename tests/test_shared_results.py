@@ -103,7 +103,7 @@ def test_what_cannot_be_written_at_the_end_is_said_before_training(shared):
 
     os.chmod(shared.folder, 0o2755)
     assert shared.as_user(BERT, lambda: check_writable(shared.mat)) == (
-        '%s cannot be locked: %s.token: Permission denied' % (shared.mat, os.path.join(shared.folder, '.all.mat.lock')))
+        '%s cannot be written: %s.token: Permission denied' % (shared.mat, os.path.join(shared.folder, '.all.mat.lock')))
 
 
 def test_the_owner_stays_where_the_superuser_writes(shared):
@@ -146,7 +146,7 @@ def test_a_link_to_a_file_that_is_not_there_yet(tmp_path):
     assert os.readlink(str(link)) == 'new.mat' and len(entries(str(tmp_path / 'new.mat'))) == 1
     other = tmp_path / 'y.mat'
     other.symlink_to(os.path.join('nowhere', 'new.mat'))
-    with pytest.raises(UserError, match='y.mat cannot be locked: .*No such file or directory'):
+    with pytest.raises(UserError, match='y.mat cannot be written: .*No such file or directory'):
         check_writable(str(other))
 
 
