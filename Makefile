@@ -46,7 +46,7 @@ soak:
 	        echo "== Faults on TensorFlow $$runtime, $$("$$python" --version)"; \
 	        "$$python" -m tests.faults.soak --rounds $(ROUNDS) --others $(OTHERS) --models '$(MODELS)' || status=1; \
 	        "$$python" -m pytest -m soak tests || status=1; \
-	        "$$python" -m tests.faults.many || status=1; \
+	        for locks in none half all; do "$$python" -m tests.faults.many --without $$locks || status=1; done; \
 	        "$$python" -m tests.faults.disk || status=1; \
 	        "$$python" -m tests.faults.endurance --epochs 2000 || status=1; \
 	    fi; \

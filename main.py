@@ -24,12 +24,12 @@ def main(argv=None):
         from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, in_one_line, signals_to, tell_error
+    from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, in_one_line, show, signals_to,
+                             tell_error)
 
     def say(line):
         if not flags.quiet:
-            print(line)
-            sys.stdout.flush()
+            (print if flags.list or flags.dry_run else show)(line)
 
     try:
         if flags.list:
@@ -57,7 +57,7 @@ def main(argv=None):
         return EXIT_INTERRUPTED
     except UserError as error:
         return tell_error(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputError):      # run_command sees to it
         raise
     except OSError as error:        # a full disk, mostly
         sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % in_one_line(error))

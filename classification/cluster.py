@@ -36,6 +36,7 @@ class Cluster(object):
         UserError: Dask is not installed, or no scheduler answers at this address.
     """
     size = SIDE_BY_SIDE
+    still_mine = staticmethod(lambda: True)        # whether the command still holds the experiment
 
     def __init__(self, address, main, gpu, say):
         # Until this process ends: Dask's own lines about a scheduler that is gone come late.
@@ -98,9 +99,14 @@ class Cluster(object):
         while not self.stopping.wait(BEAT_SECONDS):
             count += 1
             with contextlib.suppress(OSError):      # perhaps the file server is back at the next beat
-                self._renew(run_folder, count)
+                if self.still_mine():
+                    self._renew(run_folder, count)
+                else:       # this command was stopped, and the sign is another's
+                    self.trouble = 'error: another process has taken this experiment over'
+                    self.stopping.set()
         with contextlib.suppress(OSError):
-            os.remove(os.path.join(run_folder, SIGN))
+            if self.still_mine():
+                os.remove(os.path.join(run_folder, SIGN))
 
 
 def _number_of_workers(distributed, address):

@@ -6,10 +6,9 @@ import subprocess
 import sys
 import time
 
-from filelock import FileLock, Timeout
-
 from classification.cluster_worker import SAID
 from classification.trial_process import GRACE_SECONDS, RECORD, trial_folder
+from utils.locks import Held, Lock
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 TRIES = 3                    # of a trial whose process was stopped or killed on its machine
@@ -26,6 +25,7 @@ class ClusterTrial(object):
         self.cluster, self.run_folder, self.number = cluster, run_folder, number
         self.folder = trial_folder(run_folder, number)
         self.status, self.read = None, 0
+        self.lock = Lock(os.path.join(self.folder, '.lock'))       # one for all looks: it remembers heartbeats
         self.forget()
         open(os.path.join(self.folder, SAID), 'w').close()      # a network file system remembers what is missing
         self.stdout = self._lines()
@@ -95,9 +95,9 @@ class ClusterTrial(object):
     def _runs(self):
         """Whether a process holds the trial."""
         try:
-            with FileLock(os.path.join(self.folder, '.lock')).acquire(timeout=0):
+            with self.lock.acquire(timeout=0):
                 return False
-        except Timeout:
+        except Held:
             return True
 
     def _outcome(self, future):

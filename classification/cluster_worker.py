@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 
+from classification.local_pool import ERRORS
 from classification.trial_process import RECORD, SIGN, run_trial_process, tell, trial_folder
 from utils.utils import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 
@@ -20,7 +21,7 @@ def run_cluster_trial(run_folder, number, token, gpu):
     folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, SIGN)
     if not _wanted(_read(sign, ''), token):
         return EXIT_INTERRUPTED
-    for descriptor, path in ((1, os.path.join(folder, SAID)), (2, os.path.join(run_folder, 'stderr.txt'))):
+    for descriptor, path in ((1, os.path.join(folder, SAID)), (2, os.path.join(run_folder, ERRORS))):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     if os.path.exists(os.path.join(folder, RECORD)):
         return 0            # Dask runs a task again when its result was lost with a worker

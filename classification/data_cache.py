@@ -7,6 +7,10 @@ import zlib
 
 import numpy as np
 
+from utils.locks import Held, Lock
+
+LOCK_SECONDS = 600      # while another process decodes the same images
+
 
 def cached(data_dir, name, key, shape, decode, say):
     """The images that `decode()` gives, from a memory-mapped file if it was made before.
@@ -24,12 +28,14 @@ def cached(data_dir, name, key, shape, decode, say):
     images = _opened(path, shape)
     if images is not None:
         return images
-    with _lock(path) as refusal:
+    with _lock(path, say) as (lock, refusal):
         images = None if refusal else _opened(path, shape)      # another process may have made it meanwhile
         if images is not None:
             return images
         images = decode()
         assert images.shape == tuple(shape) and images.dtype == np.uint8
+        if not refusal and not lock.still_mine():       # this process was stopped, and another one writes the file
+            return images
         refusal = refusal or _write(path, images)
     if refusal:
         say('%s cannot be written (%s): the images are decoded anew each time' % (folder, refusal))
@@ -52,27 +58,26 @@ def _opened(path, shape):
 
 
 @contextlib.contextmanager
-def _lock(path):
-    """Holds the lock of a cache file; gives the reason if that is impossible."""
-    from filelock import FileLock
+def _lock(path, say):
+    """Holds the lock of a cache file: (Lock, None), or (None, the reason) if that is impossible."""
+    lock = Lock(path + '.lock')
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if not os.access(os.path.dirname(path), os.W_OK):      # some versions of filelock would wait for ever
-            raise OSError(0, 'not writable')
-        lock = FileLock(path + '.lock')
-        lock.acquire()
+        lock.acquire(LOCK_SECONDS, lambda holder, seconds: say('%s decodes the same images; waiting for it' % holder))
+    except Held as holder:
+        yield None, '%s has held its lock for %d s' % (holder, LOCK_SECONDS)
+        return
     except OSError as error:
-        yield error.strerror
+        yield None, error.strerror
         return
     try:
-        yield None
+        with lock:
+            yield lock, None
     except Exception:      # damaged images leave nothing behind
         for remove, what in ((os.remove, path + '.lock'), (os.rmdir, os.path.dirname(path))):
             with contextlib.suppress(OSError):
                 remove(what)
         raise
-    finally:
-        lock.release()
 
 
 def _write(path, images):

@@ -15,7 +15,8 @@ from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
 from classification.source import Incomplete
-from utils.utils import UserError, run_command, tell_error
+from utils.locks import DAY, Held, Lock
+from utils.utils import UserError, run_command, show, tell_error
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
@@ -92,9 +93,11 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
         say('and put the files of %s into %s; a dry run after that tells the rest' % (source.title, target))
         return False
     try:
-        with _working_folder(source, target, say) as folder:
+        with _working_folder(source, target, say) as (folder, lock):
             if not _there(source, data_dir):       # another process may have fetched it meanwhile
-                _place(_prepared(source, folder, given, say, bar), target)
+                ready = _prepared(source, folder, given, say, bar)
+                lock.check('the download of %s' % source.title)
+                _place(ready, target)
                 if not _there(source, data_dir):
                     raise UserError('%s: %s held a part of it before, which was kept; move it away and try again'
                                     % (source.title, target))
@@ -164,21 +167,20 @@ def _shown(folder):
 
 @contextlib.contextmanager
 def _working_folder(source, target, say):
-    """A folder that no other process uses; removed when all went well, otherwise kept for the next attempt."""
+    """A folder that no other process uses, and the lock on it.
+
+    The folder is removed when all went well, otherwise kept for the next attempt.
+    """
     folder = os.path.join(os.path.dirname(target), 'downloads', os.path.basename(target))
-    import filelock
     os.makedirs(folder, exist_ok=True)
-    if not os.access(folder, os.W_OK):      # some versions of filelock would wait for ever
-        raise OSError(0, 'no permission to write', folder)
-    lock = filelock.FileLock(folder + '.lock')
     try:
-        lock.acquire(timeout=0.1)
-    except filelock.Timeout:
-        say('another process is fetching %s; waiting for it' % source.title)
-        lock.acquire()
+        lock = Lock(folder + '.lock').acquire(
+            DAY, lambda holder, seconds: say('%s is fetching %s; waiting for it' % (holder, source.title)))
+    except Held as holder:
+        raise UserError('%s has been fetching %s for a day; stop that process, or try again later' % (holder, source.title))
     try:
         os.makedirs(folder, exist_ok=True)
-        yield folder
+        yield folder, lock
         shutil.rmtree(folder)
     finally:
         shutil.rmtree(os.path.join(folder, NEW), ignore_errors=True)       # it may hold a part only
@@ -286,16 +288,11 @@ def main(argv=None):
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     flags = parser.parse_args(argv)
     try:
-        fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say, flags.archive,
+        fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else show, flags.archive,
               bar=not flags.quiet)
         return 0
     except UserError as error:
         return tell_error(error)
-
-
-def _say(line):
-    print(line)
-    sys.stdout.flush()
 
 
 if __name__ == '__main__':

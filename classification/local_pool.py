@@ -6,6 +6,8 @@ import sys
 
 from utils.utils import UserError, counted
 
+ERRORS = 'stderr.txt'       # in a run folder: what the trials' libraries say
+
 
 def visible_devices(gpu, inherited):
     """CUDA_VISIBLE_DEVICES of a trial on GPU `gpu`: the number of one of the devices that this process may see, -1 none.
@@ -32,6 +34,7 @@ class LocalPool(object):
         devices: CUDA_VISIBLE_DEVICES of each.
     """
     trouble = None         # why it cannot go on, in a line
+    still_mine = None      # of use on a cluster only
 
     def __init__(self, program, devices):
         self.program, self.size, self.free = program, len(devices), list(devices)
@@ -39,7 +42,7 @@ class LocalPool(object):
     def start(self, run_folder, number):
         """The process of a trial, on a free device."""
         device = self.free.pop(0)
-        with open(os.path.join(run_folder, 'stderr.txt'), 'ab') as errors:
+        with open(os.path.join(run_folder, ERRORS), 'ab') as errors:
             child = subprocess.Popen([sys.executable, self.program, '--run_trial', run_folder, str(number)],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                      env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),

@@ -8,12 +8,14 @@ import io
 import numbers
 import os
 import re
+import stat
 import warnings
 
 import numpy as np
 
 from classification import mat_check
-from utils.utils import UserError, write_atomically
+from utils.locks import Held, Lock
+from utils.utils import UserError, in_one_line, write_atomically
 
 LOCK_WAIT_S = 120
 _FIELD_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,30}$')     # MATLAB's rule; savemat drops or refuses the others
@@ -85,7 +87,8 @@ def append_entry(path, entry, replace=False):
         UserError: the file is damaged or not a result file, or cannot be added to; nothing was written.
     """
     entry = as_stored(entry)
-    with _locked(path):
+    check_permission(path)
+    with _locked(path) as lock:
         variables = _load(path) if os.path.exists(path) else {'training_summary': _cell([])}
         old = list(variables['training_summary'].flat)
         place = _place([_plain(one) for one in old], entry, replace)
@@ -95,7 +98,49 @@ def append_entry(path, entry, replace=False):
             content = _content(variables)
         except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
             raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
+        lock.check(path)
         write_atomically(path, content, alone=True)
+
+
+def check_permission(path):
+    """Finds out whether a result file, if it is there, may be replaced by one with more in it; writes nothing.
+
+    Its own mode counts, also for a user who may write everything.
+
+    Raises:
+        UserError: it may not.
+    """
+    target = os.path.realpath(path)
+    try:
+        state = os.stat(target)
+        if not state.st_mode & 0o222:
+            raise UserError('%s is write-protected (mode %o); permit writing (chmod u+w), or give another file name'
+                            % (path, stat.S_IMODE(state.st_mode)))
+        os.close(os.open(target, os.O_WRONLY))
+        folder = os.stat(os.path.dirname(target))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError('%s cannot be written: %s' % (path, error.strerror))
+    if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid, state.st_uid):
+        raise UserError('%s belongs to another user, and %s lets only owners replace files (it has the sticky bit); give '
+                        'another file name' % (path, os.path.dirname(target)))
+
+
+def check_writable(path):
+    """Finds out whether an entry can be added to a result file later; leaves nothing but the file of its lock.
+
+    Raises:
+        UserError: it cannot.
+    """
+    check_permission(path)
+    target = os.path.realpath(path)
+    try:
+        with _locked(path):
+            write_atomically(target + '.writable', '')
+            os.remove(target + '.writable')
+    except OSError as error:
+        raise UserError('%s cannot be written: %s' % (path, in_one_line(error)))
 
 
 def write_temp(path, summary):
@@ -133,18 +178,16 @@ def _same(found, text):
 
 @contextlib.contextmanager
 def _locked(path):
-    import filelock
-    folder, name = os.path.split(os.path.abspath(path))
-    lock = filelock.FileLock(os.path.join(folder, '.%s.lock' % name))
+    """Holds the lock of a result file, beside the file itself also where `path` is a symbolic link: Lock."""
+    folder, name = os.path.split(os.path.realpath(path))
+    lock = Lock(os.path.join(folder, '.%s.lock' % name))
     try:
-        lock.acquire(timeout=LOCK_WAIT_S)
-    except filelock.Timeout:
-        raise UserError('%s has been held by another process for %d s; stop that one (it holds %s), or try again later'
-                        % (path, LOCK_WAIT_S, lock.lock_file))
-    try:
-        yield
-    finally:
-        lock.release()
+        lock.acquire(LOCK_WAIT_S)
+    except Held as holder:
+        raise UserError('%s has been held by %s for %d s; stop that process (it holds %s), or try again later'
+                        % (path, holder, LOCK_WAIT_S, lock.path))
+    with lock:
+        yield lock
 
 
 def _load(path):
@@ -161,6 +204,8 @@ def _variables(path):
     """All variables of a file as loadmat gives them: structured arrays, logicals kept."""
     from scipy.io import loadmat
     try:
+        if stat.S_ISFIFO(os.stat(path).st_mode):       # it would be waited for for ever
+            raise UserError('%s is no regular file; move it away or give another file name' % path)
         with open(path, 'rb') as stream:
             content = stream.read()
     except OSError as problem:

@@ -3,6 +3,8 @@ import sys
 import threading
 import time
 
+from utils.utils import show
+
 SECONDS_BETWEEN_LINES = 60
 # What must not be cut off stands first: a terminal of 80 columns has no room for tqdm's own order and a description.
 BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {desc}'
@@ -49,9 +51,8 @@ class Progress(object):
             elif not self.quiet and (epoch == epochs or time.monotonic() - self.said >= SECONDS_BETWEEN_LINES):
                 self.said = time.monotonic()
                 place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
-                print('%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f%s' % (
+                show('%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f%s' % (
                     self.titles[number], place, epoch, epochs, valid, test, self._left(total)))
-                sys.stdout.flush()
 
     def _left(self, total):
         trained = sum(self.done.values()) - sum(self.begun_at.values())
@@ -66,8 +67,7 @@ class Progress(object):
         if not self.quiet:
             with self.lock:
                 self.clear()
-                print(line)
-                sys.stdout.flush()
+                show(line)
 
     def clear(self):
         """Makes room for a line of somebody else's."""

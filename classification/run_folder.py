@@ -1,7 +1,10 @@
 """Where the files of an experiment are, and what is known of one that was begun."""
+import glob
 import os
 
-from classification.trial_process import CONFIG
+from classification import mat_file
+from classification.local_pool import ERRORS
+from classification.trial_process import CONFIG, LOG
 from utils.utils import UserError, read_dict, readable, write_atomically
 
 LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
@@ -36,23 +39,34 @@ class Place(object):
         self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0')
 
     def make(self):
-        """Creates the folders.
+        """Creates the folders, and finds out whether all that a run writes can be written, also at its end.
 
         Raises:
-            UserError: they cannot be written.
+            UserError: something cannot be written.
         """
         try:
             os.makedirs(self.run, exist_ok=True)
-            write_atomically(os.path.join(self.run, '.writable'), '')
-            os.remove(os.path.join(self.run, '.writable'))
+            for folder in [self.run] + glob.glob(os.path.join(glob.escape(self.run), 'trial*')):
+                check_folder(folder)
+            for name in (LOG, ERRORS):
+                with open(os.path.join(self.run, name), 'ab'):
+                    pass
         except OSError as error:
-            raise UserError('--result_dir %s cannot be written: %s' % (self.result_dir, error.strerror or error))
+            raise UserError('--result_dir %s cannot be written: %s (%s)'
+                            % (self.result_dir, error.strerror or error, error.filename))
+        mat_file.check_writable(self.mat)
 
     def other_unfinished(self):
         """Experiments of other settings, as dicts, that were begun under this name and not finished."""
         configs = [config_in(os.path.join(self.folder, name)) for name in sorted(os.listdir(self.folder))
                    if name != os.path.basename(self.run)]
         return [config['experiment'] for config in configs if unfinished(config)]
+
+
+def check_folder(folder):
+    """Raises an OSError if no file can be written to a folder."""
+    write_atomically(os.path.join(folder, '.writable'), '')
+    os.remove(os.path.join(folder, '.writable'))
 
 
 def config_in(folder):

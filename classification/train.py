@@ -131,6 +131,7 @@ class Surroundings(NamedTuple):
     evaluation_factor: int = 1                     # how many evaluation batches of a CPU fit this device
     scalar_folder: Optional[str] = None            # where to write accuracies for TensorBoard
     origin: Optional[dict] = None                  # what makes the numbers: data, code, libraries, machine; see origin.py
+    check_lock: Callable = lambda: None            # raises an error if another process has taken the trial over
 
 
 class Trial(object):
@@ -148,6 +149,7 @@ class Trial(object):
     def __init__(self, experiment, number, tasks, surroundings, given=None):
         self.experiment, self.number, self.given = experiment, number, given or {}
         folder, self.config, self.minutes, self.say, self.tell, self.stopping = surroundings[:6]
+        self.check_lock = surroundings.check_lock
         self.graph_folder, self.parameter_folder = surroundings.graph_folder, surroundings.parameter_folder
         self.scalar_folder, self.scalars = surroundings.scalar_folder, None
         self.origins = origin.continued([], surroundings.origin or origin.UNKNOWN)
@@ -194,6 +196,7 @@ class Trial(object):
         positions = self._positions()
         while self.position < len(positions):
             self._learn_task(positions[self.position])
+            self.check_lock()
             if self.parameter_folder:       # before the checkpoint: a kill between them costs an epoch and no file
                 trial_analyses.save_parameters(self, positions[self.position], self._tasks_at(self.position),
                                                last=self.position + 1 == len(positions))
@@ -254,6 +257,7 @@ class Trial(object):
             raise TrialFailed('a parameter is not finite after task %d' % task)
         if self.method.alternatives:
             if self.parameter_folder and len(self._phases(task)) > 1:
+                self.check_lock()
                 trial_analyses.save_alternative(self, task, self._tasks_at(self.position), values)
             self._judge(task, values, self._final_row(graph, False))
             return self.phase + 1 == len(self._phases(task))
@@ -422,6 +426,7 @@ class Trial(object):
     # ---- checkpoints ----
 
     def _checkpoint(self, variables):
+        self.check_lock()
         self._count_time()
         meta = {'position': self.position, 'phase': self.phase, 'epoch': self.epoch,
                 'global_epoch': self.global_epoch, 'trained': self.trained, 'elapsed': self.elapsed, 'state': self.method.state,

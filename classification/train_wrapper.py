@@ -17,13 +17,13 @@ import psutil
 
 from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results
 from classification.experiment import info
-from classification.local_pool import LocalPool, visible_devices
+from classification.local_pool import ERRORS, LocalPool, visible_devices
 from classification.progress import Progress
-from classification.run_folder import Place, config_in, unfinished
+from classification.run_folder import Place, check_folder, config_in, unfinished
 from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
 from utils.report import command_for
-from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line, readable,
-                         signals_to, write_atomically)
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line,
+                         readable, show, signals_to, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -58,14 +58,16 @@ def run_experiment(experiment, flags, argv, say):
         say(_report_line(place.mat))
         return 0
     with contextlib.closing(_pool(flags, len(wanted), say)) as pool:
+        mat_file.check_permission(place.mat)
         said = _check_files(experiment, flags, say, place)
         place.make()
         lock = hold(place.run, 'this experiment', say)
         try:
-            run = _Run(experiment, flags, argv, say, place, pool, wanted, now)
+            run = _Run(experiment, flags, argv, say, place, pool, wanted, now, lock)
             run.notes.update(said)
             return run.run()
         finally:
+            pool.close()        # as long as nobody else has begun this experiment
             lock.release()
 
 
@@ -113,9 +115,11 @@ def _check_files(experiment, flags, say, place):
 class _Run(object):
     """One run of the command line on one experiment, the lock on its folder held."""
 
-    def __init__(self, experiment, flags, argv, say, place, pool, wanted, now):
+    def __init__(self, experiment, flags, argv, say, place, pool, wanted, now, lock):
         self.experiment, self.flags, self.argv, self.say, self.place = experiment, flags, argv, say, place
+        self.lock = lock            # on place.run
         self.pool = pool            # LocalPool or Cluster
+        pool.still_mine = lock.still_mine
         self.numbers = sorted(wanted)       # of the trials that the entry will hold
         self.origin, self.origins = now, {}         # of this command; of each finished trial, by its number
         self.again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
@@ -150,7 +154,7 @@ class _Run(object):
             with contextlib.closing(Progress(len(missing), flags.quiet)) as progress:
                 failed = self._train_all(missing, progress)
             if self.stopping:
-                sys.stderr.write('%s; %s resumes it\n' % (self.pool.trouble or 'interrupted', self.again))
+                self._error('%s; %s resumes it' % (self.pool.trouble or 'interrupted', self.again))
                 return EXIT_INTERRUPTED
             return self._finish(failed)       # to its end, also when a signal comes: it takes no time
 
@@ -201,9 +205,9 @@ class _Run(object):
             self.pool.end(child)
         if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
             progress.clear()
-            sys.stderr.write('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)\n' % (
+            self._error('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)' % (
                 number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
-                os.path.join(self.place.run, 'stderr.txt')))
+                os.path.join(self.place.run, ERRORS)))
         return status
 
     def _start(self, number):
@@ -227,7 +231,7 @@ class _Run(object):
                 if what.get('error') not in self.notes:     # one reason for all of them
                     self.notes.add(what.get('error', ''))
                     progress.clear()
-                    sys.stderr.write('error: trial %d: %s%s\n' % (
+                    self._error('error: trial %d: %s%s' % (
                         number, one_line(what.get('error') or what['failed']),
                         '' if 'error' in what else ' (the others go on; details in %s)'
                                                    % os.path.join(self.place.run, 'log.txt')))
@@ -238,6 +242,7 @@ class _Run(object):
             elif 'note' in what:
                 if what['note'] not in self.notes:
                     self.notes.add(what['note'])
+                    log_line(self.place.run, what['note'])
                     progress.note(what['note'])
             elif what:
                 progress.update(number, **what)
@@ -250,7 +255,25 @@ class _Run(object):
             for child in list(self.children):
                 _ask_to_stop(child)
 
+    # ---- words: what the screen does not take stands in the log ----
+
+    def _show(self, text):
+        for line in text.split('\n'):
+            log_line(self.place.run, line)
+        show(text)
+
+    def _error(self, line):
+        log_line(self.place.run, line)
+        sys.stderr.write(line + '\n')
+
     # ---- files ----
+
+    def _check_lock(self):
+        try:
+            self.lock.check('this experiment')
+        except UserError:
+            self._stop()
+            raise
 
     def _record_path(self, number):
         path = os.path.join(trial_folder(self.place.run, number), RECORD)
@@ -264,6 +287,7 @@ class _Run(object):
         return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
 
     def _write_config(self, finished):
+        self._check_lock()
         begun = self.config or ({} if self.flags.restart == () else config_in(self.place.run))
         self.config = OrderedDict([
             ('experiment', json.loads(self.experiment.to_json())),
@@ -301,8 +325,14 @@ class _Run(object):
             return None
         chosen = begun.get('settings', {}).get('parameter_folder')
         params, name = os.path.abspath(os.path.join(self.place.result_dir, 'params')), os.path.basename(chosen or '')
-        return os.path.join(params, name or parameter_files.new_folder(
+        folder = os.path.join(params, name or parameter_files.new_folder(
             self.place.result_dir, parameter_files.folder_name(self.flags)))
+        try:
+            os.makedirs(folder, exist_ok=True)
+            check_folder(folder)
+        except OSError as error:
+            raise UserError('%s cannot be written: %s' % (folder, error.strerror or error))
+        return folder
 
     def _tensorfactor_file(self):
         if 'tensorfactor' not in self.experiment.analyses:
@@ -325,6 +355,7 @@ class _Run(object):
                                lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
 
     def _write_temporary(self):
+        self._check_lock()
         try:
             mat_file.write_temp(self.place.temporary, self._summary(self._records()))
         except OSError as error:        # it is for people to look at; the trials go on
@@ -335,23 +366,24 @@ class _Run(object):
         if records:
             self.origins = {str(record.trial): results.stretches_of(record) for record in records}
             summary = self._summary(records)
+            self._check_lock()
             mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
-            print(results.table(summary, self.experiment.task_order))
+            self._show(results.table(summary, self.experiment.task_order))
             if self.experiment.pattern is None:
-                print('layers that each task shares (S) or has of its own (T), input side first:')
+                self._show('layers that each task shares (S) or has of its own (T), input side first:')
                 for record in records:
-                    print('  trial %d: %s' % (record.trial, '  '.join(
+                    self._show('  trial %d: %s' % (record.trial, '  '.join(
                         'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
             if self.experiment.model.grows:
-                print('per layer, input side first:')
+                self._show('per layer, input side first:')
                 for record in records:
                     for line in den_report.lines(record.extra, self.experiment.tasks):
-                        print('  trial %d, %s' % (record.trial, line))
-            print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
+                        self._show('  trial %d, %s' % (record.trial, line))
+            self._show('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
             self.say(_report_line(self.place.mat))
         if failed:
-            sys.stderr.write('%s failed (%s); %s tries them again\n'
-                             % (counted(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.again))
+            self._error('%s failed (%s); %s tries them again'
+                        % (counted(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.again))
             return EXIT_USER_ERROR if EXIT_USER_ERROR in failed.values() else EXIT_FAILED
         self._write_config(finished=True)
         if os.path.exists(self.place.temporary) and not self.place.other_unfinished():

@@ -5,22 +5,18 @@ It speaks to its parent in lines of JSON on stdout, and stops when the parent do
 import contextlib
 import json
 import os
-import platform
-import signal
-import sys
 import threading
 import time
 import traceback
 
-from filelock import FileLock, Timeout
-
 from classification import parameter_files, raw_checksums
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, write_atomically
+from utils.locks import Held, Lock
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, show, take_signals,
+                         write_atomically)
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
-SILENT_SECONDS = 2         # of these
 GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
 
 
@@ -30,35 +26,22 @@ def trial_folder(run_folder, number):
 
 
 def hold(folder, what, say, seconds=None):
-    """A held lock on a folder, freed by the kernel when this process ends.
+    """A held lock on a folder: Lock.
 
     Args:
         what: it is that the folder holds.
         say: function of one line for the user, who is told if it takes long.
         seconds: to wait for it, LOCK_SECONDS by default.
     Raises:
-        UserError: another process holds it; names its pid and host.
+        UserError: another process holds it, named by its pid and host.
+        OSError: the folder cannot be written.
     """
-    lock, holder = FileLock(os.path.join(folder, '.lock')), os.path.join(folder, '.holder')
-    seconds = LOCK_SECONDS if seconds is None else seconds
     try:
-        lock.acquire(timeout=min(SILENT_SECONDS, seconds))
-    except Timeout:
-        say('%s holds %s; waiting up to %d seconds' % (_holder(holder), folder, seconds))
-        try:
-            lock.acquire(timeout=max(seconds - SILENT_SECONDS, 0))
-        except Timeout:
-            raise UserError('%s is already running: %s holds %s' % (what, _holder(holder), folder))
-    write_atomically(holder, 'process %d on %s' % (os.getpid(), platform.node()), alone=True)
-    return lock
-
-
-def _holder(path):
-    try:
-        with open(path) as stream:
-            return stream.read().strip()
-    except (IOError, OSError):
-        return 'another process'
+        return Lock(os.path.join(folder, '.lock')).acquire(
+            LOCK_SECONDS if seconds is None else seconds,
+            lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
+    except Held as holder:
+        raise UserError('%s is already running: %s holds %s' % (what, holder, folder))
 
 
 def log_line(run_folder, line):
@@ -81,8 +64,7 @@ class _Stop(object):
 
     def __init__(self):
         self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, self._signalled)
+        take_signals(self._signalled)
         watcher = threading.Thread(target=self._watch)
         watcher.daemon = True
         watcher.start()
@@ -103,11 +85,7 @@ class _Stop(object):
 
 def tell(**what):
     """Says something to the parent."""
-    try:
-        sys.stdout.write(json.dumps(what) + '\n')
-        sys.stdout.flush()
-    except (IOError, OSError):
-        pass       # the parent is gone; the watcher sees to the rest
+    show(json.dumps(what))      # if the parent is gone the watcher sees to the rest
 
 
 def run_trial_process(run_folder, number, lock_seconds=None):
@@ -117,7 +95,7 @@ def run_trial_process(run_folder, number, lock_seconds=None):
     try:
         lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
         try:
-            _train(run_folder, folder, number, stop)
+            _train(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
         finally:
             lock.release()
         return 0
@@ -144,7 +122,7 @@ def _given(experiment, path):
     return values
 
 
-def _train(run_folder, folder, number, stop):
+def _train(run_folder, folder, number, stop, check_lock):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from utils import gpu, runtime
@@ -179,9 +157,11 @@ def _train(run_folder, folder, number, stop):
     kind = Trial if experiment.lifelong else JointTrial
     surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
                                 settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None, made_here)
+                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None,
+                                origin=made_here, check_lock=check_lock)
     trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
+    check_lock()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
     save_record(os.path.join(folder, RECORD), record)

@@ -16,7 +16,7 @@ given=("$@") shared=() number=0 failed=0 child= asked=
 common() { shared=("$@"); }
 
 # A signal is passed on, so that the running trials save a checkpoint.
-trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT USR1
+trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP USR1 USR2 XCPU
 
 train() {
     local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status signals=none

@@ -36,7 +36,7 @@ from classification.train import Surroundings, Trial  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
 from tests.explicit import Explicit  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
-from utils.utils import random_state  # noqa: E402
+from utils.utils import random_state, run_command  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
 OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_code', apd_mode='published_code',
@@ -318,4 +318,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -46,20 +46,10 @@ find_python() {
     return 1
 }
 
-# The lock belongs to file descriptor 9, which this shell shares with its children: it holds until they have all ended,
-# however they end.
-lock='
-import fcntl, sys
-try:
-    fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    print("Waiting for another process, which is making the same environment", file=sys.stderr)
-    fcntl.flock(9, fcntl.LOCK_EX)
-'
-
 ready() { [ -f "$environment/complete" ] && "$environment/bin/python" -c '' 2>/dev/null; }
 
-build() {
+build() {   # while the lock is held; perhaps another process has made it meanwhile
+    ! ready || return 0
     say "Making $environment with $python: installs requirements*.txt, which takes minutes, once"
     rm -rf "$environment" &&
     "$python" -m venv "$environment" >&2 &&
@@ -80,9 +70,8 @@ files = b"".join(open(path, "rb").read() for path in sys.argv[1:])
 print("venv-%s-%s" % (platform.python_version(), hashlib.sha256(files).hexdigest()[:12]))
 ' "${requirements[@]}") || return 1
     if ! ready; then
-        exec 9>"$environment.lock"
-        "$python" -c "$lock" || say "This file system knows no locks: make only one environment at a time"
-        ready || build || { say "$environment could not be made: the reason stands above"; return 1; }
+        "$python" "$root/utils/locks.py" "$environment.lock" bash "$0" build "$runtime" "$python" "$environment" ||
+            { say "$environment could not be made: the reason stands above"; return 1; }
     fi
     echo "$environment/bin/python"
 }
@@ -97,5 +86,6 @@ esac
 case ${1:-} in
     find) find_python ;;
     make) make_environment ;;
+    build) python=$3 environment=$4; build ;;       # `make` calls it
     *)    sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -21,7 +21,7 @@ from classification.experiment import Experiment  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
-from utils.utils import random_state  # noqa: E402
+from utils.utils import random_state, run_command  # noqa: E402
 
 DIGITS, FEW = 5, 10      # digits of a task; training images per class of the second task
 
@@ -80,4 +80,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -18,8 +18,8 @@ set -u
 [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || { echo 'error: this is an element of a Slurm array: sbatch --array=1-42 ...' >&2; exit 2; }
 cd "${SLURM_SUBMIT_DIR:-.}" || exit 2
 ending= signals=none asked=
-trap 'ending=1; asked+=1; kill -USR1 "$child" 2>/dev/null' USR1
-trap 'asked+=1; kill -TERM "$child" 2>/dev/null' TERM           # somebody cancels it
+trap 'ending=1; asked+=1; kill -USR1 "$child" 2>/dev/null' USR1 USR2 XCPU
+trap 'asked+=1; kill -TERM "$child" 2>/dev/null' TERM HUP           # somebody cancels it
 
 ONLY=$SLURM_ARRAY_TASK_ID "$@" & child=$!
 until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done              # a signal ends a wait early

@@ -8,7 +8,6 @@ replace SLURMCluster; nothing else knows Slurm.
 """
 import argparse
 import os
-import signal
 import subprocess
 import sys
 
@@ -17,7 +16,11 @@ try:
 except ImportError:
     sys.exit('error: dask-jobqueue is missing; run: %s -m pip install dask-jobqueue' % sys.executable)
 
-MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+from utils.utils import take_signals  # noqa: E402
+
+MAIN = os.path.join(ROOT, 'main.py')
 MINUTES_TO_LEAVE = 10       # before the job ends its worker does, and the trial goes on in another job
 
 
@@ -36,8 +39,7 @@ def start_cluster(flags):
 def run_main(address, options):
     """Runs main.py on the cluster; signals go to it, so that its trials save checkpoints. Returns its exit status."""
     child = subprocess.Popen([sys.executable, MAIN, '--scheduler', address] + options)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda caught, frame: child.send_signal(caught))
+    take_signals(lambda caught, frame: child.send_signal(caught))
     return child.wait()
 
 

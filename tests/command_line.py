@@ -9,6 +9,7 @@ import os
 import sys
 
 from utils import utils_env_cl as env
+from utils.utils import run_command
 
 CHANGES = [
     (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=(),
@@ -28,7 +29,7 @@ def _train_here(run, number, progress):
     from classification.trial_process import _train, trial_folder
     folder = trial_folder(run.place.run, number)
     os.makedirs(folder)
-    _train(run.place.run, folder, number, lambda: False)
+    _train(run.place.run, folder, number, lambda: False, lambda: None)
     return 0
 
 
@@ -36,7 +37,7 @@ if __name__ == '__main__':
     change()
     import main
     if sys.argv[1] != ONE_PROCESS:
-        sys.exit(main.main())
+        run_command(main.main)
     from classification import train_wrapper
     train_wrapper._Run._train = _train_here
     for separator, options in itertools.groupby(sys.argv[1:], ONE_PROCESS.__eq__):

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import io
 import os
+import platform
 import re
 import shutil
 import socket
@@ -308,7 +309,8 @@ def test_two_processes_download_once(small, originals, tmp_path):
     with process(small, tmp_path) as first:
         waited(lambda: small.asked)
         with process(small, tmp_path) as second:
-            assert second.stdout.readline() == 'another process is fetching CIFAR-100; waiting for it\n'
+            assert second.stdout.readline() == 'process %d on %s is fetching CIFAR-100; waiting for it\n' % (
+                first.pid, platform.node())
             small.gate.set()
             for child in (first, second):
                 assert child.wait(30) == 0 and child.stderr.read() == ''
@@ -453,7 +455,7 @@ def test_a_full_disk(disk, small, originals, tmp_path):
     subprocess.check_call(['mount', '-o', 'remount,size=9m', str(folder)])
     assert command(*cifar(folder))[0] == 0 and len(small.asked) == asked
     is_right(readers.CIFAR100, folder, images)
-    assert small.sent < 2 * len(contents[TAR])      # it went on where the disk was full
+    assert small.sent < 2.5 * len(contents[TAR])      # it went on where the disk was full
 
 
 def test_a_disk_that_cannot_be_written(disk, small, tmp_path):

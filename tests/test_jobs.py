@@ -13,6 +13,7 @@ from classification.experiment import resolve
 from classification.progress import Progress
 from classification.run_folder import Place
 from classification.train_wrapper import _memory_fraction, _Run
+from classification.trial_process import hold
 from tests import command_line
 from tests.processes import Run, waited_for
 from tests.sameness import same_entry
@@ -49,7 +50,8 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), [])
+        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), [],
+                    hold(place.run, 'this experiment', pytest.fail))
     return make
 
 

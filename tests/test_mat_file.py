@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 
-import filelock
 import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
@@ -11,6 +10,7 @@ from scipy.io import loadmat, savemat
 from classification import mat_file
 from classification.mat_file import append_entry, as_stored, entries, find_entry, write_temp
 from tests.published_file import DUMP, dump, same, write_published
+from utils.locks import Lock
 from utils.utils import UserError
 
 ENTRY_OFFSET = 192      # of the first struct: header, then the cell's tag, flags, dimensions and name
@@ -208,12 +208,12 @@ def test_an_entry_that_cannot_be_written_back_costs_nothing(tmp_path):
 
 def test_a_lock_that_is_never_given_back_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(mat_file, 'LOCK_WAIT_S', 0.1)
-    with filelock.FileLock(str(tmp_path / '.x.mat.lock')):
+    with Lock(str(tmp_path / '.x.mat.lock')).acquire(0):
         with pytest.raises(UserError, match='x.mat.lock'):
             append_entry(str(tmp_path / 'x.mat'), ENTRY)
     append_entry(str(tmp_path / 'x.mat'), ENTRY)
 
 
 def test_importing_does_not_wait_for_scipy():
-    program = 'import sys, classification.results; sys.exit("scipy" in sys.modules or "filelock" in sys.modules)'
+    program = 'import sys, classification.results; sys.exit("scipy" in sys.modules)'
     assert subprocess.call([sys.executable, '-c', program]) == 0

@@ -3,6 +3,7 @@ import gzip
 import importlib.util
 import os
 import pickle
+import platform
 import shutil
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 from classification import data_cache, raw_checksums, readers
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
+from utils.locks import Lock
 from utils.utils import UserError
 
 SMALL = {readers.MNIST: lambda folder, **more: data_files.mnist(folder, 12, 1, **more),
@@ -477,6 +479,19 @@ def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
     assert lines == ['%s cannot be written (No space left on device): the images are decoded anew each time'
                      % (tmp_path / 'cache')]
     assert not [name for name in os.listdir(str(tmp_path / 'cache')) if name.endswith(('.npy', '.tmp'))]
+
+
+def test_a_cache_that_another_process_holds_for_long_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    images, _ = data_files.mnist(tmp_path, 12, 1)
+    readers.MNIST.images(str(tmp_path), quiet)
+    cache, = (tmp_path / 'cache').glob('*.npy')
+    cache.unlink()
+    monkeypatch.setattr(data_cache, 'LOCK_SECONDS', 0.1)
+    lines = []
+    with Lock(str(cache) + '.lock').acquire(0):
+        np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
+    assert lines == ['%s cannot be written (process %d on %s has held its lock for 0 s): the images are decoded anew each time'
+                     % (cache.parent, os.getpid(), platform.node())]
 
 
 def test_the_checksum_does_not_depend_on_the_folder(tmp_path):

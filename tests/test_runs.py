@@ -6,6 +6,8 @@ import platform
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +17,10 @@ from classification import train_wrapper, trial_process
 from classification.experiment import Experiment, tensorflow_version
 from classification.mat_file import append_entry, entries
 from tests.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
+from tests.processes import ROOT
+from utils import locks
 from utils.report import command_for
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, STOP_SIGNALS
 
 
 @pytest.fixture(scope='module')
@@ -350,20 +354,47 @@ def test_words_that_are_no_message_of_a_trial_are_passed_over(folder, child):
     assert status == EXIT_FAILED and err.startswith('error: trial 0: no reason (') and err.count('\n') == 2
 
 
-def test_a_signal_stops_the_trial_and_starts_no_other(folder, child):
+@pytest.mark.parametrize('number', STOP_SIGNALS)
+def test_a_signal_stops_the_trial_and_starts_no_other(folder, child, number):
     child(u'signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n'
-          u'os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n')
+          u'os.kill(os.getppid(), %d)\ntime.sleep(60)\n' % number)
     status, _, err = run_and_listen(SHORT + ['--num_runs', '2'])
     assert (status, err) == (EXIT_INTERRUPTED, 'interrupted; the same command resumes it\n')
     run_folder, = (folder / 'Result' / 'digits').iterdir()
     assert [path.name for path in run_folder.glob('trial*')] == ['trial0']
 
 
+def test_a_hangup_that_is_ignored_stays_ignored(folder, child):
+    """As `nohup` does it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        child(u"os.kill(os.getppid(), signal.SIGHUP)\ntime.sleep(0.2)\n"
+              u"tell(failed='HUP %s' % signal.getsignal(signal.SIGHUP))\nsys.exit(1)\n")
+        status, _, err = run_and_listen(SHORT + ['--num_runs', '1'])
+        assert status == EXIT_FAILED and 'trial 0: HUP %s (' % signal.SIG_IGN in err
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_trial_takes_every_signal_that_asks_it_to_stop(tmp_path):
+    """The handlers are those of the process of a trial, without TensorFlow."""
+    program = ('import os, signal, sys\nfrom classification import trial_process\nfrom utils.utils import STOP_SIGNALS\n'
+               'signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1:] else signal.SIG_DFL)\n'
+               'stop = trial_process._Stop()\nfor number in STOP_SIGNALS:\n'
+               '    stop.asked = False\n    os.kill(os.getpid(), number)\n    print(int(stop()), end="")\n')
+    for words, asked in (([], '111111'), (['nohup'], '110111')):
+        child = subprocess.Popen([sys.executable, '-c', program] + words, cwd=ROOT, stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        assert (child.stdout.read().decode(), child.wait()) == (asked, 0)
+        child.stdin.close()
+
+
 # ---- one experiment twice at once ----
 
 def test_the_second_of_two_runs_waits_aloud_and_then_names_the_first(folder, monkeypatch):
     monkeypatch.setattr(trial_process, 'LOCK_SECONDS', 0.4)
-    monkeypatch.setattr(trial_process, 'SILENT_SECONDS', 0.2)
+    monkeypatch.setattr(locks, 'SILENT_SECONDS', 0.2)
     run_folder = os.path.join('Result', 'digits', experiment_of(*SHORT[len(DIGITS):]).folder_name())
     os.makedirs(run_folder)
     lock = trial_process.hold(run_folder, 'this experiment', pytest.fail)
@@ -372,4 +403,4 @@ def test_the_second_of_two_runs_waits_aloud_and_then_names_the_first(folder, mon
     assert (status, err) == (2, 'error: this experiment is already running: %s\n' % who)
     assert out == who + '; waiting up to 0 seconds\n'
     lock.release()
-    assert trial_process.hold(run_folder, 'this experiment', pytest.fail).is_locked
+    assert trial_process.hold(run_folder, 'this experiment', pytest.fail).still_mine()

@@ -94,7 +94,10 @@ def test_a_failed_trial_does_not_stop_a_table_but_a_mistake_does(fake, tmp_path)
     assert err.decode('utf-8') == '== stopped at command 3 (status 2); the same script goes on there\n'
 
 
-@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGTERM])
+WARNINGS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
+
+
+@pytest.mark.parametrize('number', WARNINGS + [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize('script, more', [('table_cifar100', {}), ('slurm_array', {'SLURM_ARRAY_TASK_ID': '2'})])
 def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, number, fake, tmp_path):
     """What Slurm's time limit ends is queued again, what somebody cancels is not."""
@@ -110,7 +113,7 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
     child.send_signal(number)
     assert child.wait() == 75
     models = [call.split()[2] if call.startswith('main.py') else call for call in calls(tmp_path)]
-    assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number == signal.SIGUSR1) if more else
+    assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number in WARNINGS) if more else
                       ['STL', 'SNN', 'SNN told to stop'])
 
 

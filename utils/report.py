@@ -10,7 +10,7 @@ import sys
 
 from utils.report_groups import read_groups
 from utils.report_statistics import check_baseline, compare
-from utils.utils import UserError, run_command, tell_error, write_atomically
+from utils.utils import UserError, run_command, show, tell_error, write_atomically
 
 ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
 COMMAND = 'python3 -m utils.report'
@@ -85,9 +85,9 @@ def _write(out, kind, content, comparisons):
     try:
         os.makedirs(out if kind == 'html' else plots, exist_ok=True)
         write_atomically(path, content)
-        print('written: %s' % path)
+        show('written: %s' % path)
         if kind != 'html':
-            print('plots: %d as PNG and SVG in %s' % (_write_plots(plots, comparisons), plots))
+            show('plots: %d as PNG and SVG in %s' % (_write_plots(plots, comparisons), plots))
     except OSError as error:
         raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error))
 

@@ -6,10 +6,13 @@ import io
 import json
 import os
 import signal
+import stat
 import sys
 
 import numpy as np
 
+# Ctrl-C, and what batch systems, terminals and limits of CPU time send.
+STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU')]
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
 LONGEST_ERROR = 2000
 
@@ -35,19 +38,106 @@ def tell_error(error):
     return EXIT_USER_ERROR
 
 
+class OutputError(OSError):
+    """Standard output cannot be written. A closed pipe is a BrokenPipeError instead."""
+
+
+class _Stdout(io.TextIOWrapper):
+    """Standard output; what it cannot write is an OutputError, which no other file's error is.
+
+    Each flush raises the first one again: argparse passes over it.
+    """
+    failure = None
+
+    def write(self, text):
+        with self._failing():
+            return super(_Stdout, self).write(text)
+
+    def flush(self):
+        if self.failure is not None:
+            raise self.failure
+        with self._failing():
+            super(_Stdout, self).flush()
+
+    @contextlib.contextmanager
+    def _failing(self):
+        try:
+            yield
+        except (BrokenPipeError, OutputError) as error:
+            self.failure = error
+            raise
+        except OSError as error:
+            self.failure = OutputError(error.errno, error.strerror)
+            raise self.failure
+
+
+class _Stderr(io.TextIOWrapper):
+    """Standard error; what it cannot write is lost."""
+
+    def write(self, text):
+        try:
+            return super(_Stderr, self).write(text)
+        except OSError:
+            _drop(self)
+            return len(text)
+
+    def flush(self):
+        try:
+            super(_Stderr, self).flush()
+        except OSError:
+            _drop(self)
+
+
+def _drop(stream):
+    """What a stream has not written, and what it is given from now on, goes nowhere."""
+    stream.failure = None
+    with contextlib.suppress(OSError):      # in tests it has no descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
+
+
+def show(text):
+    """Prints what is told about training: if the screen is gone, or the disk behind it full, training goes on."""
+    try:
+        print(text)
+        sys.stdout.flush()
+    except OSError:
+        _drop(sys.stdout)
+
+
 def prepare_process():
     """What every command line begins with: no file of it can be written by everybody, and stdout takes every sign.
 
-    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error.
+    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error. A standard stream
+    that is closed becomes one that cannot be written, so that no other file gets its number.
     """
     os.umask(os.umask(0o022) | 0o002)
-    if sys.stdout.errors == 'strict':
-        sys.stdout.flush()
-        sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)
+    sys.stdout = _as(_Stdout, sys.stdout, 1)
+    sys.stderr = _as(_Stderr, sys.stderr, 2)
+
+
+def _as(kind, stream, number):
+    """A standard stream as another kind, beside the one that a library may know already; None: it was closed."""
+    encoding, errors = (stream.encoding, stream.errors) if stream else (None, 'strict')
+    if stream:
+        with contextlib.suppress(OSError):
+            stream.flush()
+    return kind(open(number, 'wb', closefd=False), encoding, 'backslashreplace' if errors == 'strict' else errors,
+                line_buffering=True)
 
 
 def run_command(main, interrupted=''):
-    """Ends this process with the exit status of a command line; Ctrl-C prints `interrupted`, a closed pipe nothing."""
+    """Ends this process with the exit status of a command line.
+
+    Ctrl-C prints `interrupted`, a closed pipe nothing, another output that cannot be written one line of error.
+    """
     prepare_process()
     try:
         try:
@@ -59,6 +149,9 @@ def run_command(main, interrupted=''):
             raise
         sys.exit(tell_error('%s is not installed for this Python; run: python3 -m pip install -r requirements.txt' % error.name))
     except BrokenPipeError:
+        os._exit(EXIT_FAILED)
+    except OutputError as error:
+        sys.stderr.write('error: the output cannot be written: %s\n' % error.strerror)
         os._exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.stderr.write(interrupted)
@@ -106,10 +199,20 @@ def in_one_line(error):
     return '%s: %s' % (type(error).__name__, str(error).split('\n')[0])
 
 
+def take_signals(handler):
+    """Signals that ask to stop go to `handler`: dict number -> what it was before.
+
+    One that was ignored when the program began (`nohup`) stays ignored; except for SIGINT, which shells let every
+    command ignore that a script starts in the background.
+    """
+    return {number: signal.signal(number, handler) for number in STOP_SIGNALS
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
+
+
 @contextlib.contextmanager
 def signals_to(handler):
     """Signals that ask to stop go to `handler`; afterwards as before."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+    before = take_signals(handler)
     try:
         yield
     finally:
@@ -159,21 +262,42 @@ def write_atomically(path, content, alone=False):
     """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
 
     With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
-    written over by the next one, instead of staying for ever beside other such files.
+    replaced by the next one, instead of staying for ever beside other such files.
+
+    A file that is there keeps its mode and, where that is permitted, its owner; a symbolic link stays one, to the new
+    file.
     """
-    folder, name = os.path.split(os.path.abspath(path))
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
     temporary = os.path.join(folder, '.%s.%s' % (name, 'new' if alone else os.urandom(4).hex()))
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if alone else os.O_EXCL)
-    handle = os.open(temporary, flags, 0o664)       # less what the umask forbids; never for all the world to write
+    if alone:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)        # perhaps another user's
+    # Less what the umask forbids; never for all the world to write.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664)
     try:
         with os.fdopen(handle, 'wb') as stream:
             stream.write(content.encode('utf-8') if isinstance(content, str) else content)
             stream.flush()
+            _keep_owner_and_mode(target, stream.fileno())
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
         if os.path.exists(temporary):
             os.remove(temporary)
         if isinstance(error, OSError):          # of a write the system does not say to which file
             raise OSError(error.errno, error.strerror, path)
         raise
+
+
+def _keep_owner_and_mode(path, descriptor):
+    """Gives an open file what the file at `path` has, if there is one."""
+    try:
+        before = os.stat(path)
+    except FileNotFoundError:
+        return
+    for owner in (before.st_uid, -1):       # the group at least
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, owner, before.st_gid)
+            break
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

@@ -253,6 +253,24 @@ def _folder_in_place(folder, materials):
     return RUN
 
 
+def _write_protected(folder, materials):
+    mat_file.append_entry(str(folder / MAT), {'fingerprint': 'f' * 64})
+    os.chmod(str(folder / MAT), 0o444)
+    return RUN
+
+
+def _link_to(target):
+    def make(folder, materials):
+        os.symlink(target, str(folder / MAT))
+        return RUN
+    return make
+
+
+def _pipe_in_place(folder, materials):
+    os.mkfifo(str(folder / MAT))
+    return RUN
+
+
 TF = DIGITS + ['--model_type', 'TF', '--tensorfactor_param_path', 'data/tf.mat', '--result_dir', '.']
 
 
@@ -300,6 +318,9 @@ def _deep_json(variables):
 OTHERS = [
     ('a folder for the file', _folder_in_place, ['x.mat cannot be read (Is a directory)']),
     ('a file for the folder of the experiment', _file_in_place('x'), ['cannot be written: Not a directory']),
+    ('a file that is write-protected', _write_protected, ['x.mat is write-protected (mode 444)']),
+    ('a link that leads to itself', _link_to(MAT), ['x.mat cannot be written']),
+    ('a named pipe for the file', _pipe_in_place, ['x.mat is no regular file']),
     ('an experiment without numbers of trials', _half_finished, ['x.mat is damaged']),
     ('record of 0 bytes', _record(lambda content: b''), ['record.npz cannot be read']),
     ('record cut off', _record(lambda content: content[:-200]), ['record.npz cannot be read']),

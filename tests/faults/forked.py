@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+from utils.utils import STOP_SIGNALS
 
 
 class Forked(object):
@@ -39,7 +39,7 @@ class Forked(object):
     def _become(self, words, call, streams, merged, env):
         status = 1
         try:
-            for number in SIGNALS:
+            for number in STOP_SIGNALS:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             os.setsid()
             for number, stream in enumerate(streams):

@@ -1,14 +1,18 @@
 """Many processes at once on the same files: nothing is lost, nothing is done twice.
 
-    python -m tests.faults.many        prints a table; the exit status is 1 if anything was lost
+    python -m tests.faults.many                  prints a table; the exit status is 1 if anything was lost
+    python -m tests.faults.many --without all    the same where the system has no locks
+    python -m tests.faults.many --without half   the same where every second process finds none
 
 Part of `make soak` and of the tests.
 """
+import argparse
 import multiprocessing
 import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,12 +25,14 @@ import scipy.io  # noqa: E402,F401  before the forks
 from classification import readers  # noqa: E402
 from classification.mat_file import append_entry, entries  # noqa: E402
 from tests import data_files  # noqa: E402
+from tests.faults import no_locks  # noqa: E402
 from tests.published_file import write_published  # noqa: E402
 
 APPENDERS, EACH, PREPARERS = 16, 4, 8
 SECONDS = 120       # before it is taken to hang
 FORK = multiprocessing.get_context('fork')
 draws = random.Random(0)
+WITHOUT = [0]       # of every two processes, so many find no locks
 
 
 def at_once(number, work):
@@ -34,6 +40,8 @@ def at_once(number, work):
     barrier = FORK.Barrier(number + 1)
 
     def begin(index):
+        if index % 2 < WITHOUT[0]:
+            os.environ[no_locks.FAIL_WITH] = str(no_locks.ERRORS[index // 2 % 2])
         barrier.wait()
         work(index)
     processes = [FORK.Process(target=begin, args=(index,)) for index in range(number)]
@@ -89,7 +97,8 @@ def decodings(folder, killed):
 
     def prepare(index):
         said = []
-        assert np.array_equal(readers.MNIST.images(folder, said.append), images) and not said
+        assert np.array_equal(readers.MNIST.images(folder, said.append), images)
+        assert all('waiting for it' in line for line in said), said
     readers.MNIST.decode = noted
     try:
         processes = at_once(PREPARERS, prepare)
@@ -123,7 +132,23 @@ def table():
     return '\n'.join(lines), wrong
 
 
-if __name__ == '__main__':
-    text, wrong_ = table()
+def command_line():
+    """Exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--without', choices=('none', 'half', 'all'), default='none', help='locks of the system')
+    flags = parser.parse_args()
+    WITHOUT[0] = ('none', 'half', 'all').index(flags.without)
+    if WITHOUT[0] and not no_locks.preloaded():      # that is possible at the start of a process only
+        with tempfile.TemporaryDirectory() as folder:
+            return subprocess.call([sys.executable, '-m', 'tests.faults.many'] + sys.argv[1:],
+                                   env=dict(os.environ, **no_locks.preloading(no_locks.library(folder))))
+    text, wrong = table()
     print(text)
-    sys.exit(1 if wrong_ else 0)
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(command_line())
+    except no_locks.NoCompiler as problem_:
+        print('skipped, no C compiler: %s' % problem_)

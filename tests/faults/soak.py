@@ -22,8 +22,6 @@ import time
 from collections import Counter, OrderedDict, defaultdict
 from typing import NamedTuple, Tuple
 
-import filelock
-
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from tests.faults import victim  # noqa: E402
@@ -31,6 +29,7 @@ from tests.faults.forked import Forked  # noqa: E402
 from tests.processes import Run, start  # noqa: E402
 from tests.sameness import same_result  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
+from utils.locks import Lock  # noqa: E402
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: E402
 
 MODELS = ['HPS', 'LASEM_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'DARTS_HPS', 'DEN', 'ProgNN', 'EWC', 'ChannelGate', 'APD']
@@ -60,6 +59,9 @@ FAULTS = OrderedDict([
     ('SIGINT', Fault('SIGINT', ('command',))),
     ('SIGUSR1', Fault('SIGUSR1', ('command',))),
     ('SIGUSR1 to both', Fault('SIGUSR1', ('command', 'trial'), ('training', 'evaluation', 'checkpoint', 'record'))),
+    ('SIGHUP', Fault('SIGHUP', ('command',))),
+    ('SIGUSR2', Fault('SIGUSR2', ('command',))),
+    ('SIGXCPU to both', Fault('SIGXCPU', ('command', 'trial'), ('training', 'evaluation', 'checkpoint', 'record'))),
     ('disk full', Fault(victim.FULL)),
 ] + [(name, Fault('SIGKILL', ('trial',), ('evaluation',))) for name in DAMAGES])      # after the damage was met
 
@@ -206,7 +208,7 @@ class Chain(object):
     def _damage(self, run, one):
         """Damages the newest checkpoint."""
         path = pathlib.Path(run.checkpoint)
-        with filelock.FileLock(str(path.parent / '.lock'), timeout=SECONDS):
+        with Lock(str(path.parent / '.lock')).acquire(SECONDS):
             pass        # a trial whose command was killed may still be saving
         content = path.read_bytes()
         path.write_bytes(DAMAGES[one.name](content, self.draws.randrange(len(content))))

@@ -21,9 +21,11 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import main  # noqa: E402
-from classification import local_pool, train_wrapper  # noqa: E402
+from classification import local_pool, train_wrapper, trial_process  # noqa: E402
 from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
+from utils import locks  # noqa: E402
+from utils.utils import run_command  # noqa: E402
 
 PLAN, COMMAND = 'PLANNED_FAULT', 'STRUCK_COMMAND'         # in the environment: the plan, and the command's process
 FULL = 'full disk'
@@ -45,7 +47,10 @@ COMMAND_STAGES = {
 
 
 class Fault(object):
-    """What is planned: {stage, visit, delay, what, whom, report}; without a stage, how long stages take is reported."""
+    """What is planned: {stage, visit, delay, what, whom, report}; without a stage, how long stages take is reported.
+
+    A plan may also hold stale_seconds and lock_seconds, for tests that cannot wait as long as a user.
+    """
 
     def __init__(self, plan):
         self.plan, self.visits, self.struck = plan, Counter(), False
@@ -107,6 +112,8 @@ class Fault(object):
 def run(words, forked=False):
     """Runs main.py; returns the exit status."""
     fault = Fault(json.loads(os.environ.get(PLAN, '{}')))
+    locks.STALE_SECONDS = fault.plan.get('stale_seconds', locks.STALE_SECONDS)
+    trial_process.LOCK_SECONDS = fault.plan.get('lock_seconds', trial_process.LOCK_SECONDS)
     sys.setswitchinterval(1e-4)         # for a fault in the midst of a short stage
     command_line.change()
     if words[:1] != [main.TRIAL_COMMAND]:
@@ -123,4 +130,4 @@ def run(words, forked=False):
 
 
 if __name__ == '__main__':
-    sys.exit(run(sys.argv[1:]))
+    run_command(lambda: run(sys.argv[1:]))
