@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import shutil
-import sys
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
 

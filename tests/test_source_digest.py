@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from classification import source_digest
 from classification.source_digest import ROOT, Source, canonical
 
 # Every kind of node that Python 3.6 has.
