@@ -366,12 +366,13 @@ def test_fields_of_the_method(run):
     assert {name: extra[name].shape for name in extra} == {
         'den_widths': (3, 3), 'den_expanded': (3, 3), 'den_split_candidates': (3, 3), 'den_split': (3, 3),
         'den_stage_epochs': (3, 4), 'den_loss_before_expansion': (3,), 'den_selected_fraction': (3, 3),
-        'den_edge_density': (3, 4, 4), 'den_nonzeros': (1,)}
+        'den_edge_density': (3, 4, 4), 'den_fresh_density': (3, 4), 'den_nonzeros': (1,)}
     assert np.isnan(extra['den_loss_before_expansion'][0]) and np.isnan(extra['den_selected_fraction'][0]).all()
     # Only the last stage of the first task, never the one that does not shrink.
     assert np.isnan(extra['den_edge_density'][..., 0]).tolist() == [[True, True, True, False]] + 2 * [[False, True, False, False]]
     assert not any(value.dtype.hasobject for value in extra.values())
     lines = den_report.lines(extra, ORDER)
+    assert 'of fresh weights %s' % ' '.join('%.2f' % share for share in extra['den_fresh_density'][1]) in lines[1]
     assert len(lines) == 3 and lines[0].startswith('task 2: edges present ') and 'selected' not in lines[0]
     assert 'loss before expansion %.4g' % extra['den_loss_before_expansion'][1] in lines[1]
     assert 'units added %s' % '/'.join(map(str, extra['den_expanded'][2])) in lines[2]

@@ -226,15 +226,16 @@ DEN = OrderedDict([
     ('den_drift_metric', 'l2'),               # 'l2': length of a unit's change; 'cosine': of its weights before and after
     ('den_split', True),                      # False: no unit is split
     ('den_expand', 'loss'),                   # 'loss': if the loss is high; 'always', 'never'
-    ('l1_lambda', 1e-6),                      # shrinks weights by this much at each step
-    ('den_l1_mode', 'per_step'),              # 'per_step', or 'lr_scaled': by learning rate x l1_lambda
+    ('l1_lambda', 0.1),                       # shrinks weights by this much
+    ('den_l1_mode', 'per_task'),              # 'per_task': over the steps of a task; 'per_step'; 'lr_scaled': x learning rate a step
     ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
-    ('den_zero_eps', 1e-2),                   # edges below it become 0 when a stage ends; at 1e-4 nearly none do
-    ('l2_lambda', 0.01),                      # of half the sum of squared weights
+    ('den_zero_eps', 1.),                     # edges below it become 0 when a stage ends
+    ('den_zero_mode', 'lr_scaled'),           # 'lr_scaled': x learning rate; 'absolute'
+    ('l2_lambda', 1e-4),                      # of half the sum of squared weights
     ('reg_lambda', 0.5),                      # of half the sum of squared changes since the previous task
     ('den_reg_in_retraining', True),          # ... while the sub-network is retrained, too
     ('gl_lambda', 0.8),                       # of the sum of the lengths of new units' incoming weights
-    ('loss_threshold', 0.01),                 # tau: units are added above it
+    ('loss_threshold', 0.05),                 # tau: units are added above it
     ('den_new_to_old_start', 'random'),       # 'zeros': at first old units do not read new ones
     ('den_optimizer', 'adam'),                # or 'rmsprop'
     ('den_dropout', False),
@@ -362,7 +363,9 @@ def method_options(flags, model_type, family, depth, network):
 
 # Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
 # modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {}
+NUMERIC_VERSIONS = {
+    'den': 2,
+}
 
 
 def numeric_versions(model, data_type, options):
