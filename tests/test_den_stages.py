@@ -234,9 +234,10 @@ def test_the_threshold_may_follow_the_learning_rate():
 
 @pytest.mark.descent
 def test_the_threshold_may_be_for_all_steps_of_a_task():
-    stage = Stage(HEAD, den_l1_mode='per_task')       # of 3 epochs of 4 steps
     kernel = 'fc1/task1/den/kernel'
-    np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), THRESHOLD / 12), atol=1e-6)
+    for cap, threshold in ((1., THRESHOLD / 12), (0.01, 0.01 * RATE)):       # 3 epochs of 4 steps
+        stage = Stage(HEAD, den_l1_mode='per_task', den_l1_cap=cap)
+        np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), threshold), atol=1e-6)
 
 
 def test_new_units_may_start_unread_by_old_ones():

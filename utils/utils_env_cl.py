@@ -230,6 +230,7 @@ DEN = OrderedDict([
     ('den_expand', 'loss'),                   # 'loss': if the loss is high; 'always', 'never'
     ('l1_lambda', 0.1),                       # shrinks weights by this much, see den_l1_mode
     ('den_l1_mode', 'per_task'),              # in all steps of a task; 'per_step'; 'lr_scaled': per step x learning rate
+    ('den_l1_cap', 0.1),                      # 'per_task': a step takes at most this x learning rate, or short tasks lose all
     ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
     ('den_zero_eps', 2.),                     # edges below it become 0 when a stage ends, see den_zero_mode
     ('den_zero_mode', 'lr_scaled'),           # x learning rate, an optimizer's step; 'absolute'

@@ -189,8 +189,10 @@ class DEN(Method):
         self.update = den_graph.training_step(self.loss, self._trained, optimizer, self._shrinking)
 
     def _threshold(self):
-        factor = {'per_task': 1. / self._steps, 'per_step': 1., 'lr_scaled': self._rate}[self.options['den_l1_mode']]
-        return self.options['l1_lambda'] * factor
+        mode, size = self.options['den_l1_mode'], self.options['l1_lambda']
+        if mode == 'per_task':
+            return tf.minimum(size / self._steps, self.options['den_l1_cap'] * self._rate)
+        return size * (self._rate if mode == 'lr_scaled' else 1.)
 
     def _penalize(self, option, tensor):
         """Adds half a sum of squares to the loss."""
