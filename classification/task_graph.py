@@ -95,7 +95,8 @@ class TaskGraph(object):
                 images = tf.gather(pixels, rows)
             return self._batch(part, images, truth, self.batch_size)
         self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
-        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size, part.size // self.batch_size)
+        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size,
+                     part.size // self.batch_size)
 
     def _stored(self, name, shape, kind):
         return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])

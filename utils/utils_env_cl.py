@@ -220,7 +220,7 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
 MAX_PATTERNS = 512
 
 # DEN (Yoon et al. 2018). Names without the prefix den_ are the published code's. It has l1_lambda 1e-6 per step, l2_lambda
-# 0.01 (place unknown: in the loss it kills the network), gl_lambda 0.8 and loss_threshold 0.01; those here are the authors'
+# 0.01 (place unknown: in the loss it kills the network), gl_lambda 0.8 and loss_threshold 0.01; here stand the authors'
 # l2_lambda and values chosen on validation data.
 DEN = OrderedDict([
     ('den_expansion', 16),                    # k, units added to each hidden layer; DEN_EXPANSION has other values
@@ -230,7 +230,7 @@ DEN = OrderedDict([
     ('den_expand', 'loss'),                   # 'loss': if the loss is high; 'always', 'never'
     ('l1_lambda', 0.1),                       # shrinks weights by this much, see den_l1_mode
     ('den_l1_mode', 'per_task'),              # in all steps of a task; 'per_step'; 'lr_scaled': per step x learning rate
-    ('den_l1_cap', 0.1),                      # 'per_task': a step takes at most this x learning rate, or short tasks lose all
+    ('den_l1_cap', 0.1),                      # 'per_task': a step takes at most this x learning rate
     ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
     ('den_zero_eps', 2.),                     # edges below it become 0 when a stage ends, see den_zero_mode
     ('den_zero_mode', 'lr_scaled'),           # x learning rate, an optimizer's step; 'absolute'

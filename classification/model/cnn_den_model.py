@@ -189,10 +189,9 @@ class DEN(Method):
         self.update = den_graph.training_step(self.loss, self._trained, optimizer, self._shrinking)
 
     def _threshold(self):
-        mode, size = self.options['den_l1_mode'], self.options['l1_lambda']
-        if mode == 'per_task':
-            return tf.minimum(size / self._steps, self.options['den_l1_cap'] * self._rate)
-        return size * (self._rate if mode == 'lr_scaled' else 1.)
+        size = self.options['l1_lambda']
+        of_task = tf.minimum(size / self._steps, self.options['den_l1_cap'] * self._rate)
+        return {'per_task': of_task, 'per_step': size, 'lr_scaled': size * self._rate}[self.options['den_l1_mode']]
 
     def _penalize(self, option, tensor):
         """Adds half a sum of squares to the loss."""
@@ -286,11 +285,11 @@ class DEN(Method):
         cleaned = dict(values, **self.cleaned(values, least))
         cut, cut_after = self._cut(task, values), self._cut(task, cleaned)
         if cut:
-            self.say('task %d: warning: the output does not depend on the image: nothing that is read in %s has a weight '
-                     'other than 0' % (task, cut))
+            self.say('task %d: warning: the output does not depend on the image: all weights of %s that are read are 0'
+                     % (task, cut))
         elif cut_after:
-            self.say('task %d: warning: small weights were not made 0: nothing that is read in %s would have a weight '
-                     'other than 0' % (task, cut_after))
+            self.say('task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
+                     % (task, cut_after))
             cleaned = values
         if any((cleaned[name] != values[name]).any() for name in cleaned):
             self._clean(task, graph, cleaned)
@@ -300,40 +299,39 @@ class DEN(Method):
 
     def _least(self, learning_rate):
         """The size below which edges become 0 when a stage ends."""
-        scaled = self.options['den_zero_mode'] == 'lr_scaled'
-        return self.options['den_zero_eps'] * (learning_rate if scaled else 1.)
+        return self.options['den_zero_eps'] * {'lr_scaled': learning_rate, 'absolute': 1.}[self.options['den_zero_mode']]
 
     def _blocks(self, task, values):
         body, _ = self.body(values, task)
         return body.blocks + [body.head]
 
     def _cut(self, task, values):
-        """Name of the topmost layer whose units that are read have no edge, so that nothing of the image passes; or None."""
+        """Name of the topmost layer whose units that are read have no edge, so that no image passes it; or None."""
         blocks = self._blocks(task, values)
         reached = den_blocks.reached(blocks, np.ones(blocks[-1].shape[2], bool))
-        return next((layer.name for layer, units in zip(self.layers[::-1], reached[-2::-1]) if not units.any()), None)
+        below = zip(self.layers[::-1], reached[-2::-1])
+        return next((layer.name for layer, units in below if not units.any()), None)
 
     def _clean(self, task, graph, cleaned):
         """Sets the values, and warns if that changes what the network says, whether or not it was right."""
-        before = self._probabilities(task, graph)
+        def probabilities():
+            return den_blocks.softmax(graph.probe('logits%d' % task, graph.task.train))
+        before = probabilities()
         graph.set_values(cleaned)
-        change = np.abs(self._probabilities(task, graph) - before).sum(axis=1).mean() / 2
+        change = np.abs(probabilities() - before).sum(axis=1).mean() / 2
         if change >= NOTICEABLE:
-            self.say('task %d: warning: making small weights 0 moved %.4f of the probability of the training images\' '
-                     'classes' % (task, change))
+            self.say('task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f on average'
+                     % (task, change))
 
     def cleaned(self, values, least):
-        """dict name -> array: what the stage shrinks without edges below `least`; new units that then read nothing
-        have no bias either."""
-        cleaned = {name: den_blocks.without_small_edges(to_block(values[name], positions), least).reshape(values[name].shape)
-                   for name, positions in self.shrunk.items()}
+        """dict name -> array: what the stage shrinks, without edges below `least` and biases of new units without edges."""
+        cleaned = {name: den_blocks.without_small_edges(
+            to_block(values[name], positions), least).reshape(values[name].shape)
+            for name, positions in self.shrunk.items()}
         for name in [name for name in cleaned if name.endswith('new_columns')]:
             bias = name[:-len('new_columns')] + 'new_bias'
             cleaned[bias] = np.where(cleaned[name].any(axis=(0, 1)), values[bias], 0).astype(values[bias].dtype)
         return cleaned
-
-    def _probabilities(self, task, graph):
-        return den_blocks.softmax(graph.probe('logits%d' % task, graph.task.train))
 
     def _select(self, task, values):
         """After stage A: the units that the head reads, over all classes, and what they read."""

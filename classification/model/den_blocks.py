@@ -79,7 +79,7 @@ def density(block):
 
 
 def fresh_density(positions, least, deviation):
-    """Share of the edges of freshly drawn weights, normal and cut at two standard deviations, that are not below `least`."""
+    """Share of the edges of fresh weights, drawn within two standard deviations, that are not below `least`."""
     small = min(erf(least / deviation / 2 ** 0.5) / erf(2 ** 0.5), 1.)
     return 1. - small ** positions
 
