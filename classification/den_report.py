@@ -11,7 +11,10 @@ def line(extra, row, task):
     """
     density = extra['den_edge_density'][row]
     stages = np.flatnonzero(~np.isnan(density[:, 0]))
-    parts = ['edges present %s' % _numbers(density[stages[-1]])] if len(stages) else []
+    parts = []
+    if len(stages):
+        parts += ['edges present %s (of fresh weights %s)' % (_numbers(density[stages[-1]]),
+                                                              _numbers(extra['den_fresh_density'][row]))]
     if not np.isnan(extra['den_loss_before_expansion'][row]):
         parts += ['units selected %s' % _numbers(extra['den_selected_fraction'][row]),
                   'loss before expansion %.4g' % extra['den_loss_before_expansion'][row],

@@ -29,6 +29,7 @@ class TaskGraph(object):
     def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
         self.method, self.task, self.learned = method, task, learned
         self.batch_size, self._augments = batch_size, augments
+        self.learning_rate = None      # of the last step
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self._constant = []  # maps of a training step that depend on its images alone
@@ -94,13 +95,15 @@ class TaskGraph(object):
                 images = tf.gather(pixels, rows)
             return self._batch(part, images, truth, self.batch_size)
         self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
-        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size)
+        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size,
+                     part.size // self.batch_size)
 
     def _stored(self, name, shape, kind):
         return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
     def _batch(self, part, images, truth, size):
-        return Batch(tf.cast(images, tf.float32) * part.scale + part.offset, truth, self._learning_rate, self._seed, size)
+        images = tf.cast(images, tf.float32) * part.scale + part.offset
+        return Batch(images, truth, self._learning_rate, self._seed, size, part.size // size)
 
     def _single_images(self):
         part, pixels, labels, _ = self._data['training']
@@ -116,6 +119,7 @@ class TaskGraph(object):
             rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
             augmentation: RandomState with which the training images are augmented; None: they are not.
         """
+        self.learning_rate = learning_rate
         feed = {self._learning_rate: learning_rate, self._seed: seed}
         for name, numbers in rows.items():
             feed[self._data[name][3]] = numbers

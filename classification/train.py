@@ -235,8 +235,9 @@ class Trial(object):
         last = self.phase > 0 and self.phase == len(self._phases(task))      # stopped before the winner was kept
         while not last:
             self.progress = self.progress or self._new_progress()
+            epochs = self._phases(task)[self.phase]
             with self._graph(task) as graph:
-                self._learn_phase(graph, task, self._phases(task)[self.phase])
+                self._learn_phase(graph, task, epochs)
                 last = self._end_phase(graph, task)
             self.phase, self.epoch, self.best_values = self.phase + 1, 0, {}
             if not last or self.method.alternatives:

@@ -96,7 +96,8 @@ CHANNELS = NET.image_shape[2]
 def options(**changes):
     """Thresholds and penalties with which the small network, in a few steps, selects, grows, prunes and splits."""
     chosen = dict(env.DEN, den_expansion=K, den_split_cap=2, den_drift_threshold=(0.05, 0.05), l1_lambda=1e-4,
-                  den_zero_eps=0.1, l2_lambda=1e-3, reg_lambda=0.05, gl_lambda=0.3, loss_threshold=-1.)
+                  den_l1_mode='per_step', den_zero_eps=0.1, den_zero_mode='absolute', l2_lambda=1e-3,
+                  reg_lambda=0.05, gl_lambda=0.3, loss_threshold=-1.)
     assert set(changes) <= set(chosen)
     return dict(chosen, **changes)
 

@@ -7,13 +7,16 @@ import tensorflow.compat.v1 as tf
 
 from classification import den_report, results
 from classification.experiment import Experiment
+from classification.gen_data import load_tasks
 from classification.model import den_blocks
-from classification.model.cnn_den_model import EXPANSION, HEAD, RETRAINING, SUBNETWORK
+from classification.model.cnn_den_model import DEN, EXPANSION, HEAD, RETRAINING, SUBNETWORK
 from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.task_graph import TaskGraph
+from classification.train import Surroundings, Trial
 from tests import den_small, trials
+from tests.calls import experiment_of
 from tests.den_small import (CHANNELS, COUNTS, K, LAYERS, NET, ORDER, PAIR, POSITIONS, WIDTHS, blocks_of, make_task,
                              options)
 from utils import runtime
@@ -366,12 +369,13 @@ def test_fields_of_the_method(run):
     assert {name: extra[name].shape for name in extra} == {
         'den_widths': (3, 3), 'den_expanded': (3, 3), 'den_split_candidates': (3, 3), 'den_split': (3, 3),
         'den_stage_epochs': (3, 4), 'den_loss_before_expansion': (3,), 'den_selected_fraction': (3, 3),
-        'den_edge_density': (3, 4, 4), 'den_nonzeros': (1,)}
+        'den_edge_density': (3, 4, 4), 'den_fresh_density': (3, 4), 'den_nonzeros': (1,)}
     assert np.isnan(extra['den_loss_before_expansion'][0]) and np.isnan(extra['den_selected_fraction'][0]).all()
     # Only the last stage of the first task, never the one that does not shrink.
     assert np.isnan(extra['den_edge_density'][..., 0]).tolist() == [[True, True, True, False]] + 2 * [[False, True, False, False]]
     assert not any(value.dtype.hasobject for value in extra.values())
     lines = den_report.lines(extra, ORDER)
+    assert 'of fresh weights %s' % ' '.join('%.2f' % share for share in extra['den_fresh_density'][1]) in lines[1]
     assert len(lines) == 3 and lines[0].startswith('task 2: edges present ') and 'selected' not in lines[0]
     assert 'loss before expansion %.4g' % extra['den_loss_before_expansion'][1] in lines[1]
     assert 'units added %s' % '/'.join(map(str, extra['den_expanded'][2])) in lines[2]
@@ -380,3 +384,25 @@ def test_fields_of_the_method(run):
 
 def test_the_network_learns(run):
     assert run.record.accuracy[-1, :, 2].min() > 0.8
+
+
+# -- in proportion --
+
+def test_what_l1_takes_in_a_task_does_not_depend_on_its_steps(tmp_path, monkeypatch):
+    steps, threshold = [], DEN._threshold
+
+    def noted(method):
+        steps.append(method._steps)
+        return threshold(method)
+    monkeypatch.setattr(DEN, '_threshold', noted)
+    Run(tmp_path, order=PAIR, epochs=4, den_l1_mode='per_task')
+    assert len(steps) > 5 and set(steps) == {4 * (63 // 4)}       # in each stage of both tasks
+
+
+def test_a_plateau_does_not_drive_the_weights_to_zero(tmp_path):
+    number = 1      # a trial whose first epochs all lie on one
+    experiment = experiment_of(*'--model_type DEN --num_tasks 1 --epochs_per_task 15'.split())
+    tasks = load_tasks('DIGITS5', str(tmp_path), group=number, num_tasks=1, say=lambda line: None)
+    trial = Trial(experiment, number, tasks, Surroundings(str(tmp_path), runtime.session_config(1)))
+    record = trial.run()
+    assert record.accuracy[-1, 0, 0] > 0.9 and (record.extra['den_edge_density'][0, RETRAINING] > 0.1).all()

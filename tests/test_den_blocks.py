@@ -9,6 +9,7 @@ from tests.den_small import (CLASSES, HEAD_BIAS, IMAGES, LAYERS, NET, POSITIONS,
                              random_body)
 from utils import runtime
 from utils.utils_env_cl import Network, build_net
+from utils.utils_nn import DEVIATION, truncated_normal
 
 NEW = [2, 2, 2]      # units added to each layer
 
@@ -82,7 +83,7 @@ def traced(edges, top):
     for block, entries in zip(blocks, edges):
         for (i, j), p in entries.items():
             block[p, i, j] = -1e-3
-    selected = den_blocks.trace(blocks, np.isin(np.arange(5), top))
+    selected, _ = den_blocks.trace(blocks, np.isin(np.arange(5), top))
     return [np.flatnonzero(units).tolist() for units in selected]
 
 
@@ -91,15 +92,32 @@ def test_trace_through_fully_connected_boundary_and_convolution():
     # Unit 0 of the top reads unit 1 at position 3 only, which reads units 0 (centre tap) and 1 (last tap).
     assert traced(edges, [0]) == [[0, 1], [0, 1], [1], [0]]
     assert traced(edges, [4]) == [[0, 1], [2], [3], [4]]
-    assert traced(edges, [2]) == [[0, 1], [], [0], [2]]
     assert traced(edges, [0, 4]) == [[0, 1], [0, 1, 2], [1, 3], [0, 4]]
-    assert traced(edges, [1]) == [[0, 1], [], [], [1]]
+
+
+def test_a_layer_that_nothing_selected_reads_is_selected_with_all_below():
+    edges = [{(0, 0): 0, (1, 2): 8}, {(0, 1): 4, (1, 1): 8, (2, 3): 7}, {(1, 0): 3, (3, 4): 2, (0, 2): 0}]
+    assert traced(edges, [2]) == [[0, 1], [0, 1, 2], [0], [2]]
+    assert traced(edges, [1]) == [[0, 1], [0, 1, 2], [0, 1, 2, 3], [1]]
+    assert traced(edges, []) == [[0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    blocks = [np.zeros((m, i, j)) for m, i, j in zip(POSITIONS, [2] + WIDTHS, WIDTHS)]
+    blocks[2][0, 1, 1] = 1
+    for top, empty in (([1], 1), ([0, 1], 1), ([0], 2), ([], 3)):
+        assert den_blocks.trace(blocks, np.isin(np.arange(5), top))[1] == empty
+
+
+@pytest.mark.parametrize('positions', [1, 9])
+@pytest.mark.parametrize('least', [0., 0.01, 0.09, 0.2])
+def test_density_of_fresh_weights(positions, least):
+    block = truncated_normal((positions, 200, 200), np.random.RandomState(0))
+    assert abs(den_blocks.fresh_density(positions, least, DEVIATION)
+               - den_blocks.density(den_blocks.without_small_edges(block, least))) < 0.005
 
 
 def test_a_traced_network_cut_out_gives_the_logits_of_the_whole():
     body = random_body(0, presence=0.4)
     body.head[0, [1, 3, 4]] = 0
-    selected = den_blocks.trace(body.blocks, den_blocks.present(body.head).any(axis=1))
+    selected, _ = den_blocks.trace(body.blocks, den_blocks.present(body.head).any(axis=1))
     assert all(0 < units.sum() < len(units) for units in selected[1:])
     cut = Body([block[:, below][:, :, units] for block, below, units in zip(body.blocks, selected, selected[1:])],
                [bias[units] for bias, units in zip(body.biases, selected[1:])], body.head[:, selected[-1]])

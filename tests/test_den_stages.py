@@ -64,12 +64,13 @@ class Stage(object):
             current = random_body(1, [4, 6, 6], dtype=np.float32)
             self.method.state['width'] = [4, 6, 6]
         self.method.state['now']['expand'] = True
+        self.method.phases(1, 3)
         self.method.arrays.update(('selected/%d' % layer, units) for layer, units in enumerate(SELECTED))
         store.update(stored(current, HEAD_BIAS, 1))
         with tf.Graph().as_default() as graph:
             parameters = Parameters(store, [1], lambda name: np.random.RandomState(len(name)))
             images, labels = tf.constant(IMAGES, tf.float32), tf.constant(LABELS)
-            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6), phase)
+            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6, 4), phase)
             variables = parameters.variables
             logits = self.method.logits(parameters, 1, images)
             gradients = tf.gradients(self.method.loss, list(variables.values()))
@@ -231,6 +232,14 @@ def test_the_threshold_may_follow_the_learning_rate():
     np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), THRESHOLD * RATE), atol=2e-6)
 
 
+@pytest.mark.descent
+def test_the_threshold_may_be_for_all_steps_of_a_task():
+    kernel = 'fc1/task1/den/kernel'
+    for cap, threshold in ((1., THRESHOLD / 12), (0.01, 0.01 * RATE)):       # 3 epochs of 4 steps
+        stage = Stage(HEAD, den_l1_mode='per_task', den_l1_cap=cap)
+        np.testing.assert_allclose(stage.new[kernel], soft(stage.descended(kernel), threshold), atol=1e-6)
+
+
 def test_new_units_may_start_unread_by_old_ones():
     stage = Stage(EXPANSION, den_new_to_old_start='zeros')
     assert not any(stage.old['%s/shared/den/new_rows' % layer.name].any() for layer in LAYERS[:3])
@@ -292,40 +301,95 @@ def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
 
 
 def test_clean_up_takes_the_bias_of_units_that_read_nothing():
-    stage = Stage(EXPANSION, den_zero_eps=1e-4)
+    stage = Stage(EXPANSION)
     values = dict(stage.old)
     values['fc0/shared/den/new_columns'] = np.array(values['fc0/shared/den/new_columns'])
     values['fc0/shared/den/new_columns'][:, :, 1] = 9e-5
-    cleaned = stage.method.cleaned(values)
+    cleaned = stage.method.cleaned(values, 1e-4)
     assert not cleaned['fc0/shared/den/new_columns'][:, :, 1].any()
     assert cleaned['fc0/shared/den/new_bias'].tolist() == [np.float32(0.2), 0]
     assert cleaned['conv1/shared/den/new_bias'].tolist() == [np.float32(0.2)] * 2
     assert set(cleaned) == names(values, 'new_columns', 'new_rows', 'new_bias', 'fc1/task1/den/kernel')
 
 
-def test_a_harmful_clean_up_is_logged():
-    class Graph(object):
-        task = make_task(1)
+class CleanUp(object):
+    """A clean-up that makes what is smaller than 0.1 zero.
 
-        def __init__(self, logits):
-            self.logits = iter(logits)
+    Attributes:
+        said: lines. set: dict name -> array: what the graph was given; None: nothing.
+    """
+    task, learning_rate = make_task(1), 0.05
 
-        def values(self):
-            return dict(stage.old)
+    def __init__(self, stage, values, *logits):
+        self.logits, self.given, self.said, self.set = iter(logits), dict(stage.old, **values), [], None
+        stage.method.options.update(den_zero_mode='lr_scaled', den_zero_eps=2.)
+        stage.method.say = self.said.append
+        stage.method.before_last_evaluation(1, self)
 
-        def set_values(self, values):
-            self.set = values
+    def values(self):
+        return dict(self.given)
 
-        def probe(self, name, part):
-            return next(self.logits)
-    stage, said = Stage(HEAD, den_zero_eps=0.1), []
-    stage.method.say = said.append
-    right = np.eye(3)[Graph.task.train.labels]
-    wrong = np.array(right)
-    wrong[0] = 1 - right[0]                # one of 63 images: more than a point
-    for after in (right, wrong):
-        graph = Graph([right, after])
-        stage.method.before_last_evaluation(1, graph)
-        assert set(graph.set) == {'fc1/task1/den/kernel'}
+    def set_values(self, values):
+        self.set = values
+
+    def probe(self, name, part):
+        return next(self.logits)
+
+
+def test_a_clean_up_that_changes_the_output_is_logged_whatever_is_right():
+    stage, logits = Stage(HEAD), np.tile([5., 0, 0], (63, 1))
+    found = CleanUp(stage, {}, logits, logits + 1)
+    assert {name for name in found.set if (found.set[name] != stage.old[name]).any()} == {'fc1/task1/den/kernel'}
+    assert found.said == []
+    line, = CleanUp(stage, {}, logits, np.tile([2., 0, 0], (63, 1))).said      # the same class has the most
+    change = 1 / (1 + 2 * np.exp(-5)) - 1 / (1 + 2 * np.exp(-2))
+    assert 'task 1: warning: making small weights 0 changed' in line and 'by %.4f on average' % change in line
+
+
+@pytest.mark.parametrize('name', ['conv0/shared/den/kernel', 'conv1/shared/den/kernel', 'fc0/shared/den/kernel',
+                                  'fc1/task1/den/kernel'])
+def test_a_clean_up_that_would_cut_the_image_off_is_skipped_and_logged(name):
+    stage = Stage(RETRAINING)
+    found = CleanUp(stage, {name: np.clip(stage.old[name], -.09, .09)})
+    line, = found.said
+    assert 'were not made 0' in line and ' %s ' % name.split('/')[0] in line
+    assert found.set is None and (np.array(stage.method.state['now']['density']['3']) > 0).all()
+
+
+def test_a_clean_up_that_would_leave_no_way_through_two_layers_is_skipped_too():
+    stage = Stage(RETRAINING)
+    below, above = np.array(stage.old['conv1/shared/den/kernel']), np.array(stage.old['fc0/shared/den/kernel'])
+    below[..., 1:] = above.reshape(4, 6, 6)[:, :1] = 0.05        # conv1's first unit, which fc0 does not read
+    found = CleanUp(stage, {'conv1/shared/den/kernel': below, 'fc0/shared/den/kernel': above})
+    assert found.set is None and 'conv1' in found.said[0]
+
+
+def test_a_network_that_was_cut_off_before_the_clean_up_is_logged():
+    stage = Stage(RETRAINING)
+    logits = np.zeros((63, 3))                            # no answer changes
+    name = 'conv1/shared/den/kernel'
+    found = CleanUp(stage, {name: np.zeros_like(stage.old[name])}, logits, logits)
+    line, = found.said
+    assert 'does not depend on the image' in line and 'conv1' in line and found.set is not None
+
+
+@pytest.mark.parametrize('mode, least', [('lr_scaled', 0.1), ('absolute', 2.)])
+def test_the_clean_up_follows_the_learning_rate(mode, least):
+    stage = Stage(HEAD)
+    stage.method.options.update(den_zero_mode=mode, den_zero_eps=2.)
+    np.testing.assert_allclose(stage.method._least(0.05), least)
+
+
+def test_a_layer_that_nothing_reads_is_selected_and_logged():
+    method, said = method_of(), []
+    method.say = said.append
+    body = random_body(0, dtype=np.float32)
+    body.blocks[1][...] = 0
+    method.remember(2)
+    method.start_task(1, stored(body, HEAD_BIAS, 2), None)
+    head = np.zeros((1, 5, 3))
+    head[0, 2] = 1
+    method._select(1, stored(body._replace(head=head), HEAD_BIAS, 1))
     line, = said
-    assert 'warning' in line and 'from 1.0000 to 0.9841' in line
+    assert 'no selected unit reads conv0' in line
+    assert [int(method.arrays['selected/%d' % layer].sum()) for layer in range(4)] == [2, 3, 4, 1]

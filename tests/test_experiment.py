@@ -118,3 +118,11 @@ def test_differences_name_the_settings():
     (10, 1, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), (10, 2, 2 * list(range(10)))])
 def test_order_of_tasks(tasks, kind, order):
     assert list(task_order(tasks, kind)) == order
+
+
+def test_a_numeric_version_belongs_to_one_method():
+    of_model = {name: env.numeric_versions(model, 'DIGITS5', {}) for name, model in env.MODELS.items()}
+    assert {name for name, versions in of_model.items() if 'den' in versions} == {'DEN'}
+    experiment = experiment_of('--model_type', 'DEN')
+    assert experiment.numeric_versions == {'den': 2}
+    assert experiment._replace(numeric_versions={}).fingerprint() != experiment.fingerprint()

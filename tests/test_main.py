@@ -282,7 +282,7 @@ def test_dry_run_of_a_network_that_grows(capsys, folder):
     lines = capsys.readouterr().out.rstrip().split('\n')
     convolutions = 9 * (16 + 16 * 16 + 16 * 32 + 32 * 32) + 16 + 16 + 32 + 32
     assert 'parameters: {:,} before units are added'.format(convolutions + 128 * 32 + 32 + 3 * (32 * 2 + 2)) in lines
-    assert {'den_expansion: 16', 'den_drift_threshold: (0.05, 0.05)', 'gl_lambda: 0.8', 'den_split_cap: 16'} <= set(lines)
+    assert {'den_expansion: 16', 'den_drift_threshold: (0.05, 0.05)', 'l2_lambda: 0.0001', 'den_split_cap: 16'} <= set(lines)
 
 
 def test_dry_run_of_a_search(capsys, folder):

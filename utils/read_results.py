@@ -35,7 +35,7 @@ _TABLES = {
                            'history_net_prior_in_epoch', 'history_DARTS_arch_select', 'search_validation_accuracy',
                            'mutual_info_input', 'mutual_info_output', 'apd_nonzeros', 'channel_gate_free', 'den_widths',
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
-                           'den_selected_fraction', 'den_edge_density'),
+                           'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
 }
 # What is a text, and what is one number, wherever it is there.
 _TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'), 'model_specific_info': ('architecture',),

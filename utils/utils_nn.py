@@ -7,7 +7,10 @@ import tensorflow.compat.v1 as tf
 
 # ---- Initial values: NumPy draws, equal on every runtime. Each takes (shape, RandomState). ----
 
-def truncated_normal(shape, state, deviation=0.05):
+DEVIATION = 0.05      # of freshly drawn weights
+
+
+def truncated_normal(shape, state, deviation=DEVIATION):
     """Normal(0, deviation), redrawn beyond two standard deviations."""
     values = state.standard_normal(shape)
     outside = np.abs(values) > 2

@@ -16,7 +16,7 @@ from utils import utils_nn as nn
 from utils.utils_nn import bias_value, truncated_normal
 
 HEAD, SUBNETWORK, EXPANSION, RETRAINING = range(4)      # the stages of a task; the first task has the last one only
-NOTICEABLE = 0.01                                       # change of training accuracy by a clean-up
+NOTICEABLE = 0.01                                       # change by a clean-up of the classes' probabilities, 0 to 1
 NEW = ('new_columns', 'new_rows', 'new_bias')           # parts of a layer while new units are trained
 
 
@@ -45,12 +45,12 @@ class DEN(Method):
         self.state.update(width=width, tasks=[], widths=[], birth=[[] for _ in width], now={}, learned=[], nonzeros=0)
         self.running = self.stage = None      # the task and stage that the open graph trains
         self.shrunk = OrderedDict()           # name -> positions, of what it shrinks
-        self.planned = []                     # epochs of the running task's phases
+        self.epochs, self.planned = 1, []     # of the running task, and of its phases
 
     # -- the loop's questions --
 
     def phases(self, task, epochs):
-        self.planned = [epochs]
+        self.epochs, self.planned = epochs, [epochs]
         if self.state['widths']:
             self.planned = stage_epochs(self.options['den_stage_fractions'], epochs)
             self.planned[EXPANSION] *= self.state['now'].get('expand', True)
@@ -178,7 +178,8 @@ class DEN(Method):
         self.update = self.loss = None
         if self.stage == EXPANSION and not self.state['now']['expand']:
             return                  # a stage without epochs
-        self._rate, self._trained, self._shrinking, self._penalty = batch.learning_rate, [], [], 0.
+        self._rate, self._steps = batch.learning_rate, batch.steps * self.epochs
+        self._trained, self._shrinking, self._penalty = [], [], 0.
         {HEAD: self._train_head, SUBNETWORK: self._train_subnetwork, EXPANSION: self._train_new_units,
          RETRAINING: self._train_all}[self.stage](parameters, weights)
         body, head_bias = self._running_body(parameters)
@@ -188,8 +189,9 @@ class DEN(Method):
         self.update = den_graph.training_step(self.loss, self._trained, optimizer, self._shrinking)
 
     def _threshold(self):
-        scaled = self.options['den_l1_mode'] == 'lr_scaled'
-        return self.options['l1_lambda'] * (self._rate if scaled else 1.)
+        size = self.options['l1_lambda']
+        of_task = tf.minimum(size / self._steps, self.options['den_l1_cap'] * self._rate)
+        return {'per_task': of_task, 'per_step': size, 'lr_scaled': size * self._rate}[self.options['den_l1_mode']]
 
     def _penalize(self, option, tensor):
         """Adds half a sum of squares to the loss."""
@@ -279,43 +281,68 @@ class DEN(Method):
         """Clean-up: the optimizer leaves weights jittering at the size of a step, so small edges are made exact zeros."""
         if self.stage == SUBNETWORK:
             return
-        values = graph.values()
-        cleaned = self.cleaned(values)
+        values, least = graph.values(), self._least(graph.learning_rate)
+        cleaned = dict(values, **self.cleaned(values, least))
+        cut, cut_after = self._cut(task, values), self._cut(task, cleaned)
+        if cut:
+            self.say('task %d: warning: the output does not depend on the image: all weights of %s that are read are 0'
+                     % (task, cut))
+        elif cut_after:
+            self.say('task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
+                     % (task, cut_after))
+            cleaned = values
         if any((cleaned[name] != values[name]).any() for name in cleaned):
-            before = self._training_accuracy(task, graph)
-            graph.set_values(cleaned)
-            after = self._training_accuracy(task, graph)
-            if abs(after - before) >= NOTICEABLE:
-                self.say('task %d: warning: making small weights 0 changed the training accuracy from %.4f to %.4f'
-                         % (task, before, after))
-        values.update(cleaned)
-        body, _ = self.body(values, task)
-        self.state['now']['density'][str(self.stage)] = [
-            den_blocks.density(block) for block in body.blocks + [body.head]]
+            self._clean(task, graph, cleaned)
+        blocks = self._blocks(task, cleaned)
+        self.state['now']['density'][str(self.stage)] = [den_blocks.density(block) for block in blocks]
+        self.state['now']['fresh'] = [den_blocks.fresh_density(len(block), least, nn.DEVIATION) for block in blocks]
 
-    def cleaned(self, values):
-        """dict name -> array: what the stage shrinks without edges below den_zero_eps; new units that then read nothing
-        have no bias either."""
+    def _least(self, learning_rate):
+        """The size below which edges become 0 when a stage ends."""
+        return self.options['den_zero_eps'] * {'lr_scaled': learning_rate, 'absolute': 1.}[self.options['den_zero_mode']]
+
+    def _blocks(self, task, values):
+        body, _ = self.body(values, task)
+        return body.blocks + [body.head]
+
+    def _cut(self, task, values):
+        """Name of the topmost layer whose units that are read have no edge, so that no image passes it; or None."""
+        blocks = self._blocks(task, values)
+        reached = den_blocks.reached(blocks, np.ones(blocks[-1].shape[2], bool))
+        below = zip(self.layers[::-1], reached[-2::-1])
+        return next((layer.name for layer, units in below if not units.any()), None)
+
+    def _clean(self, task, graph, cleaned):
+        """Sets the values, and warns if that changes what the network says, whether or not it was right."""
+        def probabilities():
+            return den_blocks.softmax(graph.probe('logits%d' % task, graph.task.train))
+        before = probabilities()
+        graph.set_values(cleaned)
+        change = np.abs(probabilities() - before).sum(axis=1).mean() / 2
+        if change >= NOTICEABLE:
+            self.say('task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f on average'
+                     % (task, change))
+
+    def cleaned(self, values, least):
+        """dict name -> array: what the stage shrinks, without edges below `least` and biases of new units without edges."""
         cleaned = {name: den_blocks.without_small_edges(
-            to_block(values[name], positions), self.options['den_zero_eps']).reshape(values[name].shape)
+            to_block(values[name], positions), least).reshape(values[name].shape)
             for name, positions in self.shrunk.items()}
         for name in [name for name in cleaned if name.endswith('new_columns')]:
             bias = name[:-len('new_columns')] + 'new_bias'
             cleaned[bias] = np.where(cleaned[name].any(axis=(0, 1)), values[bias], 0).astype(values[bias].dtype)
         return cleaned
 
-    def _training_accuracy(self, task, graph):
-        return np.mean(graph.probe('logits%d' % task, graph.task.train).argmax(axis=1) == graph.task.train.labels)
-
     def _select(self, task, values):
         """After stage A: the units that the head reads, over all classes, and what they read."""
         body, _ = self.body(values, task)
         top = den_blocks.present(body.head).any(axis=1)
-        if not top.any():
+        selected, empty = den_blocks.trace([self._previous(layer)[0] for layer in range(len(body.blocks))], top)
+        if empty == len(body.blocks):
             self.say('task %d: the sparse head is all zero; every unit is selected' % task)
-            selected = [np.ones(width, bool) for width in self._inputs(body.widths)]
-        else:
-            selected = den_blocks.trace([self._previous(layer)[0] for layer in range(len(body.blocks))], top)
+        elif empty:
+            self.say('task %d: no selected unit reads %s; every unit of it and below is selected'
+                     % (task, self.layers[empty - 1].name))
         self.arrays.update(('selected/%d' % layer, units) for layer, units in enumerate(selected))
         self.state['now']['selected'] = [float(units.mean()) for units in selected[1:]]
 
@@ -369,4 +396,5 @@ class DEN(Method):
             ('den_stage_epochs', rows('epochs', 0, 4)),
             ('den_loss_before_expansion', np.array([record.get('loss', np.nan) for record in learned])),
             ('den_selected_fraction', rows('selected', np.nan)), ('den_edge_density', np.array(density)),
+            ('den_fresh_density', rows('fresh', np.nan, layers + 1)),
             ('den_nonzeros', np.array([self.state['nonzeros']]))])

@@ -5,6 +5,7 @@ block view [m, n_in, n_out] of a weight array: positions, units that are read, u
 channel of a convolution or a neuron; edge (i, j) is the vector [:, i, j], present if an entry is not 0. Layers count
 from 0, units are only ever appended, and the head reads the last hidden layer.
 """
+from math import erf
 from typing import Any, List, NamedTuple
 
 import numpy as np
@@ -77,19 +78,39 @@ def density(block):
     return float(present(block).mean())
 
 
-def trace(blocks, top):
-    """Units that can reach the units `top` of the last layer over present edges (section 3.1, algorithm 2).
+def fresh_density(positions, least, deviation):
+    """Share of the edges of fresh weights, drawn within two standard deviations, that are not below `least`."""
+    small = min(erf(least / deviation / 2 ** 0.5) / erf(2 ** 0.5), 1.)
+    return 1. - small ** positions
+
+
+def reached(blocks, top):
+    """Units that can reach the units `top` of the last layer over present edges.
 
     Args:
         top: bool [n_H].
     Returns:
-        list of bool arrays: of the image's channels (always all), then of each hidden layer.
+        list of bool arrays: of the image's channels, then of each layer.
     """
-    selected = [np.array(top, bool)]
+    units = [np.array(top, bool)]
     for block in reversed(blocks):
-        selected.insert(0, present(block)[:, selected[0]].any(axis=1))
-    selected[0][:] = True
-    return selected
+        units.insert(0, present(block)[:, units[0]].any(axis=1))
+    return units
+
+
+def trace(blocks, top):
+    """Units to retrain: those that can reach the units `top`, and all from the first layer down where there are none
+    (section 3.1, algorithm 2).
+
+    Returns:
+        (list of bool arrays: of the image's channels, always all, then of each hidden layer; how many of the hidden
+        layers, counted from the image, had none).
+    """
+    selected = reached(blocks, top)
+    empty = sum(not units.any() for units in selected[1:])
+    for units in selected[:empty + 1]:
+        units[:] = True
+    return selected, empty
 
 
 # ---- expansion (section 3.2, algorithm 3) ----
@@ -207,6 +228,13 @@ def split(body, previous, chosen):
 def prefix(block, inputs, outputs):
     """What a task reads that was learned when a layer had `outputs` units and the one below had `inputs`."""
     return block[:, :inputs, :outputs]
+
+
+def softmax(logits):
+    """Probabilities from logits [n, classes]."""
+    logits = np.asarray(logits, np.float64)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def cross_entropy(logits, labels):

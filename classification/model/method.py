@@ -26,6 +26,7 @@ class Batch(NamedTuple):
     learning_rate: tf.Tensor        # scalar
     seed: tf.Tensor                 # int32 [2]: what dropout's mask is a function of
     size: int                       # n
+    steps: int = 1                  # of an epoch
     selection: Any = None           # a Batch of validation images, for a method that asks for it
     single: Any = None              # a Batch of one training image, for a method that asks for it
 
@@ -58,7 +59,7 @@ class Method(object):
     # -- what a selection says of itself --
 
     def phases(self, task, epochs):
-        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked again after each phase."""
+        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked before each phase is built."""
         return [epochs]
 
     def planned_epochs(self, order, epochs):
