@@ -24,11 +24,12 @@ def main(argv=None):
         from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
-    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError, in_one_line, signals_to, tell_error
+    from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, in_one_line, signals_to, tell_error,
+                             without_credentials)
 
     def say(line):
         if not flags.quiet:
-            print(line)
+            print(without_credentials(line))
             sys.stdout.flush()
 
     try:

@@ -3,6 +3,7 @@
 `python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project downloads anything.
 Everything is prepared in DATA_DIR/downloads/; only whole, checked files are moved to where a reader would take them.
 """
+import argparse
 import contextlib
 import os
 import re
@@ -10,11 +11,13 @@ import shutil
 import sys
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
+from urllib.parse import quote, unquote_to_bytes
 
 from classification import archives, readers, transfer
 from classification.flags import Parser
 from classification.gen_data import DATASETS
-from utils.utils import UserError, run_command, tell_error
+from utils.paths import path_argument
+from utils.utils import UserError, run_command, tell_error, without_credentials
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
@@ -224,11 +227,22 @@ def _pooch():
 
 def _urls(remote):
     """Where a file may be had, one's own mirrors first."""
-    bases = [base for base in re.split(r'[\s,]+', os.environ.get(MIRRORS, '')) if base]
-    for base in bases:
-        if not base.startswith(('http://', 'https://')):
-            raise UserError('%s: %s is no base URL; it must begin with http:// or https://' % (MIRRORS, base))
+    bases = [_base(base) for base in re.split(r'[\s,]+', os.environ.get(MIRRORS, '')) if base]
     return tuple('%s/%s' % (base.rstrip('/'), remote.path) for base in bases) + remote.urls
+
+
+def _base(address):
+    """A base URL of LASEM_MIRROR; that of a folder of this machine in full, without its `~`."""
+    if address.startswith(('http://', 'https://')):
+        return address
+    folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)
+    if not folder:
+        raise UserError('%s: %s is no base URL; it must begin with http://, https:// or file:///'
+                        % (MIRRORS, address.rpartition('@')[-1]))
+    try:
+        return 'file://' + quote(os.fsencode(path_argument(os.fsdecode(unquote_to_bytes(folder.group(1))))))
+    except argparse.ArgumentTypeError as error:
+        raise UserError('%s: %s' % (MIRRORS, error))
 
 
 def _download(source, remote, path, say, bar):
@@ -268,8 +282,8 @@ def main(argv=None):
     parser = Parser(prog='python3 -m classification.download', allow_abbrev=False, description=__doc__.split('\n')[0])
     parser.add_argument('name', metavar='NAME', type=str.lower, choices=sorted(sources),
                         help='of the data set, or a --data_type: %s' % ', '.join(sorted(sources)))
-    parser.add_argument('--data_dir', default='Data', help='where to (default: %(default)s)')
-    parser.add_argument('--archive', nargs='+', default=(), metavar='FILE',
+    parser.add_argument('--data_dir', type=path_argument, default='Data', help='where to (default: %(default)s)')
+    parser.add_argument('--archive', type=path_argument, nargs='+', default=(), metavar='FILE',
                         help='already downloaded: checked and unpacked, without network')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     flags = parser.parse_args(argv)
@@ -282,7 +296,7 @@ def main(argv=None):
 
 
 def _say(line):
-    print(line)
+    print(without_credentials(line))
     sys.stdout.flush()
 
 

@@ -21,10 +21,11 @@ from classification.experiment import info, tensorflow_version
 from classification.local_pool import LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, config_in, unfinished
-from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
+from classification.trial_process import CONFIG, RECORD, SIGN, hold, log_line, trial_folder
+from utils.cores import cores
 from utils.report import command_for
 from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, UserError, counted, in_one_line, one_line, readable,
-                         signals_to, write_atomically)
+                         signals_to, without_credentials, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -232,7 +233,8 @@ class _Run(object):
         return [results.load_record(path) for path in paths if path is not None]
 
     def _command(self):
-        return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
+        words = [without_credentials(readable(word), self.flags.scheduler) for word in self.argv]
+        return ' '.join(map(shlex.quote, ['main.py'] + words))
 
     def _write_config(self, finished):
         begun = self.config or ({} if self.flags.restart else config_in(self.place.run))
@@ -245,7 +247,7 @@ class _Run(object):
             ('command', self._command()),
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'gpu': self.flags.gpu,
                           'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
-                          'scheduler': self.flags.scheduler, 'threads': self._threads(),
+                          'scheduler': _shown(self.flags.scheduler), 'threads': self._threads(),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
                           'tensorboard': self.flags.tensorboard,
@@ -360,6 +362,10 @@ def _said(line):
 def _chosen(record):
     """The patterns that a search chose, by task in order of first appearance."""
     return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
+
+
+def _shown(address):
+    return address and without_credentials(address, address)
 
 
 def _memory_fraction(flags):

@@ -18,16 +18,18 @@ common() { shared=("$@"); }
 # A signal is passed on, so that the running trials save a checkpoint.
 trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT USR1
 
+shown() { sed -E 's|://[^ /?#]*@|://|g' <<< "$*"; }      # a command without the passwords of addresses
+
 train() {
     local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status signals=none
     number=$((number + 1))
     if [ -n "${LIST:-}" ]; then
-        echo "$number: ${command[*]}"
+        echo "$number: $(shown "${command[@]}")"
         return
     fi
     [ "${ONLY:-$number}" = "$number" ] || return 0
     [ -z "$asked" ] || exit 75
-    echo "== $number: ${command[*]}"
+    echo "== $number: $(shown "${command[@]}")"
     "${command[@]}" & child=$!
     until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done      # a signal ends a wait early
     child=

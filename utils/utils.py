@@ -5,10 +5,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import sys
 
 import numpy as np
+
+from utils.paths import home_folder
 
 EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
 LONGEST_ERROR = 2000
@@ -23,8 +26,22 @@ def readable(text):
     return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
 
 
+def without_credentials(text, address=None):
+    """A text without the `user:password@` of the addresses in it.
+
+    Args:
+        text: str.
+        address: one whose `user:password@` may be in the text by itself too, or that may lack its `protocol://`.
+    """
+    own = re.match(r'(?:[\w+.-]+://)?([^/?#]*@)', address or '')
+    if own:
+        text = text.replace(own.group(1), '')
+    return re.sub(r'(?<=://)[^\s/?#]*@', '', text)
+
+
 def one_line(text):
     """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
+    text = without_credentials(text)
     text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
     return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
 
@@ -41,9 +58,27 @@ def prepare_process():
     Signs that its encoding lacks are printed as \\x and a number, where they would raise an error.
     """
     os.umask(os.umask(0o022) | 0o002)
+    _place_for_caches()
     if sys.stdout.errors == 'strict':
         sys.stdout.flush()
         sys.stdout = io.TextIOWrapper(sys.stdout.detach(), sys.stdout.encoding, 'backslashreplace', line_buffering=True)
+
+
+def _place_for_caches():
+    """Where there is no home, or none that can be written, libraries keep their settings and caches in a folder in /tmp.
+
+    Otherwise some cannot be imported, some complain, and Keras makes a folder named ~.
+    """
+    home = home_folder()
+    if home is not None and os.access(home, os.W_OK):
+        return
+    import tempfile
+    folder = os.path.join(tempfile.gettempdir(), 'lasem-%d' % os.getuid())
+    with contextlib.suppress(OSError):      # nowhere to write, then
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if os.lstat(folder).st_uid == os.getuid():      # and not a folder of somebody who was there first
+            for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'KERAS_HOME'):
+                os.environ.setdefault(name, folder)
 
 
 def run_command(main, interrupted=''):
