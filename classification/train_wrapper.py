@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, gen_data, mat_file, parameter_files, results
-from classification.experiment import info, tensorflow_version
+from classification import den_report, gen_data, mat_file, parameter_files, results, sizes
+from classification.experiment import tensorflow_version
 from classification.local_pool import LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, config_in, unfinished
@@ -45,14 +45,15 @@ def run_experiment(experiment, flags, argv, say):
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
     begun = {} if flags.restart else config_in(place.run)
-    stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
+    (held_by, stored), trained = mat_file.locate(place.mat, experiment.fingerprint()), []
     if stored is not None and not flags.restart and not (unfinished(begun) and begun.get('restarted')):
         trained = _trials_of(stored, place.mat)
     if set(range(flags.num_runs)) <= set(trained) and not unfinished(begun):
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)'
-            % (place.mat, counted(len(trained), 'trial')))
+            % (held_by, counted(len(trained), 'trial')))
         say(_report_line(place.mat))
         return 0
+    sizes.check(experiment, len(set(trained).union(range(flags.num_runs))))
     with contextlib.closing(_pool(flags, len(set(trained).union(range(flags.num_runs))), say)) as pool:
         said = _check_files(experiment, flags, say, place)
         place.make()
@@ -288,10 +289,8 @@ class _Run(object):
             ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id'])])
         if self.config['settings']['parameter_folder']:
             more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
-        more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
-        return results.summary(info(experiment), records, experiment.task_order, more,
-                               leep=experiment.pattern is not None and not experiment.model.own_trainer,
-                               lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
+        more['chosen_config'] = experiment.pattern or [sizes.chosen_patterns(record) for record in records]
+        return sizes.entry_of(experiment, records, more)
 
     def _write_temporary(self):
         try:
@@ -303,19 +302,21 @@ class _Run(object):
         records = self._records()
         if records:
             summary = self._summary(records)
-            mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
+            path = mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
             print(results.table(summary, self.experiment.task_order))
             if self.experiment.pattern is None:
                 print('layers that each task shares (S) or has of its own (T), input side first:')
                 for record in records:
                     print('  trial %d: %s' % (record.trial, '  '.join(
-                        'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
+                        'task %d %s' % pair for pair in zip(self.experiment.tasks, sizes.chosen_patterns(record)))))
             if self.experiment.model.grows:
                 print('per layer, input side first:')
                 for record in records:
                     for line in den_report.lines(record.extra, self.experiment.tasks):
                         print('  trial %d, %s' % (record.trial, line))
-            print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
+            print('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), path))
+            if path != self.place.mat:
+                self.say('%s would become too large for MATLAB, so the experiment is in %s' % (self.place.mat, path))
             self.say(_report_line(self.place.mat))
         if failed:
             sys.stderr.write('%s failed (%s); %s tries them again\n'
@@ -357,11 +358,6 @@ def _said(line):
     except ValueError:
         return {}
     return what if isinstance(what, dict) else {}
-
-
-def _chosen(record):
-    """The patterns that a search chose, by task in order of first appearance."""
-    return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
 
 
 def _shown(address):

@@ -192,7 +192,7 @@ def read_dict(path):
 
 
 def write_atomically(path, content, alone=False):
-    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
+    """Writes bytes or text, or what yields them, so that a reader, or a crash, finds the old file or the new one and nothing between.
 
     With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
     written over by the next one, instead of staying for ever beside other such files.
@@ -203,7 +203,8 @@ def write_atomically(path, content, alone=False):
     handle = os.open(temporary, flags, 0o664)       # less what the umask forbids; never for all the world to write
     try:
         with os.fdopen(handle, 'wb') as stream:
-            stream.write(content.encode('utf-8') if isinstance(content, str) else content)
+            for piece in (content,) if isinstance(content, (str, bytes)) else content:
+                stream.write(piece.encode('utf-8') if isinstance(piece, str) else piece)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

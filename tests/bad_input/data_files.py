@@ -350,7 +350,7 @@ CHANGED = [
 OTHERS = [
     Entry('data files', 'a file for the folder', _file_for_data, ('Data/MNIST_data/', 'is missing')),
     Entry('data files', 'links in a circle for the folder', _loop_for_data, ('Data/' + OFFICE, 'is missing')),
-    _changed('a class of 3 photographs', products, _few(3), (), 'one in each split'),
+    _changed('a class of 7 photographs', products, _few(7), (), 'one in each split'),
     _changed('a class with 1 image, MNIST', mnist, _all_but(7, 1), (), 'trained on it'),
     _changed('non-ASCII folder', mnist, _nothing, (), 'read', u'D\u00e4t\u00e4 \u4e2d'),
     _changed('folder that is no UTF-8', cifar100, _nothing, (), 'read', 'D\udcff'),
