@@ -58,6 +58,7 @@ WRONG = [      # options, words of the line
     (['--model_type', 'EWC', '--test_type', '5'], ['--test_type 5: of EWC']),
     (['--epochs_per_task', '-3'], ['--epochs_per_task -3: at least 1']),
     (['--epochs_per_task', '9' * 30], ['--epochs_per_task 999', 'at most 2^63 - 1']),
+    (['--epochs_per_task', '100000000'], ['its entry in the result file would take', 'MATLAB reads at most 2.15 GB', '--num_runs']),
     (['--num_runs', '-1'], ['--num_runs -1: at least 1']),
     (['--num_runs', '1000000000'], ['--num_runs 1000000000: at least 1 and at most 100000']),
     (['--jobs', '1000000000'], ['--jobs 1000000000: at least 1 and at most 4096']),
