@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
-from urllib.parse import quote, unquote_to_bytes
 
 from classification import archives, readers, transfer
 from classification.flags import Parser
@@ -232,15 +231,16 @@ def _urls(remote):
 
 
 def _base(address):
-    """A base URL of LASEM_MIRROR; that of a folder of this machine in full, without its `~`."""
+    """A base URL of LASEM_MIRROR; that of a folder of this machine as transfer.py takes it: a path, no %20 and no `~` in it."""
     if address.startswith(('http://', 'https://')):
         return address
     folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)
     if not folder:
         raise UserError('%s: %s is no base URL; it must begin with http://, https:// or file:///'
                         % (MIRRORS, address.rpartition('@')[-1]))
+    path = re.sub(b'%([0-9A-Fa-f]{2})', lambda sign: bytes([int(sign.group(1), 16)]), os.fsencode(folder.group(1)))
     try:
-        return 'file://' + quote(os.fsencode(path_argument(os.fsdecode(unquote_to_bytes(folder.group(1))))))
+        return transfer.FOLDER + path_argument(os.fsdecode(path))
     except argparse.ArgumentTypeError as error:
         raise UserError('%s: %s' % (MIRRORS, error))
 

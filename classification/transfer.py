@@ -2,7 +2,6 @@
 import os
 import shutil
 import sys
-from urllib.parse import unquote_to_bytes
 
 TIMEOUT = (10, 60)         # seconds until a connection stands, and between two pieces
 PIECE = 1 << 16            # bytes
@@ -26,7 +25,7 @@ def receive(url, part, most, bar):
         OSError: it cannot be written.
     """
     if url.startswith(FOLDER):
-        _copy(os.fsdecode(unquote_to_bytes(url[len(FOLDER):])), part, most)
+        _copy(url[len(FOLDER):], part, most)
         return
     import requests
     import urllib3
