@@ -25,11 +25,11 @@ def main(argv=None):
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     flags = parser().parse_args(argv)
     from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, in_one_line, show, signals_to,
-                             tell_error)
+                             tell_error, without_credentials)
 
     def say(line):
         if not flags.quiet:
-            (print if flags.list or flags.dry_run else show)(line)
+            (print if flags.list or flags.dry_run else show)(without_credentials(line))
 
     try:
         if flags.list:

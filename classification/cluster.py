@@ -17,7 +17,7 @@ import warnings
 
 from classification.cluster_trial import ClusterTrial
 from classification.trial_process import SIGN
-from utils.utils import UserError, counted
+from utils.utils import UserError, counted, without_credentials
 
 CONNECT_SECONDS = 5
 BEAT_SECONDS = 10            # between renewals of the sign of life
@@ -53,9 +53,9 @@ class Cluster(object):
                 self.client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
             except Exception as error:      # it went away just now
                 raise _no_scheduler(address, error)
-        self.address, self.main, self.gpu = address, main, gpu
+        self.address, self.main, self.gpu = without_credentials(address, address), main, gpu      # the address as it is shown
         self.token, self.stopping, self.heart, self.trouble = uuid.uuid4().hex, threading.Event(), None, None
-        say('Dask scheduler %s: %s' % (address, counted(workers, 'worker') if workers else
+        say('Dask scheduler %s: %s' % (self.address, counted(workers, 'worker') if workers else
                                        'no worker yet; the trials begin when one comes'))
 
     def start(self, run_folder, number):
@@ -135,11 +135,11 @@ def _number_of_workers(distributed, address):
         loop.close()
     if version != distributed.__version__:
         raise UserError('--scheduler %s: it runs Dask distributed %s, this Python has %s; all machines need the same'
-                        % (address, version, distributed.__version__))
+                        % (without_credentials(address, address), version, distributed.__version__))
     return identity.get('n_workers', len(identity['workers']))
 
 
 def _no_scheduler(address, error):
     reason = str(error).split('\n')[0].strip() or 'no answer in %d s' % (2 * CONNECT_SECONDS)
     return UserError('--scheduler %s: no Dask scheduler answers there: %s; an address like tcp://host:8786 is needed'
-                     % (address, reason))
+                     % (without_credentials(address, address), without_credentials(reason, address)))

@@ -1,6 +1,7 @@
 """What `--list` and `--dry_run` print."""
 from classification import gen_data
 from classification.augmentation import enlarged_size
+from classification.sizes import check, shown
 from utils import utils_env_cl as env
 from utils.utils import counted
 
@@ -77,6 +78,9 @@ def dry_run(experiment, flags):
         counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
         experiment.seed))
     lines.append(gen_data.origin(experiment.data_type, gen_data.folder_of(experiment.data_type, flags.data_dir)))
+    lines.append('result file: this entry takes %s%s' % (
+        'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
+        shown(check(experiment, flags.num_runs))))
     for name in sorted(experiment.options):
         lines.append('%s: %s' % (name, experiment.options[name]))
     return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))

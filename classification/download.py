@@ -3,6 +3,7 @@
 `python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project downloads anything.
 Everything is prepared in DATA_DIR/downloads/; only whole, checked files are moved to where a reader would take them.
 """
+import argparse
 import contextlib
 import os
 import re
@@ -15,7 +16,8 @@ from classification.flags import Parser
 from classification.gen_data import DATASETS
 from classification.source import Incomplete
 from utils.locks import DAY, Held, Lock
-from utils.utils import UserError, run_command, show, tell_error
+from utils.paths import path_argument
+from utils.utils import UserError, run_command, show, tell_error, without_credentials
 
 MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
@@ -237,11 +239,23 @@ def _pooch():
 
 def _urls(remote):
     """Where a file may be had, one's own mirrors first."""
-    bases = [base for base in re.split(r'[\s,]+', os.environ.get(MIRRORS, '')) if base]
-    for base in bases:
-        if not base.startswith(('http://', 'https://')):
-            raise UserError('%s: %s is no base URL; it must begin with http:// or https://' % (MIRRORS, base))
+    bases = [_base(base) for base in re.split(r'[\s,]+', os.environ.get(MIRRORS, '')) if base]
     return tuple('%s/%s' % (base.rstrip('/'), remote.path) for base in bases) + remote.urls
+
+
+def _base(address):
+    """A base URL of LASEM_MIRROR; that of a folder of this machine as transfer.py takes it: a path, no %20 and no `~` in it."""
+    if address.startswith(('http://', 'https://')):
+        return address
+    folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)
+    if not folder:
+        raise UserError('%s: %s is no base URL; it must begin with http://, https:// or file:///'
+                        % (MIRRORS, address.rpartition('@')[-1]))
+    path = re.sub(b'%([0-9A-Fa-f]{2})', lambda sign: bytes([int(sign.group(1), 16)]), os.fsencode(folder.group(1)))
+    try:
+        return transfer.FOLDER + path_argument(os.fsdecode(path))
+    except argparse.ArgumentTypeError as error:
+        raise UserError('%s: %s' % (MIRRORS, error))
 
 
 def _download(source, remote, path, say, bar):
@@ -281,8 +295,8 @@ def main(argv=None):
     parser = Parser(prog='python3 -m classification.download', allow_abbrev=False, description=__doc__.split('\n')[0])
     parser.add_argument('name', metavar='NAME', type=str.lower, choices=sorted(sources),
                         help='of the data set, or a --data_type: %s' % ', '.join(sorted(sources)))
-    parser.add_argument('--data_dir', default='Data', help='where to (default: %(default)s)')
-    parser.add_argument('--archive', nargs='+', default=(), metavar='FILE',
+    parser.add_argument('--data_dir', type=path_argument, default='Data', help='where to (default: %(default)s)')
+    parser.add_argument('--archive', type=path_argument, nargs='+', default=(), metavar='FILE',
                         help='already downloaded: checked and unpacked, without network')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     flags = parser.parse_args(argv)
@@ -292,6 +306,10 @@ def main(argv=None):
         return 0
     except UserError as error:
         return tell_error(error)
+
+
+def _say(line):
+    show(without_credentials(line))
 
 
 if __name__ == '__main__':

@@ -1,16 +1,18 @@
 """One experiment: everything that determines its numbers, resolved, immutable, with a fingerprint."""
+import contextlib
 import glob
 import hashlib
 import importlib.machinery
 import json
 import os
+import re
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification import analyses, gen_data
 from classification.flags import parser
 from utils import utils_env_cl as env
-from utils.utils import UserError, entry
+from utils.utils import UserError, entry, without_credentials
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
 FINGERPRINT_DIGITS = 8
@@ -119,7 +121,14 @@ def _short(value):
 
 
 def tensorflow_version():
-    """Version of the installed TensorFlow, found without importing it.
+    """Version of the installed TensorFlow; see `tensorflow_distribution`."""
+    return tensorflow_distribution()[1]
+
+
+def tensorflow_distribution():
+    """(name, version) of the distribution that brought the module `tensorflow`, found without importing it.
+
+    There are many: TensorFlow's own, for CPUs, nightly ones, those of makers of hardware.
 
     Raises:
         UserError: none is installed.
@@ -128,10 +137,39 @@ def tensorflow_version():
     if spec is None or not spec.submodule_search_locations:
         raise UserError('TensorFlow is not installed for this Python; run: python3 -m pip install -r requirements.txt')
     packages = os.path.dirname(list(spec.submodule_search_locations)[0])
-    for name in ('tensorflow', 'tensorflow_gpu', 'tensorflow_cpu', 'tensorflow_rocm', 'tensorflow_macos'):
-        for folder in glob.glob(os.path.join(packages, name + '-[0-9]*.dist-info')):
-            return os.path.basename(folder)[len(name) + 1:-len('.dist-info')]
-    raise UserError('the TensorFlow in %s has no version; reinstall it' % packages)
+    named = {}      # what tells it -> (name, version)
+    for path in sorted(glob.glob(os.path.join(glob.escape(packages), '[!~]*.dist-info'))
+                       + glob.glob(os.path.join(glob.escape(packages), '[!~]*.egg-info'))):
+        told = _tells_of_tensorflow(path)
+        if told and told not in named:
+            headers = _first_text(os.path.join(path, 'METADATA'), os.path.join(path, 'PKG-INFO'), path)
+            found = [re.search('^%s: *(.*?) *$' % name, headers, re.MULTILINE) for name in ('Name', 'Version')]
+            if all(found) and re.match(r'\d+\.', found[1].group(1)):
+                named[told] = found[0].group(1), found[1].group(1)
+    for told in ('files', 'modules'):      # an empty distribution may name a module that another one brings
+        if told in named:
+            return named[told]
+    raise UserError('the TensorFlow in %s has no version: no distribution beside it says that it brought it; reinstall it'
+                    % packages)
+
+
+def _tells_of_tensorflow(path):
+    """'files' if the metadata of a distribution list those of the module `tensorflow`, 'modules' if they name it."""
+    modules = _first_text(os.path.join(path, 'top_level.txt')).split()
+    if modules and 'tensorflow' not in modules:
+        return None         # lists of files are long
+    files = _first_text(os.path.join(path, 'RECORD'), os.path.join(path, 'installed-files.txt'))
+    if re.search(r'^(\.\./)?tensorflow/__init__\.py', files, re.MULTILINE):
+        return 'files'
+    return 'modules' if modules else None
+
+
+def _first_text(*paths):
+    """The text of the first of some files that can be read; '' if none can."""
+    for path in paths:
+        with contextlib.suppress(OSError), open(path, encoding='utf-8', errors='replace') as stream:
+            return stream.read()
+    return ''
 
 
 def task_order(num_tasks, order_type):
@@ -206,7 +244,8 @@ def resolve(flags, say):
         keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
-        numeric_versions=env.numeric_versions(model, data_type, options))
+        numeric_versions=dict(env.numeric_versions(model, data_type, options),
+                              **gen_data.numeric_versions(data_type, flags.data_dir)))
 
 
 def _pattern(flags, model_type, family, depth):
@@ -280,7 +319,8 @@ def _check_devices(flags):
         raise UserError('--gpu %s: -1 (the CPU) or different numbers from 0 on are needed' % gpus)
     if flags.scheduler is not None and (flags.jobs > 1 or len(flags.gpu) > 1):
         raise UserError('--scheduler %s: a trial uses one CPU or GPU of a worker, and as many run side by side as there are '
-                        'workers; leave --jobs away and give --gpu -1 or one number' % flags.scheduler)
+                        'workers; leave --jobs away and give --gpu -1 or one number'
+                        % without_credentials(flags.scheduler, flags.scheduler))
     if len(flags.gpu) > flags.jobs:
         raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
                         % (gpus, len(flags.gpu), len(flags.gpu)))

@@ -1,9 +1,17 @@
 """The flags of the command line: names, defaults, what --help says. What they mean is resolved in experiment.py."""
 import argparse
+import re
+
+from utils.paths import path_argument
 
 
 class Parser(argparse.ArgumentParser):
     """Answers a mistake in one line with exit status 2."""
+
+    def __init__(self, *args, **more):
+        super(Parser, self).__init__(*args, **more)
+        # What begins with a minus sign and is no flag but a value; older versions of argparse know -1 and -0.5 only.
+        self._negative_number_matcher = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
 
     def parse_known_args(self, args=None, namespace=None):
         namespace, others = super(Parser, self).parse_known_args(args, namespace)
@@ -36,10 +44,10 @@ def _data_flags(data):
     data.add_argument('--data_augment', action='store_true',
                       help='training batches are augmented: each image is, with equal chances, left as it is, put under '
                            'noise, rotated by 180 degrees, or shifted')
-    data.add_argument('--data_dir', default='Data', help='raw data and caches (default: %(default)s)')
+    data.add_argument('--data_dir', type=path_argument, default='Data', help='raw data and caches (default: %(default)s)')
     data.add_argument('--download', action='store_true',
                       help='fetch the data set\'s files into --data_dir if they are not there')
-    data.add_argument('--archive', nargs='+', default=None, metavar='FILE',
+    data.add_argument('--archive', type=path_argument, nargs='+', default=None, metavar='FILE',
                       help='the same from files that were downloaded by hand, without network (default: none)')
 
 
@@ -86,7 +94,7 @@ def _mode_flags(method):
     method.add_argument('--prognn_lateral_head', action='store_true',
                         help='ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, '
                              'as in the published code)')
-    method.add_argument('--tensorfactor_param_path', default=None, metavar='FILE',
+    method.add_argument('--tensorfactor_param_path', type=path_argument, default=None, metavar='FILE',
                         help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
                              'looked for below --result_dir, then as a path of its own (default: they are drawn)')
 
@@ -140,10 +148,11 @@ def _run_flags(run):
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
                           'use one GPU equal shares of 0.9)')
-    run.add_argument('--threads', type=int, default=None, help='CPU threads of a trial (default: all cores / --jobs; with --scheduler all cores there)')
+    run.add_argument('--threads', type=int, default=None, 
+                     help='CPU threads of a trial (default: the cores that it may use / --jobs; with --scheduler those there)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='result file below --result_dir (default: %(default)s)')
-    run.add_argument('--result_dir', default='Result', help='results out (default: %(default)s)')
+    run.add_argument('--result_dir', type=path_argument, default='Result', help='results out (default: %(default)s)')
     run.add_argument('--checkpoint_minutes', type=float, default=5,
                      help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
     run.add_argument('--restart', type=_trials, nargs='?', const=(), default=None, metavar='TRIALS',

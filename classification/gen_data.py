@@ -8,10 +8,11 @@ import numpy as np
 from classification import readers, stl10_designs, task_lists
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.stl10_designs import NoisyImages, Preset
-from utils.utils import UserError, entry, random_state
+from utils.utils import UserError, counted, entry, random_state
 
 PARTS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
 DEFAULT_PERCENT = 100
+SMALL = 10      # a class of fewer images has no tenth to validate with
 
 
 class Part(NamedTuple):
@@ -89,6 +90,10 @@ class Index(object):
         """Rows of a class's images in a pool, as in the raw files."""
         return self.first[pool] + np.flatnonzero(self.labels[pool] == number)
 
+    def count(self, number):
+        """Images of a class, in all pools."""
+        return sum(len(self.rows(pool, number)) for pool in self.labels)
+
 
 # ---- parts: which images of a class may train, validate, test (function of the index, a class and a request) ----
 
@@ -116,9 +121,12 @@ def thinned(parts):
 
 
 def sixty_ten_thirty(index, number, request):
-    """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not used."""
+    """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not used.
+
+    Of a class of fewer than ten images each part gets at least one, as long as there are any.
+    """
     rows = request.shuffled(index.rows('all', number), 'split of class %s' % number, 'train')
-    train, valid, test = [len(rows) * share // 100 for share in (60, 10, 30)]
+    train, valid, test = [max(len(rows) * share // 100, len(rows) < SMALL) for share in (60, 10, 30)]
     return {'train': rows[:train], 'valid': rows[train:train + valid], 'test': rows[train + valid:train + valid + test]}
 
 
@@ -215,6 +223,7 @@ class Dataset(NamedTuple):
     parts: Optional[Callable] = None
     sizes: Optional[dict] = None      # --data_percent -> images of a task for training, validation, test
     scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)      # scale and offset; None: standardised per channel
+    least: Optional[int] = None       # images that a class needs to have one in each part; None: the files say their parts
 
     @property
     def image_shape(self):
@@ -253,9 +262,9 @@ DATASETS = OrderedDict([
                             task_lists.CIFAR100_FORTY_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
                             STANDARDISED)),
     ('OfficeHome', Dataset('13 classes each, products and then photographs', 'officehome', OFFICEHOME,
-                           several_classes, task_lists.OFFICEHOME_TASKS, sixty_ten_thirty)),
+                           several_classes, task_lists.OFFICEHOME_TASKS, sixty_ten_thirty, least=3)),
     ('OfficeHome_Incremental', Dataset('products, 3 to 8 classes', 'officehome', OFFICEHOME_PRODUCT, several_classes,
-                                       task_lists.OFFICEHOME_INCREMENTAL_TASKS, sixty_ten_thirty)),
+                                       task_lists.OFFICEHOME_INCREMENTAL_TASKS, sixty_ten_thirty, least=3)),
     ('STL10_15t', Dataset('5 classes each, noise and channel order change', 'stl10', readers.STL10, designed,
                           Preset(share=10, valid=50, tasks=15, classes=5), scaling=CENTRED)),
     ('STL10_20t', Dataset('3 classes each, noise and channel order change', 'stl10', readers.STL10, designed,
@@ -301,6 +310,13 @@ def folder_of(data_type, data_dir):
 def origin(data_type, folder):
     """The line that says where data are read from; `folder` as `folder_of` gives it."""
     return 'data: %s from %s' % (entry(DATASETS, data_type, 'data_type').source.title, folder)
+
+
+def numeric_versions(data_type, data_dir):
+    """What utils_env_cl.numeric_versions gives, of what the files decide: small classes were cut otherwise before."""
+    dataset = entry(DATASETS, data_type, 'data_type')
+    counts = np.concatenate([np.bincount(labels) for labels in dataset.source.labels(data_dir).values()])
+    return {'small classes': 2} if dataset.least and ((counts > 0) & (counts < SMALL)).any() else {}
 
 
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
@@ -364,16 +380,20 @@ def percent_of(data_type, dataset, percent):
 
 def _cut(data_type, dataset, request, num_tasks):
     """List of Cut; says in one line where the data are fewer than the size table asks for."""
-    cuts = dataset.cut(dataset, Index(dataset.source.labels(request.data_dir)), request)[:num_tasks]
+    index = Index(dataset.source.labels(request.data_dir))
+    cuts = dataset.cut(dataset, index, request)[:num_tasks]
     short = OrderedDict((part, {}) for part in PARTS)
     for task, cut in enumerate(cuts):
         for place, part in enumerate(PARTS):
             labels = cut.parts[part][1]
             absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
-            if absent and (part != 'valid' or not len(labels)):
-                raise UserError('%s, task %d: no %s image of class %s; %ssee to it that the files in %s are complete' % (
-                    data_type, task, PARTS[part], cut.classes[absent[0]],
-                    'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir))
+            if absent and (dataset.least or part != 'valid' or not len(labels)):
+                number = cut.classes[absent[0]]
+                raise UserError('%s, task %d: %s' % (data_type, task, (
+                    'class %s has %s, at least %d are needed, one each to train, validate and test' % (
+                        dataset.source.name_of(number), counted(index.count(number), 'image'), dataset.least)
+                ) if dataset.least else 'no %s image of class %s; %ssee to it that the files in %s are complete' % (
+                    PARTS[part], number, 'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir)))
             if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
                 short[part][task] = len(labels)
     if any(short.values()) and request.say:

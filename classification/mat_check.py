@@ -22,9 +22,9 @@ def check(content):
     order = '<' if content[126:128] == b'IM' else '>'
     rest = memoryview(content)[128:]
     while rest:
-        kind, data, rest = _element(rest, order, padded=False)
+        kind, data, rest = element(rest, order, padded=False)
         if kind == COMPRESSED:
-            kind, data, behind = _element(_decompressed(data), order)
+            kind, data, behind = element(_decompressed(data), order)
             _expect(not behind, 'bytes behind a variable')
         _expect(kind == MATRIX, 'no variable')
         _matrix(data, order, DEEPEST)
@@ -42,7 +42,7 @@ def _decompressed(data):
     return memoryview(content)
 
 
-def _element(rest, order, padded=True):
+def element(rest, order, padded=True):
     """(type, data, what follows) of the first element."""
     _expect(len(rest) >= 8, 'an element is cut off')
     kind, size = struct.unpack(order + 'II', rest[:8])
@@ -55,9 +55,9 @@ def _element(rest, order, padded=True):
     return kind, rest[8:8 + size], rest[end:]
 
 
-def _numbers(rest, order, kind, letter):
+def numbers(rest, order, kind, letter):
     """(numbers of the first element, what follows)."""
-    found, data, rest = _element(rest, order)
+    found, data, rest = element(rest, order)
     _expect(found == kind and len(data) % SIZES[kind] == 0, 'an element of type %d' % found)
     return struct.unpack('%s%d%s' % (order, len(data) // SIZES[kind], letter), data), rest
 
@@ -66,29 +66,29 @@ def _matrix(data, order, depth):
     if not data:
         return      # an empty array
     _expect(depth, 'it is nested too deeply')
-    flags, rest = _numbers(data, order, 6, 'I')
+    flags, rest = numbers(data, order, 6, 'I')
     _expect(len(flags) == 2, 'flags')
     kind, is_complex = flags[0] & 0xff, flags[0] & 0x800
     if kind == OPAQUE:      # MATLAB's own objects: they have no shape
         return
-    shape, rest = _numbers(rest, order, 5, 'i')
+    shape, rest = numbers(rest, order, 5, 'i')
     _expect(1 <= len(shape) <= MOST_DIMENSIONS and min(shape) >= 0, 'a shape')
     count = functools.reduce(operator.mul, shape)      # of any size, where NumPy's would overflow
-    _, rest = _numbers(rest, order, 1, 'b')
+    _, rest = numbers(rest, order, 1, 'b')
     if kind in (CELL, STRUCT, OBJECT):
         if kind == OBJECT:
-            _, rest = _numbers(rest, order, 1, 'b')
+            _, rest = numbers(rest, order, 1, 'b')
         _parts(rest, order, depth, count if kind == CELL else None, count)
     elif kind == FUNCTION:
         _parts(rest, order, depth, 1, 1)
     elif kind == SPARSE:
         for _ in range(4 if is_complex else 3):
-            found, _, rest = _element(rest, order)
+            found, _, rest = element(rest, order)
             _expect(found in SIZES, 'an element of type %d' % found)
     else:
         _expect(CHAR <= kind <= LAST_NUMERIC, 'an array of class %d' % kind)
         for _ in range(2 if is_complex else 1):
-            found, data, rest = _element(rest, order)
+            found, data, rest = element(rest, order)
             _expect(found in SIZES, 'an element of type %d' % found)
             fits = len(data) == count * SIZES[found]
             if kind == CHAR:      # SciPy and MATLAB write empty and encoded texts in several ways
@@ -100,14 +100,14 @@ def _matrix(data, order, depth):
 def _parts(rest, order, depth, parts, count):
     """The elements of a cell; of a struct (`parts` is None) behind the names of its fields."""
     if parts is None:
-        length, rest = _numbers(rest, order, 5, 'i')
+        length, rest = numbers(rest, order, 5, 'i')
         _expect(len(length) == 1 and length[0] > 0, 'names of fields')
-        found, names, rest = _element(rest, order)
+        found, names, rest = element(rest, order)
         _expect(found == 1 and len(names) % length[0] == 0, 'names of fields')
         parts = count * (len(names) // length[0])
     _expect(parts <= len(rest) // 8, '%d parts in %d bytes' % (parts, len(rest)))
     for _ in range(parts):
-        kind, data, rest = _element(rest, order)
+        kind, data, rest = element(rest, order)
         _expect(kind == MATRIX, 'a part of type %d' % kind)
         _matrix(data, order, depth - 1)
     _expect(not rest, 'bytes behind the parts')

@@ -9,15 +9,18 @@ import numbers
 import os
 import re
 import stat
+import tempfile
 import warnings
 
 import numpy as np
 
-from classification import mat_check
+from classification import mat_check, mat_parts
+from classification.mat_parts import CONTINUES, HEADER, HEADING, SUMMARY, series
 from utils.locks import Held, Lock
 from utils.utils import UserError, in_one_line, write_atomically
 
 LOCK_WAIT_S = 120
+LONGEST_FIELD = 31
 _FIELD_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,30}$')     # MATLAB's rule; savemat drops or refuses the others
 
 
@@ -67,49 +70,149 @@ def entries(path):
     Raises:
         UserError: the file is missing, damaged or not a result file.
     """
-    return [_plain(entry) for entry in _load(path)['training_summary'].flat]
+    return [_plain(entry) for entry in _load(path)[SUMMARY].flat]
 
 
 def find_entry(path, fingerprint):
     """The newest entry of an experiment; None if there is none, or no file."""
-    if not os.path.exists(path):
-        return None
-    return next((entry for entry in reversed(entries(path)) if _same(entry.get('fingerprint'), fingerprint)), None)
+    return locate(path, fingerprint)[1]
+
+
+def locate(path, fingerprint):
+    """(file, entry): the newest entry of an experiment in a result file and those that continue it; (None, None): none."""
+    found = None, None
+    for file in series(path):
+        if os.path.exists(file):
+            with _ResultFile(file) as opened:
+                for entry in opened.each():
+                    if _same(entry.get('fingerprint'), fingerprint):
+                        found = file, entry
+    return found
 
 
 def append_entry(path, entry, replace=False):
     """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit for bit.
 
     An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing. With
-    `replace` so is the newest one with the same `fingerprint`.
+    `replace` so is the newest one with the same `fingerprint`. Where the file would become too large for MATLAB the entry
+    goes into the next one, NAME-2.mat and so on.
 
+    Returns:
+        path of the file that holds it now.
     Raises:
         UserError: the file is damaged or not a result file, or cannot be added to; nothing was written.
     """
-    entry = as_stored(entry)
+    savable = _savable(as_stored(entry))
     check_permission(path)
-    with _locked(path) as lock:
-        variables = _load(path) if os.path.exists(path) else {'training_summary': _cell([])}
-        old = list(variables['training_summary'].flat)
-        place = _place([_plain(one) for one in old], entry, replace)
-        old = [_resavable(one) for one in old]
-        variables['training_summary'] = _cell(old[:place] + [_savable(entry)] + old[place + 1:])
-        try:
-            content = _content(variables)
-        except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
-            raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
+    with _locked(path) as lock, contextlib.ExitStack() as opened:
+        files = [opened.enter_context(_ResultFile(file)) for file in series(path) if os.path.exists(file)]
+        old, place = _place(files, entry, replace)
+        new = _written(path, savable, opened)
+        goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:] if os.path.exists(path)]
+        goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
+        if goal is None:
+            goal = _ResultFile(mat_parts.next_file(path), os.path.basename(path)) if os.path.exists(path) else _ResultFile(path)
         lock.check(path)
-        write_atomically(path, content, alone=True)
+        goal.write(new, at)
+        if old is not None and old is not goal:
+            old.write(None, place)
+    return goal.path
+
+
+def _written(path, savable, opened):
+    """Span of an experiment in a nameless file beside the result, which `opened` closes: in memory it would be there twice."""
+    from scipy.io import savemat
+    try:
+        stream = opened.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))))
+        savemat(stream, {SUMMARY: _cell([savable])})
+    except OSError as problem:      # a full disk
+        raise OSError(problem.errno, problem.strerror, path)
+    except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
+        raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
+    return mat_parts.Span(HEADER + HEADING, stream.seek(0, os.SEEK_END), stream)
+
+
+class _ResultFile(object):
+    """One file of experiments, there or not, whose parts are copied rather than loaded.
+
+    Args:
+        path: of the file.
+        continues: name of the file that it continues, where it is new.
+    Raises:
+        UserError: it is damaged, no result file, or cannot be added to.
+    """
+
+    def __init__(self, path, continues=None):
+        self.path, self.stream, self.entries, self.behind = path, None, [], []
+        if os.path.exists(path):
+            self.stream, parts = _plain_parts(path)
+            self.before, self.behind = parts.variables[:parts.summary], parts.variables[parts.summary + 1:]
+            self.entries = parts.entries
+            self.stream.seek(0)
+            self.header = self.stream.read(HEADER)
+        else:
+            content = _encoded({CONTINUES: continues or ''})
+            self.header, self.before = content[:HEADER], [content[HEADER:]] * bool(continues)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stream.close()
+
+    def each(self):
+        """Yields every experiment; one of them is in memory at a time."""
+        for span in self.entries:
+            yield _plain(_summary(self.path, _loaded(self.path, mat_parts.Alone(self.stream, span))).flat[0])
+
+    def takes(self, element, place):
+        """Whether it stays small enough for MATLAB, or holds nothing else, with this experiment (in the place of another)."""
+        others = [span for number, span in enumerate(self.entries) if number != place]
+        return not others or mat_parts.cell_size(others + [element]) <= mat_parts.MOST_BYTES
+
+    def write(self, element, place):
+        """Writes the file with an experiment in a place, or behind the last (place None), or without that (element None)."""
+        entries, at = list(self.entries), len(self.entries) if place is None else place
+        entries[at:at + 1] = [] if element is None else [element]
+        parts = [self.header] + self.before + [mat_parts.heading(entries)] + entries + self.behind
+        write_atomically(self.path, mat_parts.pieces(self.stream, parts), alone=True)
+
+
+def _plain_parts(path):
+    """(binary stream, its Parts) of a result file; one that is not plain is loaded and written anew in memory."""
+    stream = _opened(path)
+    try:
+        _check_kind(path, stream.read(HEADER))
+        if not mat_parts.is_plain(stream):
+            variables = _load(path)
+            variables[SUMMARY] = _cell([_resavable(one) for one in variables[SUMMARY].flat])
+            stream.close()
+            stream = io.BytesIO(_encoded(variables))
+        return stream, mat_parts.parts_of(stream)
+    except mat_parts.NoSummary:
+        stream.close()
+        raise _no_result_file(path)
+    except UserError:
+        stream.close()
+        raise
+    except Exception as problem:      # SciPy has another class of error for every kind of damage
+        stream.close()
+        raise _damaged(path, problem)
 
 
 def check_permission(path):
-    """Finds out whether a result file, if it is there, may be replaced by one with more in it; writes nothing.
+    """Finds out whether the files of a result that are there may be replaced by ones with more in them; writes nothing.
 
     Its own mode counts, also for a user who may write everything.
 
     Raises:
         UserError: it may not.
     """
+    for file in series(path):
+        _check_permission_of(file)
+
+
+def _check_permission_of(path):
     target = os.path.realpath(path)
     try:
         state = os.stat(target)
@@ -145,7 +248,7 @@ def check_writable(path):
 
 def write_temp(path, summary):
     """Writes what the finished trials of a running experiment give, for people to look at."""
-    write_atomically(path, _content({'training_summary_temp': _savable(as_stored(summary))}))
+    write_atomically(path, _encoded({'training_summary_temp': _savable(as_stored(summary))}))
 
 
 def read(path):
@@ -159,16 +262,27 @@ def read(path):
 
 def encoded(variables):
     """The bytes of a file that holds these variables: dict name -> anything that `as_stored` takes."""
-    return _content({name: _savable(as_stored(value)) for name, value in variables.items()})
+    return _encoded({name: _savable(as_stored(value)) for name, value in variables.items()})
 
 
-def _place(old, entry, replace):
-    """Index of the entry that the new one replaces; len(old): it replaces none."""
-    for name in ('run_id', 'fingerprint') if replace else ('run_id',):
-        same = [place for place, one in enumerate(old) if name in entry and _same(one.get(name), entry[name])]
-        if same:
-            return same[-1]
-    return len(old)
+def _place(files, entry, replace):
+    """(file, place in it) of the entry that the new one replaces; (None, None): it replaces none."""
+    names = ('run_id', 'fingerprint') if replace else ('run_id',)
+    found = {}
+    for file in files:
+        for place, one in enumerate(file.each()):
+            if _longest_name(one) > LONGEST_FIELD:
+                raise UserError('%s cannot be added to (it has names of fields of more than %d signs); give another file name'
+                                % (file.path, LONGEST_FIELD))
+            found.update((name, (file, place)) for name in names if name in entry and _same(one.get(name), entry[name]))
+    return next((found[name] for name in names if name in found), (None, None))
+
+
+def _longest_name(value):
+    """Signs of the longest name of a field."""
+    if isinstance(value, dict):
+        return max([0] + [max(len(name), _longest_name(one)) for name, one in value.items()])
+    return max([0] + [_longest_name(one) for one in value]) if isinstance(value, list) else 0
 
 
 def _same(found, text):
@@ -193,37 +307,69 @@ def _locked(path):
 def _load(path):
     """All variables of a result file; see `_variables`."""
     variables = _variables(path)
-    cell = variables.get('training_summary')
-    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
-        raise UserError('%s is not a result file: it has no cell training_summary of structs; '
-                        'move it away or give another file name' % path)
+    _summary(path, variables)
     return variables
+
+
+def _summary(path, variables):
+    """The cell of experiments."""
+    cell = variables.get(SUMMARY)
+    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
+        raise _no_result_file(path)
+    return cell
+
+
+def _no_result_file(path):
+    return UserError('%s is not a result file: it has no cell training_summary of structs; '
+                     'move it away or give another file name' % path)
+
+
+def _damaged(path, problem):
+    return UserError('%s is damaged (%s); move it away or give another file name' % (path, problem))
 
 
 def _variables(path):
     """All variables of a file as loadmat gives them: structured arrays, logicals kept."""
-    from scipy.io import loadmat
+    with _opened(path) as stream:
+        content = stream.read()
+    _check_kind(path, content)
+    try:
+        mat_check.check(content)
+    except Exception as problem:          # zlib's, besides
+        raise _damaged(path, problem)
+    return _loaded(path, io.BytesIO(content))
+
+
+def _opened(path):
+    """A result file for reading; a UserError where that is impossible."""
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):       # it would be waited for for ever
             raise UserError('%s is no regular file; move it away or give another file name' % path)
-        with open(path, 'rb') as stream:
-            content = stream.read()
+        return open(path, 'rb')
     except OSError as problem:
         raise UserError('%s cannot be read (%s)' % (path, problem.strerror))
+
+
+def _check_kind(path, content):
+    """A UserError if the header of a file is not that of MATLAB's version 5."""
     kind = content[124:128]
     if kind in (b'\x00\x02IM', b'\x02\x00MI'):
         raise UserError("%s is a MATLAB file of version 7.3; save it with '-v7' in MATLAB, or give another file name"
                         % path)
     if kind not in (b'\x00\x01IM', b'\x01\x00MI'):
         raise UserError('%s is not a MATLAB file of version 5; move it away or give another file name' % path)
+
+
+def _loaded(path, stream):
+    """What loadmat gives, of a stream whose sizes fit together."""
+    from scipy.io import loadmat
     try:
-        mat_check.check(content)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')      # of SciPy, on stderr
             warnings.filterwarnings('error', 'Casting complex')      # mat_dtype=True drops imaginary parts
-            variables = loadmat(io.BytesIO(content), struct_as_record=True, mat_dtype=True)
+            variables = loadmat(stream, struct_as_record=True, mat_dtype=True)
     except Exception as problem:          # SciPy has another class of error for every kind of damage
-        raise UserError('%s is damaged (%s); move it away or give another file name' % (path, problem))
+        raise _damaged(path, problem)
     return {name: value for name, value in variables.items() if not name.startswith('__')}
 
 
@@ -277,7 +423,7 @@ def _cell(values):
     return cell
 
 
-def _content(variables):
+def _encoded(variables):
     from scipy.io import savemat
     content = io.BytesIO()
     savemat(content, variables)

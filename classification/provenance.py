@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 
 from classification import origin, source_digest
-from classification.experiment import NUMERICS, tensorflow_version
+from classification.experiment import NUMERICS, tensorflow_distribution, tensorflow_version
 from utils import utils_env_cl as env
 from utils.utils import UserError
 
@@ -22,6 +22,11 @@ def versions():
     import scipy
     return OrderedDict([('python', platform.python_version()), ('tensorflow', tensorflow_version()),
                         ('numpy', numpy.__version__), ('scipy', scipy.__version__)])
+
+
+def _with_distribution():
+    """The same, and who built this TensorFlow."""
+    return dict(versions(), tensorflow_distribution=tensorflow_distribution()[0])
 
 
 def source(experiment, root=source_digest.ROOT):
@@ -58,7 +63,7 @@ def of_command(experiment):
     commit, changes = git_state()
     digests = source(experiment)
     return OrderedDict([
-        ('versions', versions()), ('git_commit', commit), ('uncommitted_changes', changes),
+        ('versions', _with_distribution()), ('git_commit', commit), ('uncommitted_changes', changes),
         ('source_modules', list(digests)), ('source_digests', list(digests.values())),
         ('numeric_versions', ', '.join('%s %d' % pair for pair in sorted(dict(
             experiment.numeric_versions, numerics=experiment.numerics).items())))])
@@ -75,7 +80,7 @@ def of_trial(experiment, command, device, threads, data_folder=''):
         UserError: code or libraries are not those of the command.
     """
     digests = source(experiment)
-    now = dict(command or {}, versions=versions(), source_modules=list(digests), source_digests=list(digests.values()))
+    now = dict(command or {}, versions=_with_distribution(), source_modules=list(digests), source_digests=list(digests.values()))
     expected = env.numeric_versions(experiment.model, experiment.data_type, experiment.options)
     libraries, modules = origin.differences(command, now) if command else ({}, ['main.py'])
     if (experiment.numerics, dict(experiment.numeric_versions)) != (NUMERICS, expected):

@@ -15,6 +15,7 @@ from classification.source import Source, below
 from utils.utils import UserError
 
 MNIST_VALIDATION = 5000      # of 60,000 training images, the first ones; of a shorter file the same share
+NEWEST_PICKLES = 5           # protocol
 DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
@@ -92,7 +93,7 @@ class _Type(object):
     def __setstate__(self, state):
         order = state[1] if isinstance(state[1], str) else state[1].decode('ascii')
         found = np.dtype(order + self.text)
-        if found.kind not in 'biuf' or any(part is not None for part in state[2:5]):
+        if found.kind not in 'biufSU' or any(part is not None for part in state[2:5]):
             raise pickle.UnpicklingError('it has an array of %s, which no data file needs' % self.text)
         self.found = found
 
@@ -103,9 +104,34 @@ class _Array(object):
 
     def __setstate__(self, state):
         version, shape, kind, fortran, content = state
-        if not isinstance(kind, _Type) or not isinstance(content, bytes):
-            raise pickle.UnpicklingError('it has an array without a type or without bytes')
-        self.found = np.frombuffer(content, kind.found).reshape(shape, order='F' if fortran else 'C')
+        self.found = _numbers(content, kind).reshape(shape, order='F' if fortran else 'C')
+
+
+def _numbers(content, kind):
+    """The numbers in bytes of a pickle; `kind`: _Type."""
+    if not isinstance(kind, _Type) or not isinstance(content, (bytes, bytearray)):
+        raise pickle.UnpicklingError('it has an array without a type or without bytes')
+    return np.frombuffer(content, kind.found)
+
+
+def _array(content, kind, shape, order, axes=None):
+    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`: the order of the dimensions in the bytes."""
+    array = _Array()
+    array.found = _numbers(content, kind).reshape(shape, order='F' if order == 'F' else 'C')
+    if order == 'K' and axes is not None:
+        array.found = array.found.transpose(axes)
+    return array
+
+
+def _number(kind, content):
+    """One number of NumPy's."""
+    number, = _numbers(content, kind).tolist()
+    return number
+
+
+def _no_bytes():
+    """What Python 3 writes for no bytes in pickles of protocols 0 to 2."""
+    return b''
 
 
 def _encoded(text, encoding):
@@ -123,9 +149,13 @@ class _ArraysOnly(pickle._Unpickler):      # the one in C takes any memory that 
         ('_codecs', 'encode'): _encoded,
         ('numpy', 'ndarray'): _Array,
         ('numpy', 'dtype'): _Type,
-        ('numpy.core.multiarray', '_reconstruct'): lambda kind, shape, text: _Array(),
-        ('numpy._core.multiarray', '_reconstruct'): lambda kind, shape, text: _Array(),      # its name since NumPy 2
+        ('__builtin__', 'bytes'): _no_bytes,
+        ('builtins', 'bytes'): _no_bytes,
     }
+    for core in ('numpy.core.', 'numpy._core.'):        # the second since NumPy 2
+        ALLOWED[core + 'multiarray', '_reconstruct'] = lambda kind, shape, text: _Array()
+        ALLOWED[core + 'multiarray', 'scalar'] = _number
+        ALLOWED[core + 'numeric', '_frombuffer'] = _array
 
     def find_class(self, module, name):
         if (module, name) not in self.ALLOWED:
@@ -137,8 +167,24 @@ class _ArraysOnly(pickle._Unpickler):      # the one in C takes any memory that 
             raise pickle.UnpicklingError('it changes a %s, which no data file needs' % type(self.stack[-2]).__name__)
         self.load_build()
 
+    def _protocol(self):
+        protocol = self.read(1)[0]
+        if protocol > NEWEST_PICKLES:
+            raise pickle.UnpicklingError('it is a pickle of protocol %d, newer than %d' % (protocol, NEWEST_PICKLES))
+
+    def _bytearray(self):
+        size, = struct.unpack('<Q', self.read(8))
+        self.append(bytearray(self.read(size)))
+
+    def _readonly_buffer(self):
+        """What was read stays as it is."""
+
     dispatch = dict(pickle._Unpickler.dispatch)
     dispatch[pickle.BUILD[0]] = _build
+    # Of protocol 5, which Pythons before 3.8 do not know.
+    dispatch[pickle.PROTO[0]] = _protocol
+    dispatch[0x96] = _bytearray
+    dispatch[0x98] = _readonly_buffer
 
 
 class CifarPickles(Source):

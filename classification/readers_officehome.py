@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from classification import jpeg
 from classification.source import Incomplete, Source, below
 from classification.task_lists import OFFICEHOME_CLASSES
+from utils.cores import cores
 from utils.utils import UserError, counted, silent_libraries
 
 ARCHIVES = ('OfficeHomeDataset_10072016', 'OfficeHomeDataset')
@@ -55,7 +57,7 @@ class OfficeHomeFolders(Source):
         say('Office-Home: decoding %s, which can take some minutes' % counted(len(paths), 'image'))
         # Threads, as the packages release Python's lock. At an error all of them end here: a thread that is still in
         # OpenCV when the process ends makes it abort.
-        with silent_libraries(), ThreadPoolExecutor(os.cpu_count()) as workers:
+        with silent_libraries(), ThreadPoolExecutor(cores()) as workers:
             for row, image in enumerate(workers.map(self._decode_one, paths)):
                 images[row] = image
         return images
@@ -120,19 +122,18 @@ class OfficeHomeFolders(Source):
         """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is dropped."""
         cv2, skimage = self._packages()
         content, image = self.read(path), None
-        if content and not _cut_off(content):
+
+        def decode(part):
+            return cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+
+        if content:
             with contextlib.suppress(cv2.error):      # a header that speaks of more than 2^30 pixels
-                image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+                image = jpeg.whole(content, decode) if content.startswith(jpeg.START) else decode(content)
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
         pixels = image[..., ::-1].astype(np.float32) / 255
         small = skimage.transform.resize(pixels, self.image_shape, order=1, mode='reflect', anti_aliasing=True)
         return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
-
-
-def _cut_off(content):
-    """Whether a JPEG lacks the mark of its end; some versions of OpenCV fill up the rest with grey."""
-    return content[:2] == b'\xff\xd8' and content.find(b'\xff\xd9', content.rfind(b'\xff\xda')) < 0
 
 
 OFFICEHOME = OfficeHomeFolders('officehome', ('Product', 'RealWorld'))

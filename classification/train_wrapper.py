@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results
-from classification.experiment import info
+from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results, sizes
 from classification.local_pool import ERRORS, LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, check_folder, config_in, unfinished
-from classification.trial_process import CONFIG, RECORD, SIGN, cores, hold, log_line, trial_folder
+from classification.trial_process import CONFIG, RECORD, SIGN, hold, log_line, trial_folder
+from utils.cores import cores
 from utils.report import command_for
 from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line,
-                         readable, show, signals_to, write_atomically)
+                         readable, show, signals_to, without_credentials, write_atomically)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -44,7 +44,7 @@ def run_experiment(experiment, flags, argv, say):
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
     anew = flags.restart == ()
     begun = {} if anew else config_in(place.run)
-    stored, trained = mat_file.find_entry(place.mat, experiment.fingerprint()), []
+    (held_by, stored), trained = mat_file.locate(place.mat, experiment.fingerprint()), []
     if stored is not None and not anew and not (unfinished(begun) and begun.get('restarted')):
         trained = _trials_of(stored, place.mat)
     wanted = set(trained).union(range(flags.num_runs))
@@ -54,9 +54,10 @@ def run_experiment(experiment, flags, argv, say):
     now = provenance.of_command(experiment)
     if wanted <= set(trained) and not unfinished(begun) and flags.restart is None:
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)%s'
-            % (place.mat, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
+            % (held_by, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
         say(_report_line(place.mat))
         return 0
+    sizes.check(experiment, len(wanted))
     with contextlib.closing(_pool(flags, len(wanted), say)) as pool:
         mat_file.check_permission(place.mat)
         said = _check_files(experiment, flags, say, place)
@@ -284,7 +285,8 @@ class _Run(object):
         return [results.load_record(path) for path in paths if path is not None]
 
     def _command(self):
-        return ' '.join(map(shlex.quote, ['main.py'] + [readable(word) for word in self.argv]))
+        words = [without_credentials(readable(word), self.flags.scheduler) for word in self.argv]
+        return ' '.join(map(shlex.quote, ['main.py'] + words))
 
     def _write_config(self, finished):
         self._check_lock()
@@ -299,13 +301,13 @@ class _Run(object):
             ('settings', {'data_dir': os.path.abspath(self.flags.data_dir), 'data_folder': self.data_folder,
                           'gpu': self.flags.gpu,
                           'gpu_memory_fraction': _memory_fraction(self.flags), 'jobs': self.flags.jobs,
-                          'scheduler': self.flags.scheduler, 'threads': self._threads(),
+                          'scheduler': _shown(self.flags.scheduler), 'threads': self._threads(),
                           'checkpoint_minutes': self.flags.checkpoint_minutes,
                           'graph_folder': os.path.abspath(self.place.graphs) if self.flags.savegraph else None,
                           'tensorboard': self.flags.tensorboard,
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
-            ('versions', self.origin['versions']),
+            ('versions', provenance.versions()),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
@@ -349,10 +351,8 @@ class _Run(object):
             ('data_folder', self.data_folder)])
         if self.config['settings']['parameter_folder']:
             more['parameter_folder'] = os.path.relpath(self.config['settings']['parameter_folder'], self.place.result_dir)
-        more['chosen_config'] = experiment.pattern or [_chosen(record) for record in records]
-        return results.summary(info(experiment), records, experiment.task_order, more,
-                               leep=experiment.pattern is not None and not experiment.model.own_trainer,
-                               lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
+        more['chosen_config'] = experiment.pattern or [sizes.chosen_patterns(record) for record in records]
+        return sizes.entry_of(experiment, records, more)
 
     def _write_temporary(self):
         self._check_lock()
@@ -367,19 +367,21 @@ class _Run(object):
             self.origins = {str(record.trial): results.stretches_of(record) for record in records}
             summary = self._summary(records)
             self._check_lock()
-            mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
+            path = mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
             self._show(results.table(summary, self.experiment.task_order))
             if self.experiment.pattern is None:
                 self._show('layers that each task shares (S) or has of its own (T), input side first:')
                 for record in records:
                     self._show('  trial %d: %s' % (record.trial, '  '.join(
-                        'task %d %s' % pair for pair in zip(self.experiment.tasks, _chosen(record)))))
+                        'task %d %s' % pair for pair in zip(self.experiment.tasks, sizes.chosen_patterns(record)))))
             if self.experiment.model.grows:
                 self._show('per layer, input side first:')
                 for record in records:
                     for line in den_report.lines(record.extra, self.experiment.tasks):
                         self._show('  trial %d, %s' % (record.trial, line))
-            self._show('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), self.place.mat))
+            self._show('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), path))
+            if path != self.place.mat:
+                self._show('%s would become too large for MATLAB, so the experiment is in %s' % (self.place.mat, path))
             self.say(_report_line(self.place.mat))
         if failed:
             self._error('%s failed (%s); %s tries them again'
@@ -424,9 +426,8 @@ def _said(line):
     return what if isinstance(what, dict) else {}
 
 
-def _chosen(record):
-    """The patterns that a search chose, by task in order of first appearance."""
-    return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
+def _shown(address):
+    return address and without_credentials(address, address)
 
 
 def _memory_fraction(flags):

@@ -1,9 +1,11 @@
-"""Brings one file over HTTP; what an earlier attempt left of it is continued."""
+"""Brings one file over HTTP, where what an earlier attempt left of it is continued, or from a folder."""
 import os
+import shutil
 import sys
 
 TIMEOUT = (10, 60)         # seconds until a connection stands, and between two pieces
 PIECE = 1 << 16            # bytes
+FOLDER = 'file://'         # what the address of a file of this machine begins with; its path follows
 
 
 class Failure(Exception):
@@ -22,6 +24,9 @@ def receive(url, part, most, bar):
         Failure: it is not complete; what came is kept.
         OSError: it cannot be written.
     """
+    if url.startswith(FOLDER):
+        _copy(url[len(FOLDER):], part, most)
+        return
     import requests
     import urllib3
     trouble = 'no connection'
@@ -41,6 +46,19 @@ def receive(url, part, most, bar):
         raise Failure('its certificate is not accepted')
     except (requests.RequestException, urllib3.exceptions.HTTPError):
         raise Failure(trouble)
+
+
+def _copy(path, part, most):
+    if not os.path.isfile(path):
+        raise Failure('there is no such file')
+    if os.path.getsize(path) > most:
+        raise Failure('it has %d bytes, so it is not the right file' % os.path.getsize(path))
+    try:
+        original = open(path, 'rb')
+    except OSError as error:
+        raise Failure('it cannot be read: %s' % error.strerror)
+    with original, open(part, 'wb') as stream:
+        shutil.copyfileobj(original, stream)
 
 
 def size_of(path):

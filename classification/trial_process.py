@@ -10,6 +10,7 @@ import time
 import traceback
 
 from classification import parameter_files, raw_checksums
+from utils.cores import cores
 from utils.locks import Held, Lock
 from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, show, take_signals,
                          write_atomically)
@@ -49,14 +50,6 @@ def log_line(run_folder, line):
     with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a', encoding='utf-8',
                                                   errors='backslashreplace') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
-
-
-def cores():
-    """How many this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:      # not on this system
-        return os.cpu_count() or 1
 
 
 class _Stop(object):

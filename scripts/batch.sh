@@ -2,6 +2,8 @@
 #
 #   common OPTION...    of every command that follows
 #   train OPTION...     main.py with these options, the common ones and those given to the script
+#   table NAME          the results of these commands go into NAME_METHOD.mat, a file for each model type; a table that was
+#                       begun in one file, NAME.mat, goes on there
 #   every_method NAME...    `train` for each method of a table, with these transfer configurations
 #   finish              ends the script with a summary
 #
@@ -11,23 +13,46 @@
 # script goes on where it stopped: what is finished is not trained again.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
-given=("$@") shared=() number=0 failed=0 child= asked=
+given=("$@") shared=() name= number=0 failed=0 child= asked=
 
 common() { shared=("$@"); }
+
+table() { name=$1; }
+
+# The result file of a command: the option, unless another one was given to the script.
+result_file() {
+    local word before= folder=Result model=
+    for word in ${given[@]+"${given[@]}"} --; do
+        case $before in --result_dir) folder=$word ;; esac
+        case $word in --result_dir=*) folder=${word#*=} ;; esac
+        before=$word
+    done
+    case $folder in '~'|'~/'*) folder=${HOME:-~}${folder#'~'} ;; esac
+    before=
+    for word in "$@"; do
+        [ "$before" != --model_type ] || model=$word
+        before=$word
+    done
+    if [ -e "$folder/$name.mat" ] || [ -e "$folder/$name" ]; then echo "$name.mat"; else echo "${name}_$model.mat"; fi
+}
 
 # A signal is passed on, so that the running trials save a checkpoint.
 trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP USR1 USR2 XCPU
 
+shown() { sed -E 's|://[^ /?#]*@|://|g' <<< "$*"; }      # a command without the passwords of addresses
+
 train() {
-    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}" ${given[@]+"${given[@]}"}) status signals=none
+    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}") status signals=none
+    [ -z "$name" ] || command+=(--save_mat_name "$(result_file "$@")")
+    command+=(${given[@]+"${given[@]}"})
     number=$((number + 1))
     if [ -n "${LIST:-}" ]; then
-        echo "$number: ${command[*]}"
+        echo "$number: $(shown "${command[@]}")"
         return
     fi
     [ "${ONLY:-$number}" = "$number" ] || return 0
     [ -z "$asked" ] || exit 75
-    echo "== $number: ${command[*]}"
+    echo "== $number: $(shown "${command[@]}")"
     "${command[@]}" & child=$!
     until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done      # a signal ends a wait early
     child=

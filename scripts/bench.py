@@ -36,6 +36,7 @@ from classification.train import Surroundings, Trial  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
 from tests.explicit import Explicit  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
+from utils.cores import cores  # noqa: E402
 from utils.utils import random_state, run_command  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
@@ -301,7 +302,7 @@ def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', type=env.models_argument, default='', help='models, separated by commas (default: all)')
-    parser.add_argument('--threads', type=int, default=os.cpu_count())
+    parser.add_argument('--threads', type=int, default=cores())
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--tree', action='store_true')
     parser.add_argument('--one', metavar='MODEL', help='measures one model and prints it as JSON')

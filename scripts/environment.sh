@@ -5,8 +5,11 @@
 #   scripts/environment.sh make RUNTIME    makes the environment if there is none yet, and prints its Python
 #
 # RUNTIME is 1.14 or 2 (TensorFlow) or 3.6 (TensorFlow 1.14 on Python 3.6). $PYTHON is taken before any other Python
-# if it fits. Environments lie in $LASEM_CACHE (default: ~/.cache/lasem), one for each Python and set of requirements.
+# if it fits. Environments lie in $LASEM_CACHE (default: ~/.cache/lasem; where that cannot be written /tmp/lasem-USERID),
+# one for each Python and set of requirements.
 set -u
+home=${HOME:-~}         # an empty environment has none, but the user database may know it
+public=${TMPDIR:-/tmp}/lasem-$UID
 root=$(cd "$(dirname "$0")/.." && pwd)
 requirements=("$root/requirements.txt" "$root/requirements-cluster.txt")
 
@@ -18,9 +21,9 @@ candidates() {   # every place where a Python of $versions may be, best first, o
     [ "$runtime" != 2 ] || type -aP python3
     for version in $versions; do
         type -aP "python$version"
-        printf '%s\n' "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python
+        printf '%s\n' "${PYENV_ROOT:-$home/.pyenv}/versions/$version".*/bin/python
         uv python find "$version" 2>/dev/null
-        printf '%s\n' "${XDG_DATA_HOME:-$HOME/.local/share}/uv/python/cpython-$version".*/bin/python"$version"
+        printf '%s\n' "${XDG_DATA_HOME:-$home/.local/share}/uv/python/cpython-$version".*/bin/python"$version"
     done
 }
 
@@ -59,16 +62,40 @@ build() {   # while the lock is held; perhaps another process has made it meanwh
     touch "$environment/complete"       # last: without it the next call starts over
 }
 
+caches() {   # the folders that environments may lie in, best first, one a line
+    if [ -n "${LASEM_CACHE:-}" ]; then
+        "$python" -c '
+import os, sys
+path = os.path.expanduser(sys.argv[1])
+if path.startswith("~"):
+    sys.exit("LASEM_CACHE=%s: the home folder of %s is not known" % (path, path.split("/")[0]))
+print(os.path.abspath(path))' "$LASEM_CACHE"
+    else
+        echo "${XDG_CACHE_HOME:-$home/.cache}/lasem"
+        echo "$public"
+    fi
+}
+
+usable() {   # whether an environment is there, or can be made; in /tmp somebody else may have been first
+    mkdir -p "$cache" 2>/dev/null
+    [ "$cache" != "$public" ] || [ -O "$cache" ] || return 1
+    ready || [ -w "$cache" ]
+}
+
 make_environment() {
-    local cache python environment
+    local cache python environment name
     python=$(find_python) || return 1
-    cache=${LASEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lasem}
-    mkdir -p "$cache" && cache=$(cd "$cache" && pwd) || { say "Set LASEM_CACHE to a folder that can be written"; return 1; }
-    environment=$cache/$("$python" -c '
+    name=$("$python" -c '
 import hashlib, platform, sys
 files = b"".join(open(path, "rb").read() for path in sys.argv[1:])
 print("venv-%s-%s" % (platform.python_version(), hashlib.sha256(files).hexdigest()[:12]))
 ' "${requirements[@]}") || return 1
+    while read -r cache; do
+        environment=$cache/$name
+        usable && break
+        environment=
+    done < <(caches)
+    [ -n "${environment:-}" ] || { say "Set LASEM_CACHE to a folder that can be written"; return 1; }
     if ! ready; then
         "$python" "$root/utils/locks.py" "$environment.lock" bash "$0" build "$runtime" "$python" "$environment" ||
             { say "$environment could not be made: the reason stands above"; return 1; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each command of a table as one element of a Slurm array; all of them append to one result file.
+# Each command of a table as one element of a Slurm array, which appends to its method's result file.
 #
 #   LIST=1 scripts/table_cifar100.sh                                          # how many there are
 #   sbatch --array=1-42 scripts/slurm_array.sh scripts/table_cifar100.sh --gpu 0

@@ -3,8 +3,9 @@
 #
 #   scripts/table_officehome.sh --gpu 0                     every method, five trials each; options are main.py's
 #   LIST=1 scripts/table_officehome.sh                      prints the commands
-#   python3 -m utils.report Result/table_officehome.mat --format html
+#   python3 -m utils.report Result/table_officehome*.mat --format html
 source "$(dirname "$0")/batch.sh" "$@"
-common --data_type OfficeHome --num_clayers 4 --lifelong --save_mat_name table_officehome.mat
+common --data_type OfficeHome --num_clayers 4 --lifelong
+table table_officehome
 every_method all top1 top2 top3 bottom1 bottom2 bottom3 alternating
 finish

@@ -3,8 +3,9 @@
 #
 #   scripts/table_stl10.sh --gpu 0                     every method, five trials each; options are main.py's
 #   LIST=1 scripts/table_stl10.sh                      prints the commands
-#   python3 -m utils.report Result/table_stl10.mat --format html
+#   python3 -m utils.report Result/table_stl10*.mat --format html
 source "$(dirname "$0")/batch.sh" "$@"
-common --data_type STL10_20t --num_clayers 6 --lifelong --save_mat_name table_stl10.mat
+common --data_type STL10_20t --num_clayers 6 --lifelong
+table table_stl10
 every_method all top2 top4 bottom2 bottom4 alternating
 finish

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from classification import gen_data, readers, task_lists
-from classification.gen_data import DATASETS, PARTS, checksums, check_request, load_tasks, task_sizes
+from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums, check_request, load_tasks, numeric_versions,
+                                     sixty_ten_thirty, task_sizes)
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT, OfficeHomeFolders
 from classification.stl10_designs import NoisyImages
 from tests import data_files
@@ -501,6 +502,39 @@ def test_no_validation_image_at_all_is_an_error(tmp_path):
     for call in (lambda: load('CIFAR10_5', tmp_path), lambda: task_sizes('CIFAR10_5', str(tmp_path))):
         with pytest.raises(UserError, match='CIFAR10_5, task 0: no validation image of class 1; take a larger'):
             call()
+
+
+@pytest.mark.parametrize('count, sizes', [(3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (9, (5, 1, 2)), (10, (6, 1, 3)),
+                                          (19, (11, 1, 5))])
+def test_each_part_of_a_small_class_of_officehome_has_an_image(count, sizes):
+    index = Index(OrderedDict([('all', np.array([0] * count + [1] * 50))]))
+    parts = sixty_ten_thirty(index, 0, Request('Data', None, 0, 0))
+    assert tuple(len(parts[part]) for part in ('train', 'valid', 'test')) == sizes
+    assert len(set(np.concatenate(list(parts.values())).tolist())) == sum(sizes)
+
+
+def officehome_of(monkeypatch, *counts):
+    """OfficeHome_Incremental has as many products of its first classes as this, and of all others 20."""
+    classes = [number for task in task_lists.OFFICEHOME_INCREMENTAL_TASKS for number in task]
+    few = dict(zip(classes, counts))
+    labels = np.repeat(np.arange(65), [few.get(number, 20) for number in range(65)])
+    monkeypatch.setattr(OfficeHomeFolders, 'labels', lambda self, data_dir: OrderedDict([('all', labels)]))
+    return task_lists.OFFICEHOME_CLASSES[classes[len(counts) - 1]]
+
+
+@pytest.mark.parametrize('count, images', [(1, '1 image'), (2, '2 images')])
+def test_a_class_of_officehome_that_is_too_small_is_named(count, images, monkeypatch):
+    name = officehome_of(monkeypatch, 20, count)
+    with pytest.raises(UserError, match='OfficeHome_Incremental, task 0: class %s has %s, at least 3 are needed, one each'
+                                        % (name, images)):
+        task_sizes('OfficeHome_Incremental', 'Data')
+
+
+def test_an_experiment_with_small_classes_is_another_one(monkeypatch):
+    for counts, versions in (((20, 10), {}), ((20, 9), {'small classes': 2})):
+        officehome_of(monkeypatch, *counts)
+        assert numeric_versions('OfficeHome_Incremental', 'Data') == versions
+    assert numeric_versions('DIGITS5', 'Data') == {}
 
 
 def test_a_missing_class_is_an_error(folder, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from classification import origin, provenance, results
+from classification.experiment import tensorflow_distribution
 from classification.mat_file import as_stored, entries
 from classification.source_digest import ROOT
 from tests import report_files
@@ -229,7 +230,7 @@ def test_the_entry_and_the_config_hold_the_origin(copy):
     (found,), = origin.from_entry(entry).values()
     config = json.loads((copy.run / 'config.json').read_text())
     assert found['git_commit'] == config['git_commit'] and config['origin']['source_digests'] == found['source_digests']
-    assert found['versions'] == dict(entry['versions']) and found['threads'].item() == 1
+    assert dict(entry['versions'], tensorflow_distribution=tensorflow_distribution()[0]) == found['versions'] and found['threads'].item() == 1
     assert json.loads(copy.record.origin)[0]['data_checksum'] == found['data_checksum']
     assert config['origin_of_trial'] == {'0': json.loads(copy.record.origin)}
 

@@ -5,16 +5,17 @@ import os
 import pickle
 import platform
 import shutil
+import struct
 import sys
 
 import numpy as np
 import pytest
 
-from classification import data_cache, raw_checksums, readers
+from classification import data_cache, jpeg, raw_checksums, readers
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from utils.locks import Lock
-from utils.utils import UserError
+from utils.utils import UserError, silent_libraries
 
 SMALL = {readers.MNIST: lambda folder, **more: data_files.mnist(folder, 12, 1, **more),
          readers.FASHION: lambda folder, **more: data_files.fashion(folder, 12, 1, **more),
@@ -130,6 +131,59 @@ def test_cifar_may_be_pickled_by_python_3(tmp_path):
             path = tmp_path / 'cifar-100-python' / name
             edit(path, lambda content: pickle.dumps(pickle.loads(content, encoding='bytes'), protocol))
         np.testing.assert_array_equal(readers.CIFAR100.decode(str(tmp_path), quiet), images)
+
+
+CORES = 'numpy.core', 'numpy._core'      # before NumPy 2, and since
+
+
+def text(word):
+    """A short text in a pickle of protocol 4 or 5."""
+    return b'\x8c' + bytes([len(word)]) + word.encode('ascii')
+
+
+def of_protocol_5(images, labels, core, readonly=False):
+    """What Python 3.8 or newer writes, without frames: arrays in a bytearray, labels as NumPy's numbers."""
+    def name(module, attribute):
+        return text(module) + text(attribute) + b'\x93'
+
+    def kind(word, order):
+        return name('numpy', 'dtype') + text(word) + b'\x89\x88\x87R(K\x03' + text(order) + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+
+    rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), 3072)
+    content = b'\x96' + struct.pack('<Q', rows.size) + rows.tobytes() + b'\x98' * readonly
+    data = name(core + '.numeric', '_frombuffer') + b'(' + content + kind('u1', '|') + b'M' + struct.pack(
+        '<H', len(rows)) + b'M\x00\x0c\x86' + text('C') + b'tR'
+    numbers = [name(core + '.multiarray', 'scalar') + kind('i8', '<') + b'C\x08' + struct.pack('<q', label) + b'\x86R'
+               for label in labels]
+    return b'\x80\x05}(' + text('data') + data + text('fine_labels') + b'](' + b''.join(numbers) + b'eu.'
+
+
+@pytest.mark.parametrize('core', CORES)
+@pytest.mark.parametrize('readonly', [False, True])
+def test_cifar_may_be_pickled_by_python_3_8_and_newer(core, readonly, tmp_path):
+    images, labels = data_files.cifar100(tmp_path, 2, 1)
+    for name, rows in (('train', slice(0, 200)), ('test', slice(200, 300))):
+        edit(tmp_path / 'cifar-100-python' / name, lambda content: of_protocol_5(images[rows], labels[rows], core, readonly))
+    read, classes, _ = images_and_labels(readers.CIFAR100, tmp_path)
+    np.testing.assert_array_equal(read, images)
+    np.testing.assert_array_equal(classes, labels)
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize('change', [
+    lambda rows, labels: (rows, labels.astype(np.int64)), lambda rows, labels: (rows, [np.int16(label) for label in labels]),
+    lambda rows, labels: (np.asfortranarray(rows), tuple(labels.tolist())),
+    lambda rows, labels: (np.repeat(rows, 2, axis=1)[:, ::2], labels.tolist())], ids=['array', 'numbers', 'fortran', 'view'])
+def test_cifar_may_be_pickled_by_this_python_with_any_protocol(protocol, change, tmp_path):
+    images, labels = data_files.cifar10(tmp_path, 6, 1)
+    for name in readers.CIFAR10.names:
+        path = tmp_path / 'cifar-10-batches-py' / name
+        content = pickle.loads(path.read_bytes(), encoding='bytes')
+        rows, own = change(content[b'data'], np.array(content[b'labels']))
+        path.write_bytes(pickle.dumps({'data': rows, 'labels': own, 'batch_label': b'', 'filenames': np.array(['a', 'b'])}, protocol))
+    read, classes, _ = images_and_labels(readers.CIFAR10, tmp_path)
+    np.testing.assert_array_equal(read, images)
+    np.testing.assert_array_equal(classes, labels)
 
 
 @pytest.mark.parametrize('found', [True, False])
@@ -369,6 +423,46 @@ def test_a_photograph_that_cannot_be_read_is_named(change, officehome, tmp_path)
     line = refused(OFFICEHOME_PRODUCT, tmp_path)
     assert line.startswith('%s: is damaged or no image (' % path)
     assert 'get OfficeHomeDataset_10072016.zip anew from ' in line
+
+
+@pytest.fixture(scope='module', params=['plain', 'progressive', 'restarts', 'grey'])
+def jpeg_file(request):
+    """The bytes of a JPEG, and of another one that is small."""
+    import cv2
+    draws = np.random.RandomState(1)
+    small = draws.randint(0, 256, (9, 9, 3)).astype(np.uint8)
+    image = cv2.resize(small, (103, 57), interpolation=cv2.INTER_CUBIC) + draws.randint(0, 8, (57, 103, 3)).astype(np.uint8)
+    options = {'progressive': [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], 'restarts': [cv2.IMWRITE_JPEG_RST_INTERVAL, 3]}
+    image = image[..., 0] if request.param == 'grey' else image
+    return [cv2.imencode('.jpg', one, options.get(request.param, []))[1].tobytes() for one in (image, small)]
+
+
+def decoded(content):
+    import cv2
+    with silent_libraries():
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def with_thumbnail(content, thumbnail):
+    return content[:2] + b'\xff\xe1' + struct.pack('>H', len(thumbnail) + 8) + b'Exif\0\0' + thumbnail + content[2:]
+
+
+def test_a_whole_jpeg_is_read_whatever_else_its_file_carries(jpeg_file):
+    content, small = jpeg_file
+    expected = decoded(content)
+    for other in (content, with_thumbnail(content, small), content + small, content + small[:len(small) // 2],
+                  content + b'\xff\xda' + bytes(99), content + b'\xff\xd8\xff\xda', content + b'\0' * 999, content[:2] + b'\xff\xff' + content[2:],
+                  content[:2] + b'\xff\xfe\0\6\xff\xd9\xff\xda' + content[2:]):
+        np.testing.assert_array_equal(jpeg.whole(other, decoded), expected)
+
+
+def test_image_data_that_are_cut_off_are_damage(jpeg_file):
+    content, small = jpeg_file
+    for file in (content, with_thumbnail(content, small)):
+        for length in list(range(3, len(file), 301)) + [len(file) - 3, len(file) - 2, len(file) - 1]:
+            inside = file.rfind(b'\xff\xda') + 12 < length < len(file) - 3
+            for behind in [b''] + [small, b'\xff\xda\xff\xd9', b'\xff\xd9'] * inside:
+                assert jpeg.whole(file[:length] + behind, decoded) is None, (length, behind)
 
 
 def test_missing_domains_classes_and_images_are_named(officehome, tmp_path):

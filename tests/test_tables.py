@@ -50,7 +50,20 @@ def test_every_command_is_an_experiment_of_its_own(script, data):
     assert len(patterns) == sum(one.model_type == 'Hybrid_TF' for one in experiments) >= 6
     assert {'STL', 'SNN', 'ProgNN', 'DEN', 'EWC', 'ChannelGate', 'APD', 'Hybrid_HPS', 'Hybrid_DFCNN', 'LASEM_HPS', 'LASEM_TF',
             'LASEM_DFCNN', 'LASEMG_HPS', 'DARTS_HPS', 'DARTS_DFCNN'} <= {one.model_type for one in experiments}
-    assert {tuple(options[options.index('--save_mat_name') + 1:][:1]) for options in listed} == {(script + '.mat',)}
+    for options in listed:
+        model = options[options.index('--model_type') + 1]
+        assert options[options.index('--save_mat_name') + 1] == '%s_%s.mat' % (script, model)
+
+
+@pytest.mark.parametrize('begun', ['table_stl10.mat', 'table_stl10/STL-12345678/config.json'])
+def test_a_table_that_was_begun_in_one_file_goes_on_there(begun, tmp_path, monkeypatch):
+    (tmp_path / 'home' / begun).parent.mkdir(parents=True)
+    (tmp_path / 'home' / begun).write_text(u'')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for given in (['--result_dir', str(tmp_path / 'home')], ['--result_dir=' + str(tmp_path / 'home')], ['--result_dir', '~/home']):
+        names = [options[options.index('--save_mat_name') + 1] for options in commands('table_stl10', *given)]
+        assert set(names) == {'table_stl10.mat'} and len(names) > 30
+    assert commands('table_stl10', '--save_mat_name', 'mine.mat')[0][-2:] == ['--save_mat_name', 'mine.mat']
 
 
 def test_the_quick_look_runs_on_both_data_sets():

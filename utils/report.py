@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 
+from utils.paths import home_folder, path_argument
 from utils.report_groups import read_groups
 from utils.report_statistics import check_baseline, compare
 from utils.utils import UserError, run_command, show, tell_error, write_atomically
@@ -32,8 +33,8 @@ def parser():
     """The command line."""
     made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
-    made.add_argument('files', nargs='+', metavar='FILE.mat', help='result files, also temp_NAME.mat and those of the published code')
-    made.add_argument('--out', default=None, metavar='DIR',
+    made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat', help='result files, also temp_NAME.mat and those of the published code')
+    made.add_argument('--out', type=path_argument, default=None, metavar='DIR',
                       help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; for html: report')
     made.add_argument('--format', choices=sorted(ENDINGS), default='text', help='of the report; default: %(default)s')
     made.add_argument('--baseline', default=None, metavar='METHOD',
@@ -75,6 +76,8 @@ def _content(kind, comparisons, notes, command):
 
 
 def _check_matplotlib():
+    if home_folder() is None:       # older versions cannot be imported then
+        os.environ['HOME'] = os.environ.get('XDG_CACHE_HOME', '/')
     if importlib.util.find_spec('matplotlib') is None:
         raise UserError('matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r requirements.txt')
 

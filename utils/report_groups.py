@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple
 import numpy as np
 
 from classification import origin
+from classification.mat_parts import first_of, series
 from classification.results import distinct
 from utils import utils_env_cl as env
 from utils.read_results import load_config, load_results
@@ -55,15 +56,24 @@ def read_groups(paths, assume_same_data=False):
     if not paths:
         raise UserError('no result file was given')
     found = []
-    for path in paths:
+    for path in _with_next_files(paths):
         for number, result in enumerate(load_results(path), 1):
-            config = load_config(path, result['fingerprint']) if 'fingerprint' in result else {}
+            config = load_config(first_of(path), result['fingerprint']) if 'fingerprint' in result else {}
             found.append(Reported(method_name(result, config), path, number, result, config))
     found, notes = _newest(found)
     groups = {}
     for one in found:
         groups.setdefault(_data_key(one, assume_same_data), []).append(one)
     return [_group(members) for same in groups.values() for members in _by_checksums(same)], notes
+
+
+def _with_next_files(paths):
+    """Result files, and those that continue them; each once."""
+    found = {}
+    for path in paths:
+        for file in series(path):
+            found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
 
 
 def method_name(result, config):

@@ -9,7 +9,7 @@ from utils import report_plots
 from utils.report_marks import marks_of
 from utils.report_statistics import METRICS, correction
 from utils.report_tables import MISSING, shown, shown_interval
-from utils.utils import counted
+from utils.utils import counted, without_credentials
 
 STYLE = '''
 body { font: 15px/1.45 sans-serif; color: #111; background: #fff; margin: 1.5em auto; max-width: 76em; padding: 0 1em }
@@ -166,7 +166,8 @@ def _facts(one):
     """What was run: command, seed, versions, checksums, origins."""
     result, config = one.result, one.config
     rows = [(mark.name, mark.explanation) for mark in marks_of(one)]
-    rows += [('file', '%s, experiment %d' % (one.path, one.number)), ('command', result.get('command', config.get('command'))),
+    rows += [('file', '%s, experiment %d' % (one.path, one.number)),
+             ('command', without_credentials(str(result.get('command', config.get('command')) or ''))),
              ('seed', result.get('seed')), ('trials', ' '.join(map(str, one.trials))),
              ('versions', _listed(config.get('versions') or result.get('versions') or {})),
              ('data folder', result.get('data_folder')), ('fingerprint', result.get('fingerprint'))]

@@ -5,11 +5,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import stat
 import sys
 
 import numpy as np
+
+from utils.paths import home_folder
 
 # Ctrl-C, and what batch systems, terminals and limits of CPU time send.
 STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU')]
@@ -26,8 +29,22 @@ def readable(text):
     return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
 
 
+def without_credentials(text, address=None):
+    """A text without the `user:password@` of the addresses in it.
+
+    Args:
+        text: str.
+        address: one whose `user:password@` may be in the text by itself too, or that may lack its `protocol://`.
+    """
+    own = re.match(r'(?:[\w+.-]+://)?([^/?#]*@)', address or '')
+    if own:
+        text = text.replace(own.group(1), '')
+    return re.sub(r'(?<=://)[^\s/?#]*@', '', text)
+
+
 def one_line(text):
     """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
+    text = without_credentials(text)
     text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
     return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
 
@@ -114,6 +131,7 @@ def prepare_process():
     that is closed becomes one that cannot be written, so that no other file gets its number.
     """
     os.umask(os.umask(0o022) | 0o002)
+    _place_for_caches()
     for number in range(3):
         try:
             os.fstat(number)
@@ -131,6 +149,23 @@ def _as(kind, stream, number):
             stream.flush()
     return kind(open(number, 'wb', closefd=False), encoding, 'backslashreplace' if errors == 'strict' else errors,
                 line_buffering=True)
+
+
+def _place_for_caches():
+    """Where there is no home, or none that can be written, libraries keep their settings and caches in a folder in /tmp.
+
+    Otherwise some cannot be imported, some complain, and Keras makes a folder named ~.
+    """
+    home = home_folder()
+    if home is not None and os.access(home, os.W_OK):
+        return
+    import tempfile
+    folder = os.path.join(tempfile.gettempdir(), 'lasem-%d' % os.getuid())
+    with contextlib.suppress(OSError):      # nowhere to write, then
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if os.lstat(folder).st_uid == os.getuid():      # and not a folder of somebody who was there first
+            for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'KERAS_HOME'):
+                os.environ.setdefault(name, folder)
 
 
 def run_command(main, interrupted=''):
@@ -259,7 +294,7 @@ def read_dict(path):
 
 
 def write_atomically(path, content, alone=False):
-    """Writes bytes or text so that a reader, or a crash, finds the old file or the new one and nothing between.
+    """Writes bytes or text, or what yields them, so that a reader, or a crash, finds the old file or the new one and nothing between.
 
     With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
     replaced by the next one, instead of staying for ever beside other such files.
@@ -277,7 +312,8 @@ def write_atomically(path, content, alone=False):
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o664)
     try:
         with os.fdopen(handle, 'wb') as stream:
-            stream.write(content.encode('utf-8') if isinstance(content, str) else content)
+            for piece in (content,) if isinstance(content, (str, bytes)) else content:
+                stream.write(piece.encode('utf-8') if isinstance(piece, str) else piece)
             stream.flush()
             _keep_owner_and_mode(target, stream.fileno())
             os.fsync(stream.fileno())

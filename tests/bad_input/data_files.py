@@ -9,13 +9,14 @@ import numpy as np
 
 from classification.gen_data import load_tasks
 from classification.readers_officehome import OFFICEHOME_PRODUCT
-from classification.task_lists import OFFICEHOME_INCREMENTAL_TASKS
+from classification.task_lists import OFFICEHOME_CLASSES, OFFICEHOME_INCREMENTAL_TASKS
 from tests import data_files
 from tests.bad_input.pickles import ODD, PICKLES
 from tests.bad_input.trial import Entry, edit, replace
 
 OFFICE = 'OfficeHomeDataset_10072016'
 CLOCKS = OFFICE + '/Product/Alarm_Clock'
+SMALL = OFFICEHOME_CLASSES[OFFICEHOME_INCREMENTAL_TASKS[0][0]]
 
 
 def mnist(folder):
@@ -134,8 +135,12 @@ DAMAGED = [      # name, what writes the data, path, change of its content, word
     ('stl design cut off', stl10, 'STL-10/stl10_p25_v15_t20_c3_s4.csv', lambda content: b'Task,0\r\nClasses,1,2,3\r\nTrainInd', ['row 3']),
     ('photograph of 0 bytes', products, CLOCKS + '/00001.jpg', lambda content: b'', ['damaged or no image (0 bytes)']),
     ('photograph is text', products, CLOCKS + '/00001.jpg', lambda content: b'<html>404</html>', ['damaged or no image']),
-    ('photograph cut off', products, CLOCKS + '/00002.jpg', lambda content: content[:len(content) // 2], ['damaged or no image']),
-    ('photograph without its header', products, CLOCKS + '/00002.jpg', lambda content: content[200:], ['damaged or no image']),
+    ('photograph cut off', products, CLOCKS + '/00001.jpg', lambda content: content[:len(content) // 2], ['damaged or no image']),
+    ('photograph cut off behind a thumbnail', products, CLOCKS + '/00001.jpg', lambda content: (
+        content[:2] + b'\xff\xe1' + struct.pack('>H', len(content) + 2) + content + content[2:])[:-100], ['damaged or no image']),
+    ('photograph cut off, with an end', products, CLOCKS + '/00001.jpg', lambda content: content[:-100] + b'\xff\xd9', ['damaged or no image']),
+    ('photograph cut off, with another behind it', products, CLOCKS + '/00001.jpg', lambda content: content[:-100] + content, ['damaged or no image']),
+    ('photograph without its header', products, CLOCKS + '/00001.jpg', lambda content: content[200:], ['damaged or no image']),
 ]
 
 
@@ -179,6 +184,7 @@ FINE = [       # the same, that work: what, name, content
     ('one pixel', 'dot%d.png', lambda: _png(1, 1, rows=b'\0abc')),
     ('1 x 3000', 'line%d.png', lambda: _encoded('.png', np.zeros((3000, 1, 3), np.uint8))),
     ('PNG named .jpg', 'named%d.jpg', lambda: _encoded('.png', np.zeros((9, 9, 3), np.uint8))),
+    ('bytes behind a JPEG', 'behind%d.jpg', lambda: _encoded('.jpg', np.zeros((9, 9, 3), np.uint8)) + b'\xff\xda\0\0'),
     ('non-ASCII name', u'\u00e4\u4e2d%d.JPG', lambda: _encoded('.jpg', np.zeros((9, 9, 3), np.uint8))),
     ('name that is no UTF-8', '\udcff%d.jpg', lambda: _encoded('.jpg', np.zeros((9, 9, 3), np.uint8))),
     ('0 bytes not named as an image', 'Thumbs%d.db', lambda: b''),
@@ -258,6 +264,14 @@ def _no_clocks(data):
         one.unlink()
 
 
+def _few(left):
+    """All but a few photographs of a class of the first task are gone."""
+    def change(data):
+        for one in sorted((data / OFFICE / 'Product' / SMALL).iterdir())[left:]:
+            one.unlink()
+    return change
+
+
 def _pipe(data):
     os.mkfifo(str(data / CLOCKS / '0.jpg'))
 
@@ -325,6 +339,8 @@ CHANGED = [
     ('a pipe for a photograph', products, _pipe, ['Alarm_Clock/0.jpg', 'no regular file']),
     ('a folder for a photograph', products, _folder, ['Alarm_Clock/0.jpg', 'no regular file']),
     ('a class without photographs', products, _no_clocks, ['Alarm_Clock: no image in it']),
+    ('a class of 1 photograph', products, _few(1), ['class %s has 1 image, at least 3 are needed' % SMALL]),
+    ('a class of 2 photographs', products, _few(2), ['class %s has 2 images, at least 3 are needed' % SMALL]),
     ('no image of a class, MNIST', mnist, _relabelled(mnist, 7), ['no training image of class 7']),
     ('no image of a class, CIFAR-100', cifar100, _relabelled(cifar100, 30), ['no training image of class 30']),
     ('no test image of a class, STL-10', stl10, _relabelled(stl10, 4), ['no test image of class 3']),
@@ -334,6 +350,7 @@ CHANGED = [
 OTHERS = [
     Entry('data files', 'a file for the folder', _file_for_data, ('Data/MNIST_data/', 'is missing')),
     Entry('data files', 'links in a circle for the folder', _loop_for_data, ('Data/' + OFFICE, 'is missing')),
+    _changed('a class of 7 photographs', products, _few(7), (), 'one in each split'),
     _changed('a class with 1 image, MNIST', mnist, _all_but(7, 1), (), 'trained on it'),
     _changed('non-ASCII folder', mnist, _nothing, (), 'read', u'D\u00e4t\u00e4 \u4e2d'),
     _changed('folder that is no UTF-8', cifar100, _nothing, (), 'read', 'D\udcff'),

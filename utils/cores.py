@@ -1,0 +1,62 @@
+"""How many processor cores this process may use."""
+import contextlib
+import os
+
+SLURM = 'SLURM_CPUS_PER_TASK', 'SLURM_CPUS_ON_NODE'      # what Slurm says that it allocated
+
+
+def cores():
+    """How many whole cores are ours: by affinity, quotas of control groups and Slurm's allocation; at least 1."""
+    try:
+        limits = [len(os.sched_getaffinity(0))]
+    except AttributeError:      # not on this system
+        limits = [os.cpu_count() or 1]
+    limits += [int(os.environ[name]) for name in SLURM if os.environ.get(name, '').isdigit()]
+    limits += list(_quotas('/proc/self'))
+    return max(1, int(min(limit for limit in limits if limit > 0)))
+
+
+def _quotas(process):
+    """Cores that the control groups of a process, versions 1 and 2, and those above them give it; none without a quota.
+
+    Args:
+        process: its folder in /proc.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        with open(os.path.join(process, 'cgroup')) as stream:
+            groups = [line.rstrip('\n').split(':', 2) for line in stream]
+        with open(os.path.join(process, 'mountinfo')) as stream:
+            mounts = [line.split() for line in stream]
+        for _, controllers, group in groups:
+            for root, folder, kind, options in map(_mount, mounts):
+                if kind == 'cgroup2' and not controllers or kind == 'cgroup' and 'cpu' in controllers.split(',') and (
+                        'cpu' in options.split(',')):
+                    for path in _upwards(folder, os.path.relpath(group, root)):
+                        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):      # the uppermost has no such file
+                            yield _quota(path)
+
+
+def _mount(fields):
+    """(root in its file system, where it is, kind, options) of a line of mountinfo, split at blanks."""
+    behind = fields[fields.index('-') + 1:]
+    return fields[3], fields[4], behind[0], behind[2]
+
+
+def _upwards(folder, below):
+    """Paths of the folder `below` and of those above it, up to `folder`; of this one alone if it lies elsewhere."""
+    parts = [] if below == '.' or below.startswith('..') else below.split('/')      # elsewhere: the host's, in a container
+    for depth in range(len(parts), -1, -1):
+        yield os.path.join(folder, *parts[:depth])
+
+
+def _quota(path):
+    """Cores, as a fraction, that a control group may use; infinite without a quota."""
+    try:
+        with open(os.path.join(path, 'cpu.max')) as stream:
+            quota, period = stream.read().split()
+    except FileNotFoundError:
+        with open(os.path.join(path, 'cpu.cfs_quota_us')) as stream:
+            quota = stream.read().strip()
+        with open(os.path.join(path, 'cpu.cfs_period_us')) as stream:
+            period = stream.read()
+    return float('inf') if quota in ('max', '-1') else int(quota) / int(period)
