@@ -102,7 +102,8 @@ def _own_fields(experiment, epochs, positions):
         fields += [('den_widths', (tasks, hidden), int), ('den_expanded', (tasks, hidden), int),
                    ('den_split_candidates', (tasks, hidden), int), ('den_split', (tasks, hidden), int),
                    ('den_stage_epochs', (tasks, 4), int), ('den_loss_before_expansion', (tasks,), float),
-                   ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1), float)]
+                   ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1), float),
+                   ('den_fresh_density', (tasks, hidden + 1), float)]
     if not experiment.lifelong:
         fields += [('history_trained_task', (epochs,), int)] + [
             (name, (), float) for name in ('best_validation_error', 'test_error_at_best_epoch', 'best_epoch')]
