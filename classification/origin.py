@@ -44,8 +44,8 @@ def in_words(stretch):
 
 
 def continued(stretches, now):
-    """The stretches of a trial that goes on: a new one where libraries or code changed, or nothing is known."""
-    if stretches and stretches[-1] and differences(stretches[-1], now) == (OrderedDict(), []):
+    """The stretches of a trial that goes on: a new one where libraries or code changed, or may have."""
+    if stretches and bool(stretches[-1]) == bool(now) and differences(stretches[-1], now) == (OrderedDict(), []):
         return list(stretches)
     return list(stretches) + [now]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import main
-from classification import gen_data, raw_checksums, readers, train_wrapper, trial_process
+from classification import gen_data, provenance, raw_checksums, readers, train_wrapper, trial_process
 from classification.experiment import resolve
 from classification.mat_file import entries
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
@@ -265,7 +265,7 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
         patch.setattr(train_wrapper._Run, '_train', swapped_for_trial_1)
         status, out, err = run_and_listen(options)
     bad = str(folder / 'Data' / 'bad')
-    assert status == 1 and err.count('error: ') == 1 and 'error: trial 1: the data in %s (on ' % bad in err
+    assert status == 2 and err.count('error: ') == 1 and 'error: trial 1: the data in %s (on ' % bad in err
     entry, = entries('Result/x.mat')
     assert entry['train_valid_data_group'].ravel().tolist() == [0]
     turn(folder / 'Data', 'good')
@@ -290,7 +290,8 @@ def test_a_resumed_trial_looks_at_its_data_too(tmp_path, monkeypatch, capsys):
     (tmp_path / 'trial0').mkdir()
     (tmp_path / 'trial0' / 'checkpoint').write_bytes(b'not looked at')
     (tmp_path / trial_process.CONFIG).write_text(
-        json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings}))
+        json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings,
+                    'origin': provenance.of_command(experiment)}))
     data_files.fashion(tmp_path / 'Data', seed=1)
     assert trial_process.run_trial_process(str(tmp_path), 0) == 2
     told, = capsys.readouterr().out.splitlines()

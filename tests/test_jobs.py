@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 import main
-from classification import train_wrapper
+from classification import provenance, train_wrapper
 from classification.experiment import resolve
 from classification.progress import Progress
 from classification.run_folder import Place
@@ -50,8 +50,8 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), [],
-                    hold(place.run, 'this experiment', pytest.fail))
+        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), range(flags.num_runs),
+                    provenance.of_command(experiment), hold(place.run, 'this experiment', pytest.fail))
     return make
 
 

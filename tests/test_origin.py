@@ -48,6 +48,7 @@ def test_a_trial_has_a_new_stretch_only_where_something_changed():
     assert origin.continued([], ONE) == origin.continued([ONE], dict(ONE, started='later')) == [ONE]
     assert origin.continued([ONE], NEWER) == [ONE, NEWER]
     assert origin.continued([origin.UNKNOWN], ONE) == [origin.UNKNOWN, ONE]
+    assert origin.continued([origin.UNKNOWN], origin.UNKNOWN) == [origin.UNKNOWN]
 
 
 @pytest.mark.parametrize('trials', [[[ONE]], [[ONE], [origin.UNKNOWN, NEWER]], [[ONE, EDITED]] * 5])

@@ -1,4 +1,5 @@
 """Large results: told before training, spread over files that MATLAB can read, added to without loading them."""
+import json
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from classification import mat_file, mat_parts, sizes, train_wrapper
+from classification import mat_file, mat_parts, provenance, sizes, train_wrapper
 from classification.mat_file import append_entry, encoded, entries, find_entry, locate
 from classification.mat_parts import continued, first_of, series
 from scipy.io import loadmat, savemat
@@ -25,7 +26,9 @@ MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN'
 def test_the_estimate_is_the_size_of_the_entry(model, tmp_path):
     experiment = make_experiment(model, order=(0, 1), epochs=3)
     _, record = train(experiment, tmp_path)
-    records = [record._replace(trial=number) for number in range(3)]
+    made_by = dict(provenance.of_command(experiment), data_checksum='x' * 64, data_folder='/data/raw/fashion-mnist',
+                   host='node17.cluster', device='CPU', threads=4, started='2026-11-26T01:02:03Z')
+    records = [record._replace(trial=number, origin=json.dumps([made_by])) for number in range(3)]
     more = dict(sizes.UNKNOWN, chosen_config=experiment.pattern or [sizes.chosen_patterns(record) for record in records])
     path = str(tmp_path / 'x.mat')
     append_entry(path, sizes.entry_of(experiment, records, more))
