@@ -121,6 +121,7 @@ def same_as(calm, run):
     for config in configs:
         assert config.pop('run_id') and config.pop('command') and config.pop('git_commit')
         config['settings'].pop('scheduler')
+        assert sorted(config.pop('origin_of_trial')) == ['0', '1']         # when each began, among others
     assert configs[0] == configs[1]
 
 

@@ -65,7 +65,7 @@ def events(run):
     (('--jobs', '4', '--gpu', '0,1'), 4, {'0', '1'})])
 def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices):
     run = make_run(*options)
-    assert run._train_all(list(range(6)), Progress(6, quiet=True)) == [1]        # and one that fails costs no other
+    assert run._train_all(list(range(6)), Progress(6, quiet=True)) == {1: 5}        # and one that fails costs no other
     assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
     running, most, used = [], 0, set()
     for what, number, device in events(run):
@@ -89,7 +89,7 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     began = time.monotonic()
     run._stop(signal.SIGTERM, None)
     worker.join()
-    assert time.monotonic() - began < 30 and failed == [[]] and run.stopping
+    assert time.monotonic() - began < 30 and failed == [{}] and run.stopping
     assert sorted(number for _, number, _ in events(run)) == ['0', '1']
 
 

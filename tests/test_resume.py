@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 import main
-from classification import trial_process
+from classification import provenance, trial_process
 from classification.experiment import resolve
 from tests import command_line
 from tests.processes import Run, SECONDS, freeze, gone, inside, place_of, resumptions, start, waited_for
@@ -172,7 +172,8 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
                     parameter_folder=None, tensorfactor_file=None, tensorboard=False)
     (tmp_path / 'trial0').mkdir()
     (tmp_path / trial_process.CONFIG).write_text(
-        json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings}))
+        json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings,
+                    'origin': provenance.of_command(experiment)}))
     assert trial_process.run_trial_process(str(tmp_path), 0) == 1
     told, = capsys.readouterr().out.splitlines()
     assert json.loads(told) == {'failed': 'the loss of task 0 became nan in epoch 1'}
