@@ -301,7 +301,7 @@ def main(argv=None):
     parser.add_argument('--quiet', action='store_true', help='print errors only')
     flags = parser.parse_args(argv)
     try:
-        fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else show, flags.archive,
+        fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say, flags.archive,
               bar=not flags.quiet)
         return 0
     except UserError as error:

@@ -220,10 +220,12 @@ def resolve(flags, say):
         from classification.download import fetch
         if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run):
             return None
-    gen_data.check_request(data_type, percent, flags.data_dir)
-    major = int(tensorflow_version().split('.')[0])
-
-    sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
+    with dataset.source.one_version():
+        gen_data.check_request(data_type, percent, flags.data_dir)
+        major = int(tensorflow_version().split('.')[0])
+        sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
+        checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed)
+        small_classes = gen_data.has_small_classes(data_type, flags.data_dir)
     training = env.TRAINING[dataset.family]
     if flags.epochs_per_task is not None:
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
@@ -238,14 +240,13 @@ def resolve(flags, say):
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
-        checksums=gen_data.checksums(data_type, flags.data_dir, flags.seed), task_order=order,
+        checksums=checksums, task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=early_stopping,
         keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
         evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
-        numeric_versions=dict(env.numeric_versions(model, data_type, options),
-                              **gen_data.numeric_versions(data_type, flags.data_dir)))
+        numeric_versions=env.numeric_versions(model, data_type, options, small_classes))
 
 
 def _pattern(flags, model_type, family, depth):

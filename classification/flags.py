@@ -175,6 +175,9 @@ def _trials(text):
     return numbers
 
 
+_trials.__name__ = 'list of trials like 0,2'        # in argparse's message
+
+
 WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code
 
 

@@ -312,11 +312,13 @@ def origin(data_type, folder):
     return 'data: %s from %s' % (entry(DATASETS, data_type, 'data_type').source.title, folder)
 
 
-def numeric_versions(data_type, data_dir):
-    """What utils_env_cl.numeric_versions gives, of what the files decide: small classes were cut otherwise before."""
+def has_small_classes(data_type, data_dir):
+    """Whether a class has so few images that each part is given one, which it was not at first."""
     dataset = entry(DATASETS, data_type, 'data_type')
+    if not dataset.least:
+        return False
     counts = np.concatenate([np.bincount(labels) for labels in dataset.source.labels(data_dir).values()])
-    return {'small classes': 2} if dataset.least and ((counts > 0) & (counts < SMALL)).any() else {}
+    return bool(((counts > 0) & (counts < SMALL)).any())
 
 
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):

@@ -93,6 +93,8 @@ def locate(path, fingerprint):
 def append_entry(path, entry, replace=False):
     """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit for bit.
 
+    (A file that is compressed, or written on a big-endian machine, is written anew; its values stay.)
+
     An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing. With
     `replace` so is the newest one with the same `fingerprint`. Where the file would become too large for MATLAB the entry
     goes into the next one, NAME-2.mat and so on.
@@ -106,16 +108,18 @@ def append_entry(path, entry, replace=False):
     check_permission(path)
     with _locked(path) as lock, contextlib.ExitStack() as opened:
         files = [opened.enter_context(_ResultFile(file)) for file in series(path) if os.path.exists(file)]
-        old, place = _place(files, entry, replace)
+        found = _places(files, entry, replace)
+        old, place = found[-1] if found else (None, None)
         new = _written(path, savable, opened)
         goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:] if os.path.exists(path)]
         goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
         if goal is None:
-            goal = _ResultFile(mat_parts.next_file(path), os.path.basename(path)) if os.path.exists(path) else _ResultFile(path)
+            goal = _ResultFile(mat_parts.next_file(path), os.path.basename(mat_parts.target_of(path))) if os.path.exists(path) else _ResultFile(path)
         lock.check(path)
         goal.write(new, at)
-        if old is not None and old is not goal:
-            old.write(None, place)
+        for file, place in found:
+            if file is not goal:        # also what a crash between these two writes left
+                file.write(None, place)
     return goal.path
 
 
@@ -265,17 +269,19 @@ def encoded(variables):
     return _encoded({name: _savable(as_stored(value)) for name, value in variables.items()})
 
 
-def _place(files, entry, replace):
-    """(file, place in it) of the entry that the new one replaces; (None, None): it replaces none."""
+def _places(files, entry, replace):
+    """[(file, place in it)] of the entries that the new one replaces: those of the same run, else the newest experiment."""
     names = ('run_id', 'fingerprint') if replace else ('run_id',)
-    found = {}
+    found = {name: [] for name in names}
     for file in files:
         for place, one in enumerate(file.each()):
             if _longest_name(one) > LONGEST_FIELD:
                 raise UserError('%s cannot be added to (it has names of fields of more than %d signs); give another file name'
                                 % (file.path, LONGEST_FIELD))
-            found.update((name, (file, place)) for name in names if name in entry and _same(one.get(name), entry[name]))
-    return next((found[name] for name in names if name in found), (None, None))
+            for name in names:
+                if name in entry and _same(one.get(name), entry[name]):
+                    found[name].append((file, place))
+    return found['run_id'] or found.get('fingerprint', [])[-1:]
 
 
 def _longest_name(value):

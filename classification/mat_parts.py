@@ -149,16 +149,22 @@ class Alone(object):
 
 # ---- several files ----
 
+def target_of(path):
+    """The file behind a symbolic link, beside which those that continue it lie; other paths stay."""
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
 def series(path):
     """The files of a result: NAME.mat, there or not, and NAME-2.mat, NAME-3.mat, ... as far as they continue it."""
-    numbered = sorted((number, other) for number, other in _numbered(path))
-    return [path] + [other for _, other in numbered if continued(other) == os.path.basename(path)]
+    target = target_of(path)
+    return [path] + [other for _, other in sorted(_numbered(target)) if continued(other) == os.path.basename(target)]
 
 
 def next_file(path):
     """The first of the names NAME-2.mat, ... behind which there is no file yet."""
-    taken = [number for number, _ in _numbered(path)]
-    return '%s-%d.mat' % (os.path.splitext(path)[0], max([1] + taken) + 1)
+    target = target_of(path)
+    taken = [number for number, _ in _numbered(target)]
+    return '%s-%d.mat' % (os.path.splitext(target)[0], max([1] + taken) + 1)
 
 
 def first_of(path):
@@ -177,6 +183,8 @@ def _numbered(path):
 
 def continued(path):
     """The name of the file that a file says it continues; None: it says nothing of the kind."""
+    if not os.path.isfile(path):        # a named pipe would be waited for for ever
+        return None
     try:
         with open(path, 'rb') as stream:
             stream.seek(HEADER - 4)

@@ -12,7 +12,9 @@ from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
 ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results', 'summary'))
-WITHOUT = ('classification.scalars', 'classification.parameter_files')        # they only write files
+# They write other files, or see to it that nothing is mixed.
+WITHOUT = ('classification.scalars', 'classification.parameter_files', 'classification.origin', 'classification.raw_checksums',
+           'utils.locks')
 GIT_SECONDS = 20
 
 
@@ -81,7 +83,8 @@ def of_trial(experiment, command, device, threads, data_folder=''):
     """
     digests = source(experiment)
     now = dict(command or {}, versions=_with_distribution(), source_modules=list(digests), source_digests=list(digests.values()))
-    expected = env.numeric_versions(experiment.model, experiment.data_type, experiment.options)
+    expected = env.numeric_versions(experiment.model, experiment.data_type, experiment.options,
+                                    'small classes' in experiment.numeric_versions)
     libraries, modules = origin.differences(command, now) if command else ({}, ['main.py'])
     if (experiment.numerics, dict(experiment.numeric_versions)) != (NUMERICS, expected):
         modules = modules or ['classification.experiment']

@@ -84,7 +84,7 @@ def _digest(path, stored):
         raise UserError('%s cannot be read: it is no regular file' % path)
     stamp = stamp_of(state)
     place = os.path.abspath(path)
-    if (place, stamp) not in _known:
+    if not _known.get((place, stamp), ('', False))[1]:      # unsettled: it may have been changed since, unseen
         if stored is not None and tuple(stored[:-1]) == stamp and not _read_only(path):
             _known[place, stamp] = stored[-1], True
         else:

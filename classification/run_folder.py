@@ -2,7 +2,7 @@
 import glob
 import os
 
-from classification import mat_file
+from classification import mat_file, mat_parts
 from classification.local_pool import ERRORS
 from classification.trial_process import CONFIG, LOG
 from utils.utils import UserError, read_dict, readable, write_atomically
@@ -33,6 +33,9 @@ class Place(object):
         name = result_name(mat_name)
         self.result_dir = result_dir
         self.mat = os.path.join(result_dir, name + '.mat')
+        first = mat_parts.continued(self.mat)
+        if first is not None:
+            raise UserError('--save_mat_name %s: that file continues %s; give --save_mat_name %s' % (mat_name, first, first))
         self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
         self.folder = os.path.join(result_dir, name)
         self.run = os.path.join(self.folder, experiment.folder_name())
@@ -65,8 +68,9 @@ class Place(object):
 
 def check_folder(folder):
     """Raises an OSError if no file can be written to a folder."""
-    write_atomically(os.path.join(folder, '.writable'), '')
-    os.remove(os.path.join(folder, '.writable'))
+    probe = os.path.join(folder, '.writable-%s' % os.urandom(4).hex())      # others may probe now, too
+    write_atomically(probe, '')
+    os.remove(probe)
 
 
 def config_in(folder):

@@ -175,7 +175,7 @@ class Trial(object):
     def _note(self, line):
         """One line for the log and the screen."""
         self.say('trial %d: %s' % (self.number, line))
-        self.tell(note='trial %d: %s' % (self.number, line))
+        self.tell(note='trial %d: %s' % (self.number, line), logged=True)
 
     def _draw(self, name, task):
         return random_state(self.experiment.seed, self.number, task, purpose=name)
@@ -413,11 +413,8 @@ class Trial(object):
         at_chance = metrics.at_chance(right, class_counts)
         if at_chance:
             position = ' (position %d)' % self.position if self.experiment.lifelong else ''
-            line = 'trial %d: task %d%s ends at chance: %d of %d training images are right; always answering the ' \
-                   'most frequent class gives %d' % (self.number, task, position, right, class_counts.sum(),
-                                                     class_counts.max())
-            self.say(line)
-            self.tell(note=line)
+            self._note('task %d%s ends at chance: %d of %d training images are right; always answering the most frequent '
+                       'class gives %d' % (task, position, right, class_counts.sum(), class_counts.max()))
         return at_chance
 
     def _say_learned(self, task, final):

@@ -42,17 +42,13 @@ def run_experiment(experiment, flags, argv, say):
         exit status: 0 finished, 1 a trial failed, 2 a trial was refused, 75 interrupted and resumable.
     """
     place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    anew = flags.restart == ()
-    begun = {} if anew else config_in(place.run)
-    (held_by, stored), trained = mat_file.locate(place.mat, experiment.fingerprint()), []
-    if stored is not None and not anew and not (unfinished(begun) and begun.get('restarted')):
-        trained = _trials_of(stored, place.mat)
+    held_by, stored, trained = _stored(place, experiment, flags)
     wanted = set(trained).union(range(flags.num_runs))
-    if flags.restart and max(flags.restart) not in wanted:
-        raise UserError('--restart %s: this experiment has the trials 0 to %d'
-                        % (','.join(map(str, flags.restart)), max(wanted)))
+    if flags.restart and set(flags.restart) - wanted:
+        raise UserError('--restart %s: this experiment has the trials %s'
+                        % (','.join(map(str, flags.restart)), ', '.join(map(str, sorted(wanted)))))
     now = provenance.of_command(experiment)
-    if wanted <= set(trained) and not unfinished(begun) and flags.restart is None:
+    if wanted <= set(trained) and not unfinished(config_in(place.run)) and flags.restart is None:
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)%s'
             % (held_by, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
         say(_report_line(place.mat))
@@ -64,12 +60,32 @@ def run_experiment(experiment, flags, argv, say):
         place.make()
         lock = hold(place.run, 'this experiment', say)
         try:
-            run = _Run(experiment, flags, argv, say, place, pool, wanted, now, lock)
+            trained = _stored(place, experiment, flags)[2]      # once more: another command may have ended just now
+            _check_restart(flags, place, trained)
+            run = _Run(experiment, flags, argv, say, place, pool, wanted.union(trained), now, lock)
             run.notes.update(said)
             return run.run()
         finally:
-            pool.close()        # as long as nobody else has begun this experiment
             lock.release()
+
+
+def _stored(place, experiment, flags):
+    """(file, entry, numbers of its trials) that the result file holds of this experiment and this command keeps."""
+    anew = flags.restart == ()
+    begun = {} if anew else config_in(place.run)
+    held_by, entry = mat_file.locate(place.mat, experiment.fingerprint())
+    if entry is None or anew or unfinished(begun) and begun.get('restarted'):
+        return held_by, None, []
+    return held_by, entry, _trials_of(entry, place.mat)
+
+
+def _check_restart(flags, place, trained):
+    """A UserError where only some trials shall be trained again, and the others' results could not be kept."""
+    lost = [number for number in trained if flags.restart and number not in flags.restart
+            and not os.path.exists(os.path.join(trial_folder(place.run, number), RECORD))]
+    if lost:
+        raise UserError('--restart %s: the records of trial %s are no longer in %s, so these would be trained again too; '
+                        '--restart trains all' % (','.join(map(str, flags.restart)), ', '.join(map(str, lost)), place.run))
 
 
 def _pool(flags, trials, say):
@@ -122,7 +138,7 @@ class _Run(object):
         self.pool = pool            # LocalPool or Cluster
         pool.still_mine = lock.still_mine
         self.numbers = sorted(wanted)       # of the trials that the entry will hold
-        self.origin, self.origins = now, {}         # of this command; of each finished trial, by its number
+        self.origin = now           # what all trials of this command have in common
         self.again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
         self.children = []          # processes of the running trials
         self.changing = threading.Lock()      # held while it changes or is read through
@@ -243,7 +259,8 @@ class _Run(object):
             elif 'note' in what:
                 if what['note'] not in self.notes:
                     self.notes.add(what['note'])
-                    log_line(self.place.run, what['note'])
+                    if not what.get('logged'):      # by the trial itself
+                        log_line(self.place.run, what['note'])
                     progress.note(what['note'])
             elif what:
                 progress.update(number, **what)
@@ -313,7 +330,7 @@ class _Run(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', self.origin['git_commit']),
             ('origin', self.origin),
-            ('origin_of_trial', self.origins),
+            ('origin_of_trial', {str(record.trial): results.stretches_of(record) for record in self._records()}),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -364,7 +381,6 @@ class _Run(object):
     def _finish(self, failed):
         records = self._records()
         if records:
-            self.origins = {str(record.trial): results.stretches_of(record) for record in records}
             summary = self._summary(records)
             self._check_lock()
             path = mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
@@ -386,6 +402,7 @@ class _Run(object):
         if failed:
             self._error('%s failed (%s); %s tries them again'
                         % (counted(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.again))
+            self._write_config(finished=False)      # with the origins of those that did not
             return EXIT_USER_ERROR if EXIT_USER_ERROR in failed.values() else EXIT_FAILED
         self._write_config(finished=True)
         if os.path.exists(self.place.temporary) and not self.place.other_unfinished():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from classification import gen_data, readers, task_lists
-from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums, check_request, load_tasks, numeric_versions,
+from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums, check_request, has_small_classes, load_tasks,
                                      sixty_ten_thirty, task_sizes)
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT, OfficeHomeFolders
 from classification.stl10_designs import NoisyImages
@@ -531,10 +531,12 @@ def test_a_class_of_officehome_that_is_too_small_is_named(count, images, monkeyp
 
 
 def test_an_experiment_with_small_classes_is_another_one(monkeypatch):
-    for counts, versions in (((20, 10), {}), ((20, 9), {'small classes': 2})):
+    for counts, small in (((20, 10), False), ((20, 9), True)):
         officehome_of(monkeypatch, *counts)
-        assert numeric_versions('OfficeHome_Incremental', 'Data') == versions
-    assert numeric_versions('DIGITS5', 'Data') == {}
+        assert has_small_classes('OfficeHome_Incremental', 'Data') is small
+    assert not has_small_classes('DIGITS5', 'Data')
+    model = env.MODELS['STL']
+    assert [env.numeric_versions(model, 'OfficeHome', {}, small) for small in (False, True)] == [{}, {'small classes': 2}]
 
 
 def test_a_missing_class_is_an_error(folder, monkeypatch):

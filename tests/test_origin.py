@@ -165,6 +165,14 @@ def test_a_trial_refuses_another_numeric_version(command, monkeypatch):
         provenance.of_trial(experiment, recorded, 'CPU', 1)
 
 
+def test_a_trial_knows_the_version_that_its_data_bring(command):
+    experiment, recorded = command
+    experiment = experiment._replace(numeric_versions={'small classes': 2})
+    assert provenance.of_trial(experiment, recorded, 'CPU', 1)['data_checksum'] == experiment.checksums['raw']
+    with pytest.raises(UserError, match='experiment changed'):
+        provenance.of_trial(experiment._replace(numeric_versions={'small classes': 1}), recorded, 'CPU', 1)
+
+
 def test_a_trial_refuses_a_command_of_a_version_that_recorded_nothing(command):
     with pytest.raises(UserError, match='is not that of the running command'):
         provenance.of_trial(command[0], None, 'CPU', 1)
@@ -271,8 +279,9 @@ def test_added_trials_of_another_origin_are_said_stored_and_flagged(copy):
 
 
 def test_a_trial_that_does_not_exist_cannot_be_restarted(copy):
-    is_refused(SHORT + ['--num_runs', '1', '--restart', '0,3'], '--restart 0,3: this experiment has the trials 0 to 0')
-    is_refused(SHORT + ['--num_runs', '1', '--restart', 'x'], '--restart')
+    is_refused(SHORT + ['--num_runs', '1', '--restart', '0,3'], '--restart 0,3: this experiment has the trials 0')
+    for text in ('x', '-1', ''):
+        is_refused(SHORT + ['--num_runs', '1', '--restart', text], 'invalid list of trials like 0,2 value: ')
     assert len(entries(MAT)) == 1
 
 
@@ -313,3 +322,11 @@ def test_methods_of_one_origin_have_no_note(tmp_path, capsys):
     report_files.write(path, 'DEN', records([dict(EDITED, host='there')]))
     text = reported(capsys, path)
     assert 'libraries' not in text and 'mixed' not in text
+
+
+def test_a_single_restart_does_not_train_what_it_was_not_asked_for(copy):
+    assert run_and_listen(SHORT + ['--num_runs', '2'])[0] == 0
+    os.remove(str(copy.run / 'trial0' / 'record.npz'))
+    is_refused(SHORT + ['--num_runs', '2', '--restart', '1'],
+               '--restart 1: the records of trial 0 are no longer in Result/digits/')
+    assert entries(MAT)[0]['train_valid_data_group'].tolist() == [[0, 1]]

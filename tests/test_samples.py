@@ -100,7 +100,7 @@ DETAILS = [      # name, architecture, fields of a result that are the method's 
      dict(darts_approx_order=1, image_dimension=[128, 128, 3], pooling_size=[3, 3, 3, 3, 2, 2, 2, 2])),
     ('officehome_prognn', 'prognn_cnn', LEEP, dict(dim_reduction_scale=2)),
     ('officehome_den', 'den_cnn', DEN,
-     dict(hidden_layer=[256, 64], den_expansion=32, gl_lambda=0.8, den_drift_threshold=[0.05, 0.05], dropout=0)),
+     dict(hidden_layer=[256, 64], den_expansion=32, gl_lambda=2., den_drift_threshold=[0.05, 0.05], dropout=0)),
 ]
 
 

@@ -99,6 +99,42 @@ def test_what_does_not_fit_goes_into_the_next_file(small, tmp_path):
     assert os.path.basename(locate(small, 'f3')[0]) == 'x-2.mat' and locate(small, 'f9') == (None, None)
 
 
+def test_a_file_that_continues_another_is_not_given_a_name_of_its_own(small, tmp_path):
+    for number in range(3):
+        append_entry(small, entry(number))
+    is_refused(SHORT + ['--result_dir', str(tmp_path), '--save_mat_name', 'x-2.mat'],
+               '--save_mat_name x-2.mat: that file continues x.mat; give --save_mat_name x.mat')
+
+
+def test_what_a_crash_between_two_files_left_goes_when_the_entry_is_added_again(small, tmp_path):
+    for number in (0, 1, 2):
+        append_entry(small, entry(number))
+    append_entry(str(tmp_path / 'other.mat'), entry(1))         # the same run in both files
+    with open(str(tmp_path / 'x-2.mat'), 'rb') as stream:
+        assert continued(str(tmp_path / 'x-2.mat')) == 'x.mat' and stream.read()
+    mat_file._ResultFile(str(tmp_path / 'x-2.mat')).write(
+        mat_parts.parts_of(open(str(tmp_path / 'other.mat'), 'rb')).entries[0], None)
+    assert stored(tmp_path)['x.mat'] == ['r0', 'r1'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
+    append_entry(small, entry(1))
+    assert stored(tmp_path)['x.mat'] == ['r0'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
+
+
+def test_the_next_file_lies_beside_the_target_of_a_link(small, tmp_path):
+    (tmp_path / 'shared').mkdir()
+    os.symlink(os.path.join('shared', 'all.mat'), small)
+    for number in range(3):
+        append_entry(small, entry(number))
+    assert stored(tmp_path / 'shared') == {'all.mat': ['r0', 'r1'], 'all-2.mat': ['r2']}
+    assert find_entry(small, 'f2')['run_id'] == find_entry(str(tmp_path / 'shared' / 'all.mat'), 'f2')['run_id'] == 'r2'
+
+
+def test_a_named_pipe_in_place_of_the_next_file_is_passed_over(small, tmp_path):
+    os.mkfifo(str(tmp_path / 'x-2.mat'))
+    for number in range(3):
+        append_entry(small, entry(number))
+    assert [os.path.basename(path) for path in series(small)] == ['x.mat', 'x-3.mat']
+
+
 def test_every_file_can_be_read_by_matlab(small, tmp_path):
     for number in range(5):
         append_entry(small, entry(number))

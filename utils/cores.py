@@ -39,7 +39,7 @@ def _quotas(process):
 def _mount(fields):
     """(root in its file system, where it is, kind, options) of a line of mountinfo, split at blanks."""
     behind = fields[fields.index('-') + 1:]
-    return fields[3], fields[4], behind[0], behind[2]
+    return fields[3], fields[4], behind[0], behind[-1]      # its source, between them, may be empty
 
 
 def _upwards(folder, below):

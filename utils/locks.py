@@ -250,7 +250,7 @@ class Lock(object):
             breaker = os.open(self.breaker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             left = _content(self.breaker)
-            if left is not None and self._stale(self.breaker, left):
+            if left is not None and self._stale(self.breaker, left) and _content(self.breaker) == left:
                 _remove(self.breaker)
             return
         try:

@@ -333,7 +333,8 @@ def _keep_owner_and_mode(path, descriptor):
     except FileNotFoundError:
         return
     for owner in (before.st_uid, -1):       # the group at least
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):  # not permitted, or unknown in this container
             os.fchown(descriptor, owner, before.st_gid)
             break
-    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+    with contextlib.suppress(OSError):      # a file system without modes
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

@@ -371,12 +371,14 @@ def method_options(flags, model_type, family, depth, network):
 
 # Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
 # modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {'apd paper': 2, 'channel_gate paper': 2, 'den': 2}
+NUMERIC_VERSIONS = {'apd paper': 2, 'channel_gate paper': 2, 'den': 2,
+                    'small classes': 2}      # which data have: gen_data.has_small_classes
 
 
-def numeric_versions(model, data_type, options):
+def numeric_versions(model, data_type, options, small_classes=False):
     """{name: version} of what computes an experiment's numbers, without those that are still at their first version."""
     names = [model.selection, model.mechanism, data_type, '%s %s' % (model.selection, options.get(model.selection + '_mode'))]
+    names += ['small classes'] * small_classes
     return {name: NUMERIC_VERSIONS[name] for name in names if name in NUMERIC_VERSIONS}
 
 
