@@ -14,6 +14,7 @@ from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums,
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT, OfficeHomeFolders
 from classification.stl10_designs import NoisyImages
 from tests import data_files
+from utils import utils_env_cl as env
 from utils.utils import UserError, random_state, sha256_of
 
 # The table of the specification; a row for each percentage, a column for MNIST5, MNIST10, CIFAR10_*, CIFAR100_*.
