@@ -66,6 +66,7 @@ def run_experiment(experiment, flags, argv, say):
             run.notes.update(said)
             return run.run()
         finally:
+            pool.close()        # which may remove what only the lock's holder may
             lock.release()
 
 

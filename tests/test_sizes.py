@@ -112,8 +112,9 @@ def test_what_a_crash_between_two_files_left_goes_when_the_entry_is_added_again(
     append_entry(str(tmp_path / 'other.mat'), entry(1))         # the same run in both files
     with open(str(tmp_path / 'x-2.mat'), 'rb') as stream:
         assert continued(str(tmp_path / 'x-2.mat')) == 'x.mat' and stream.read()
+    other = open(str(tmp_path / 'other.mat'), 'rb')
     mat_file._ResultFile(str(tmp_path / 'x-2.mat')).write(
-        mat_parts.parts_of(open(str(tmp_path / 'other.mat'), 'rb')).entries[0], None)
+        mat_parts.parts_of(other).entries[0]._replace(stream=other), None)
     assert stored(tmp_path)['x.mat'] == ['r0', 'r1'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
     append_entry(small, entry(1))
     assert stored(tmp_path)['x.mat'] == ['r0'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
