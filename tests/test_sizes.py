@@ -109,12 +109,10 @@ def test_a_file_that_continues_another_is_not_given_a_name_of_its_own(small, tmp
 def test_what_a_crash_between_two_files_left_goes_when_the_entry_is_added_again(small, tmp_path):
     for number in (0, 1, 2):
         append_entry(small, entry(number))
-    append_entry(str(tmp_path / 'other.mat'), entry(1))         # the same run in both files
-    with open(str(tmp_path / 'x-2.mat'), 'rb') as stream:
-        assert continued(str(tmp_path / 'x-2.mat')) == 'x.mat' and stream.read()
-    other = open(str(tmp_path / 'other.mat'), 'rb')
-    mat_file._ResultFile(str(tmp_path / 'x-2.mat')).write(
-        mat_parts.parts_of(other).entries[0]._replace(stream=other), None)
+    append_entry(str(tmp_path / 'other.mat'), entry(1))
+    with open(str(tmp_path / 'other.mat'), 'rb') as other:         # the same run in both files
+        mat_file._ResultFile(str(tmp_path / 'x-2.mat')).write(
+            mat_parts.parts_of(other).entries[0]._replace(stream=other), None)
     assert stored(tmp_path)['x.mat'] == ['r0', 'r1'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
     append_entry(small, entry(1))
     assert stored(tmp_path)['x.mat'] == ['r0'] and stored(tmp_path)['x-2.mat'] == ['r2', 'r1']
