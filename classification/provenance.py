@@ -31,14 +31,18 @@ def _with_distribution():
     return dict(versions(), tensorflow_distribution=tensorflow_distribution()[0])
 
 
-def source(experiment, root=source_digest.ROOT):
-    """OrderedDict module -> digest of the code that can change a recorded number of this experiment."""
+def source(experiment, files=None):
+    """OrderedDict module -> digest of the code that can change a recorded number of this experiment.
+
+    Args:
+        files: source_digest.Source; None: this project's own.
+    """
     trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
     rows = {('classification.model.registry', 'SELECTIONS'): experiment.model.selection,
             ('classification.model.mechanisms', 'MECHANISMS'): experiment.model.mechanism,
             ('classification.gen_data', 'DATASETS'): experiment.data_type,
             ('utils.utils_env_cl', 'MODELS'): None}      # the experiment holds what it says
-    return source_digest.Source(root).digests((trial,) + ROOTS, rows, WITHOUT)
+    return (files or source_digest.Source()).digests((trial,) + ROOTS, rows, WITHOUT)
 
 
 def git_state(root=source_digest.ROOT):

@@ -188,7 +188,8 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     experiments['DEN'] = experiment_of('--model_type', 'DEN', '--test_type', '0')
 
     def digests():
-        return {name: provenance.source(one, str(house)) for name, one in experiments.items()}
+        files = Source(str(house))
+        return {name: provenance.source(one, files) for name, one in experiments.items()}
 
     def changed_since(before):
         after = digests()
