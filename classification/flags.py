@@ -148,7 +148,7 @@ def _run_flags(run):
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
                           'use one GPU equal shares of 0.9)')
-    run.add_argument('--threads', type=int, default=None, 
+    run.add_argument('--threads', type=int, default=None,
                      help='CPU threads of a trial (default: the cores that it may use / --jobs; with --scheduler those there)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='result file below --result_dir (default: %(default)s)')

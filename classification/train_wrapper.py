@@ -452,5 +452,3 @@ def _memory_fraction(flags):
     """Share of a GPU's memory that a trial may take; None: as much as it needs."""
     sharing = -(-flags.jobs // len(flags.gpu))
     return flags.gpu_memory_fraction or (None if sharing == 1 else GPU_MEMORY / sharing)
-
-

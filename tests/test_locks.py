@@ -105,6 +105,18 @@ def test_what_a_killed_process_held_is_free_at_once(system, path, holder):
     assert os.listdir(os.path.dirname(path)) == ['x.lock']
 
 
+def test_what_a_process_left_that_was_killed_while_it_broke_a_lock_goes_with_the_next_lock(path, holder):
+    lock = Lock(path)
+    with open(lock.token, encoding='ascii') as stream:
+        facts = stream.read()
+    with open(lock.breaker, 'w') as stream:
+        stream.write(facts)
+    holder.kill()
+    holder.wait()
+    lock.acquire(5).release()
+    assert os.listdir(os.path.dirname(path)) == ['x.lock']
+
+
 def test_a_number_of_a_process_that_is_another_ones_by_now(system, path):
     token(path, **dict(locks._here(), started='1'))
     Lock(path).acquire(0).release()

@@ -136,6 +136,9 @@ class Lock(object):
             self._alive = True
             return False
         if self._create_token():
+            left = _content(self.breaker)
+            if left is not None and self._ended(_facts(left)):      # killed while it removed a stale token
+                _remove(self.breaker)
             return True
         content = _content(self.token)
         if content is not None and self._stale(self.token, content):
@@ -246,6 +249,7 @@ class Lock(object):
         Only who has created the breaker removes a token, so nobody removes one that was created after a stale one. (A
         process that stops here for so long that its breaker becomes stale can; the token's owner then finds it gone.)
         """
+        description = json.dumps(dict(_here(), word=uuid.uuid4().hex)).encode('ascii')
         try:
             breaker = os.open(self.breaker, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -255,7 +259,7 @@ class Lock(object):
             return
         try:
             with os.fdopen(breaker, 'wb') as stream:
-                stream.write(json.dumps(dict(_here(), word=uuid.uuid4().hex)).encode('ascii'))
+                stream.write(description)
             if _content(self.token) == content:
                 _remove(self.token)
         finally:
