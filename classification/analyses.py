@@ -5,7 +5,7 @@ parameter_files.py.
 """
 from collections import OrderedDict
 
-from classification import parameter_files
+from classification import parameter_files, tensor_factors
 from utils.utils import UserError
 
 # Flags that mean something only beside another one, and their defaults.
@@ -46,8 +46,8 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
     if flags.tensorfactor_param_path is not None:
         if mechanism != 'tf':
             raise UserError('--tensorfactor_param_path: %s has no tensor factors; use a model ending in TF' % model_type)
-        path = parameter_files.find(flags.result_dir, flags.tensorfactor_param_path)
-        found['tensorfactor'] = parameter_files.checksum(parameter_files.tensor_factors(path, net))
+        path = tensor_factors.find(flags.result_dir, flags.tensorfactor_param_path)
+        found['tensorfactor'] = parameter_files.checksum(tensor_factors.tensor_factors(path, net))
     return found
 
 

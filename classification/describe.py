@@ -1,6 +1,7 @@
 """What `--list` and `--dry_run` print."""
 from classification import gen_data
 from classification.augmentation import enlarged_size
+from classification.model.registry import MECHANISMS, METHODS, MODELS
 from classification.sizes import check, shown
 from utils import utils_env_cl as env
 from utils.utils import counted
@@ -22,15 +23,8 @@ def listing():
                     for name, dataset in gen_data.DATASETS.items()])
     lines += ['', 'Model types (--model_type):']
     lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
-                    for name, model in env.MODELS.items()])
-    lines += ['  on %s, models ending in %s have hidden layers of %s instead of %s, as published' % (
-        data_type, env.MECHANISM_NAMES[mechanism][0], _sizes(hidden), _sizes(_default_network(data_type).hidden))
-        for (data_type, mechanism), hidden in env.HIDDEN_BY_MECHANISM.items()]
-    lines += ['  on %s with %d layers, DEN has hidden layers of %s instead of %s, as published' % (
-        family, depth, _sizes(hidden), _sizes(env.NETWORKS[family, depth].hidden))
-        for (family, depth), hidden in env.DEN_HIDDEN.items()]
-    lines.append('  EWC: --test_type 0 to %d is the factor of its penalty: %s; 0 and 1 hardly hold anything' % (
-        len(env.EWC_MULTIPLIER) - 1, ', '.join('%g' % factor for factor in env.EWC_MULTIPLIER)))
+                    for name, model in MODELS.items()])
+    lines += ['  ' + note for declared in list(MECHANISMS.values()) + list(METHODS.values()) for note in declared.notes()]
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
@@ -41,17 +35,9 @@ def listing():
                         for row, name in enumerate(env.pattern_names(family, depth))], indent='    ')
     lines.append('  every depth: all, none, top1.., bottom1.., alternating')
     lines += ['', 'Groups of layers of LASEMG (--test_type, or as sizes with --layer_groups):']
-    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', _sizes(groups))
+    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', env.listed(groups))
                     for depth, rows in env.LAYER_GROUPS.items() for row, groups in enumerate(rows)])
     return '\n'.join(lines)
-
-
-def _default_network(data_type):
-    return env.network_of(gen_data.DATASETS[data_type].family, data_type, -1, None)[1]
-
-
-def _sizes(numbers):
-    return ','.join(map(str, numbers))
 
 
 def dry_run(experiment, flags):
@@ -104,6 +90,6 @@ def _analyses(experiment, train_sizes):
 def _parameters(experiment):
     from classification.parameters import count     # imports TensorFlow
     if experiment.pattern is not None:
-        return '{:,}{}'.format(count(experiment, experiment.pattern), ' before units are added' * experiment.model.grows)
+        return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
     depth = len(experiment.net.layers)
     return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth), count(experiment, 'T' * depth))

@@ -10,8 +10,9 @@ from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification import analyses, gen_data
-from classification.flags import parser
+from classification.model.registry import MODELS, all_options, canonical_model
 from utils import utils_env_cl as env
+from utils.declarations import Context, checked, read_setting
 from utils.utils import UserError, entry, without_credentials
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
@@ -47,7 +48,7 @@ class Experiment(NamedTuple):
     @property
     def model(self):
         """The row of the table of models."""
-        return env.MODELS[self.model_type]
+        return MODELS[self.model_type]
 
     @property
     def tasks(self):
@@ -202,13 +203,17 @@ def resolve(flags, say):
             raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text' % name)
     data_type = entry(names, flags.data_type, 'data_type')
     dataset = gen_data.DATASETS[data_type]
-    model_type = env.canonical_model(flags.model_type)
-    model = env.MODELS[model_type]
-    depth, network = env.network_of(dataset.family, data_type, flags.num_clayers, model.mechanism)
-    pattern = _pattern(flags, model_type, dataset.family, depth)
+    model_type = canonical_model(flags.model_type)
+    model = MODELS[model_type]
+    depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
+    network = model.network(data_type, dataset.family, depth, network)
+    training = env.TRAINING[dataset.family]
+    context = Context(model_type, data_type, dataset.family, depth, network, training, flags.test_type,
+                      given_options(flags, model.options), flags.given)
+    pattern = _pattern(flags, model, context)
     skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
-    options = env.method_options(flags, model_type, dataset.family, depth, network)
+    options = model.resolve(context)
     _check_model(flags, model_type, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
@@ -226,7 +231,6 @@ def resolve(flags, say):
         sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
         checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed)
         small_classes = gen_data.has_small_classes(data_type, flags.data_dir)
-    training = env.TRAINING[dataset.family]
     if flags.epochs_per_task is not None:
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
     early_stopping = flags.early_stopping or 0
@@ -235,7 +239,7 @@ def resolve(flags, say):
         training = training._replace(epochs=training.epochs * len(order))
         order = (asked['stl_analysis']['task'],)
     _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
-    for name, why in _ignored(flags, data_type, dataset, model_type, depth):
+    for name, why in _ignored(flags, dataset, context, model):
         say('--%s is ignored: %s' % (name, why))
     return Experiment(
         data_type=data_type, data_percent=percent,
@@ -243,36 +247,68 @@ def resolve(flags, say):
         checksums=checksums, task_order=order,
         class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=training, early_stopping=early_stopping,
-        keep=env.KEEP_PROBABILITY if options.get('den_dropout', True) else 1.,
-        evaluation_batch=env.EVALUATION_BATCH[dataset.image_shape[0]], seed=flags.seed, tensorflow=major,
+        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
+        evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
-        numeric_versions=env.numeric_versions(model, data_type, options, small_classes))
+        numeric_versions=numeric_versions(model, options, small_classes))
 
 
-def _pattern(flags, model_type, family, depth):
-    model = env.MODELS[model_type]
+def numeric_versions(model, options, small_classes=False):
+    """{name: version} of what computes an experiment's numbers, without those that are still at their first version.
+
+    What changes the numbers of all methods raises NUMERICS instead.
+
+    Args:
+        model: declare.Model.
+        small_classes: whether the data have some; see gen_data.has_small_classes.
+    """
+    return dict(model.numeric_versions(options), **{'small classes': 2} if small_classes else {})
+
+
+def given_options(flags, options):
+    """dict name -> value of the declared options that the user gave with flags of their own or with --set.
+
+    Raises:
+        UserError: a value is not possible, or said twice.
+    """
+    given = OrderedDict()
+    for option in options:
+        if option.flag in flags.given:
+            value = flags.given[option.flag]
+            given[option.name] = checked(option, value, '--%s %s' % (
+                option.flag, '%g' % value if isinstance(value, float) else value))
+    for words in flags.set or ():
+        name, value = read_setting(words, options)
+        if name in given:
+            raise UserError('--set %s: %s is already said%s; leave one of them away' % (
+                words, name, ''.join(' by --' + option.flag for option in options if option.name == name and option.flag)))
+        given[name] = value
+    return given
+
+
+def _pattern(flags, model, context):
     if model.pattern == 'asked':
         if flags.transfer_config is not None:
-            return env.pattern_from_name(flags.transfer_config, depth)
-        return env.pattern_from_test_type(flags.test_type, family, depth)
+            return env.pattern_from_name(flags.transfer_config, context.depth)
+        return env.pattern_from_test_type(context.test_type, context.family, context.depth)
     if flags.transfer_config is not None:
         raise UserError('--transfer_config has no meaning for %s, which %s; leave it away'
-                        % (model_type, 'searches for it' if model.pattern == 'searched' else
+                        % (model.name, 'searches for it' if model.pattern == 'searched' else
                            'shares %s layers' % ('all' if model.pattern == 'all' else 'no')))
-    return None if model.pattern == 'searched' else env.pattern_from_name(model.pattern, depth)
+    return None if model.pattern == 'searched' else env.pattern_from_name(model.pattern, context.depth)
 
 
 def _check_model(flags, model_type, model, net):
     """What not every method can do."""
     for possible, asked, what, advice in (
-            (model.revisits, flags.task_order_type, 'learns each task once', 'use --task_order_type 0'),
-            (model.skips, net.skips, 'has no skip connections', 'use a network without them (--skip_connect_test_type 0)'),
-            (model.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
+            (model.method.revisits, flags.task_order_type, 'learns each task once', 'use --task_order_type 0'),
+            (model.method.skips, net.skips, 'has no skip connections', 'use a network without them (--skip_connect_test_type 0)'),
+            (model.method.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
         if asked and not possible:
             raise UserError('%s %s; %s' % (model_type, what, advice))
     if flags.lifelong:
         return
-    if not model.joint:
+    if not model.method.joint:
         raise UserError('%s learns one task after the other; add --lifelong' % model_type)
     for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping'),
                         (flags.eval_interval > 1, '--eval_interval')):
@@ -281,26 +317,25 @@ def _check_model(flags, model_type, model, net):
                             'leave it away or add --lifelong' % what)
 
 
-def _ignored(flags, data_type, dataset, model_type, depth):
+def _ignored(flags, dataset, context, model):
     """(flag, why) of those given, that is with another value than the default, and without any effect here."""
-    model, defaults = env.MODELS[model_type], vars(parser().parse_args([]))
-    unused = '%s does not use it' % model_type
-    reasons = [(name, unused) for name, selections in env.FLAGS_OF_SELECTIONS.items() if model.selection not in selections]
-    if model.selection in env.FLAGS_OF_SELECTIONS['em_prior_init_cnt'] and not flags.em_cnt_prior:
-        reasons.append(('em_prior_init_cnt', 'it is a setting of --em_cnt_prior'))
-    if not env.has_test_types(model, depth, flags):
-        reasons.append(('test_type', unused if flags.transfer_config is None else '--transfer_config says it'))
+    unused, options = '%s does not use it' % context.name, {option.flag: option for option in model.options if option.flag}
+    reasons = [(flag, unused, option.fixed_default) for flag, option in all_options().items() if flag not in options]
+    reasons += [(flag, 'it is a setting of --%s' % option.needs, option.fixed_default) for flag, option in options.items()
+                if option.needs and not context.options[option.needs]]
+    if not context.asked_test_type:
+        reasons.append(('test_type', unused if flags.transfer_config is None else '--transfer_config says it', 0))
     if dataset.sizes is None:
-        reasons.append(('data_percent', '%s has no size table' % data_type))
+        reasons.append(('data_percent', '%s has no size table' % context.data_type, None))
     if dataset.scaling is not None:
-        reasons.append(('normalize', '%s is not standardised' % data_type))
-    if (dataset.family, depth) in env.ALWAYS_SKIPPED:
-        reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections' % depth))
+        reasons.append(('normalize', '%s is not standardised' % context.data_type, 'split'))
+    if (context.family, context.depth) in env.ALWAYS_SKIPPED:
+        reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections' % context.depth, 0))
     if flags.stl_analysis:
-        reasons.append(('task_order_type', '--stl_analysis learns one task'))
-    if flags.gpu == defaults['gpu']:
-        reasons.append(('gpu_memory_fraction', '--gpu %d is the CPU' % flags.gpu))
-    return [(name, why) for name, why in reasons if getattr(flags, name) != defaults[name]]
+        reasons.append(('task_order_type', '--stl_analysis learns one task', 0))
+    if flags.gpu == (-1,):
+        reasons.append(('gpu_memory_fraction', '--gpu -1 is the CPU', None))
+    return [(name, why) for name, why, default in reasons if getattr(flags, name) not in (None, default)]
 
 
 def _check_numbers(flags, dataset, data_type):
@@ -337,7 +372,7 @@ def _check_sizes(sizes, training, model_type, model, advice):
         if min(valid, test) < 1:
             raise UserError('task %d has %d validation and %d test images; at least one of each is needed'
                             % (index, valid, test))
-    if model.one_head and len({size[1] for size in sizes}) > 1:
+    if model.method.one_head and len({size[1] for size in sizes}) > 1:
         raise UserError('%s has one output layer for all tasks, but their numbers of classes differ: %s'
                         % (model_type, ', '.join(str(size[1]) for size in sizes)))
 
@@ -364,16 +399,7 @@ def info(experiment):
         ('channel_sizes', [layer.out_channels for layer in net.layers]),
         ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
     ])
-    options, depth = experiment.options, len(net.layers)
-    fields.update((name, options[name]) for name in env.STORED_OPTIONS if name in options)
-    fields.update((mode, 'paper') for mode in ('apd_mode', 'channel_gate_mode') if options.get(mode) == 'paper')
-    if 'groups' in options:
-        fields['layer_group_config'] = list(options['groups'])
-    if 'regularization_scale' in options:
-        fields['regularization_scale'] = [0., options['regularization_scale'][0], 0., options['regularization_scale'][1]]
-        fields['cnn_KB_sizes'] = [size for layer in net.layers for size in layer.df_knowledge]
-        fields['cnn_TS_sizes'] = [size for layer in net.layers for size in layer.df_tensor]
-        fields['cnn_deconv_stride_sizes'] = [2] * (2 * depth)
+    fields.update(experiment.model.info(net, experiment.options))
     if experiment.model.pattern == 'asked':
         fields['conv_sharing'] = [letter == 'S' for letter in experiment.pattern]
     fields.update(analyses.info(experiment.analyses, training.patience))

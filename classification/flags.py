@@ -25,6 +25,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
+class _Given(argparse.Action):
+    """Stores a value, and in `given` that the user gave it."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        value = True if self.nargs == 0 else values
+        setattr(namespace, self.dest, value)
+        namespace.given = dict(namespace.given, **{self.dest: value})
+
+
 def _gpus(text):
     """'0,1' -> (0, 1)."""
     return tuple(int(number) for number in text.split(','))
@@ -66,34 +75,21 @@ def _method_flags(method):
                         help='VALID instead of SAME padding in convolutions and pools')
 
 
-def _search_flags(method):
-    method.add_argument('--em_cnt_prior', action='store_true',
-                        help='LASEM: prior from counts of the patterns that won a batch')
-    method.add_argument('--em_prior_init_cnt', type=float, default=1.,
-                        help='LASEM with --em_cnt_prior: count that each pattern starts with (default: %(default)g)')
-    method.add_argument('--reset_prior', action='store_true', help='LASEM: the prior starts anew at each epoch')
-    method.add_argument('--layer_groups', default=None,
-                        help='LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)')
-    method.add_argument('--em_fix_maxC', default='top1',
-                        help='LASEM_fixed: the favoured pattern, as in --transfer_config (default: %(default)s)')
-    method.add_argument('--em_maxP', type=float, default=0.9,
-                        help='LASEM_fixed: its probability; the others share the rest (default: %(default)g)')
-    method.add_argument('--darts_approx_order', type=int, choices=(1, 2), default=1,
-                        help='DARTS: order of the update of the selection (default: %(default)s)')
-    method.add_argument('--darts_selection_data', choices=('train', 'valid'), default='train',
-                        help='DARTS: part of the data that the selection learns from; published code: train, paper: '
-                             'valid (default: %(default)s)')
+def _option_flags(method):
+    from classification.model.registry import all_options      # imports NumPy
+    for flag, option in all_options().items():
+        default = option.fixed_default
+        shown = '' if default in (None, False) else ' (default: %s)' % (
+            '%g' % default if isinstance(default, float) else default)
+        how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read, 'choices': option.check.choices}
+        method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
+    method.set_defaults(given={})
+    method.add_argument('--set', action='append', metavar='NAME=VALUE',
+                        help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '
+                             'shows them (default: none)')
 
 
-def _mode_flags(method):
-    method.add_argument('--apd_mode', choices=('published_code', 'paper'), default='published_code',
-                        help='APD: as in the code published with LASEM, or as its paper says (default: %(default)s)')
-    method.add_argument('--channel_gate_mode', choices=('published_code', 'paper'), default='published_code',
-                        help='ChannelGate: as in the code published with LASEM, or as its paper says (default: '
-                             '%(default)s)')
-    method.add_argument('--prognn_lateral_head', action='store_true',
-                        help='ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, '
-                             'as in the published code)')
+def _start_flags(method):
     method.add_argument('--tensorfactor_param_path', type=path_argument, default=None, metavar='FILE',
                         help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
                              'looked for below --result_dir, then as a path of its own (default: they are drawn)')
@@ -186,7 +182,7 @@ def parser():
     made = Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
                                'layers to share.', allow_abbrev=False,
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
-    for title, add in (('data', [_data_flags]), ('method', [_method_flags, _search_flags, _mode_flags]),
+    for title, add in (('data', [_data_flags]), ('method', [_method_flags, _option_flags, _start_flags]),
                        ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]), ('run', [_run_flags])):
         group = made.add_argument_group(title)
         for add_to in add:

@@ -51,7 +51,7 @@ class JointTrial(Trial):
     def _phases(self, task):
         return [self.experiment.training.epochs * len(self.experiment.tasks)]
 
-    def _new_progress(self, *state):
+    def new_progress(self, *state):
         return PublishedPatience(self.experiment.training, 0, *state)
 
     def _train_epoch(self, graph, task):

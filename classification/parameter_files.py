@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Tuple
 
@@ -22,87 +21,6 @@ SCHEMA_VERSION = 1
 FINAL = 'final_model_parameter.mat'
 REST = 'other_weights'                       # what a method's row does not name
 ABSENT = np.zeros((1, 1), np.int64)
-
-
-# ---- which of our names stand in which published field ----
-
-class Field(NamedTuple):
-    """One field: per layer one array for each of `names`; a row of its own for each task if a name holds {task}.
-
-    A name of several alternatives stands for the first that exists: what a task has of its own, then what it shares.
-    Names with {earlier} stand once for each earlier task.
-    """
-    name: str
-    names: Tuple[Any, ...]
-
-    def has(self, place):
-        """Whether a name depends on `place`, e.g. '{task}'."""
-        return any(place in str(name) for name in self.names)
-
-
-def _parts(prefix, parts):
-    return tuple(prefix + part for part in parts.split())
-
-
-def _own(layer, mechanism, parts='kernel bias'):
-    return _parts('%s{layer}/task{task}/%s/' % (layer, mechanism), parts)
-
-
-def _shared(layer, mechanism, parts='kernel bias'):
-    return _parts('%s{layer}/shared/%s/' % (layer, mechanism), parts)
-
-
-# Made from parameters, or left by a search, and so not in the store: see `save`.
-KERNEL, SELECTION = 'conv{layer}/task{task}/made/kernel', 'conv{layer}/made/selection'
-
-HEAD = Field('fc_weights', tuple(zip(_own('fc', 'own'), _shared('fc', 'hps'))))
-USED = tuple(zip(_own('conv', 'own'), _shared('conv', 'hps')))      # HPS: a task's own layer, or the shared one again
-KNOWLEDGE = {'tf': _shared('conv', 'tf', 'core'), 'dfcnn': _shared('conv', 'dfcnn', 'knowledge')}
-FACTORS = {'tf': _own('conv', 'tf', 'mix_h mix_w mix_i mix_o bias'),
-           'dfcnn': _own('conv', 'dfcnn', 'filter deconv_bias mixer bias')}
-ADDITIVE = (Field('shared_conv', _shared('conv', 'apd')), Field('conv_mask_weights', _own('conv', 'apd', 'mask')),
-            Field('conv_APD_weights', _own('conv', 'apd', 'additive')))
-GATES = (Field('shared_conv', _shared('conv', 'hps')),
-         Field('gates_weights', _own('conv', 'gate', 'hidden_kernel hidden_bias kernel bias')))
-PROGNN = (Field('conv_trainable_weights', _own('conv', 'own')),
-          Field('conv_lateral_weights', _own('conv', 'lateral{earlier}', 'alpha reduce reduce_bias expand')))
-
-
-def _layouts():
-    """dict (selection, mechanism) -> fields; a selection that is not named here has the row of 'fixed'."""
-    rows = {('fixed', 'hps'): (Field('conv_trainable_weights', USED),), ('prognn', 'hps'): PROGNN,
-            ('channel_gate', 'hps'): GATES,
-            ('lasem', 'hps'): (Field('conv_shared_weights', _shared('conv', 'hps')),
-                               Field('conv_taskspecific_weights', _own('conv', 'own'))),
-            ('darts', 'hps'): (Field('shared_conv', _shared('conv', 'hps')), Field('TS_conv', USED))}
-    rows['bruteforce', 'hps'] = rows['lasem', 'hps']
-    for mechanism, title in (('tf', 'TF'), ('dfcnn', 'DFCNN')):
-        knowledge, factors, own = KNOWLEDGE[mechanism], FACTORS[mechanism], _own('conv', 'own')
-        made = (KERNEL, factors[-1])         # its bias is the last of the factors
-        rows['lasem', mechanism] = (Field('conv_KB', knowledge), Field('conv_TS', factors), Field('conv_trainable_weights', own))
-        rows['fixed', mechanism] = rows['lasem', mechanism] + (Field('conv_generated_weights', made),)
-        rows['darts', mechanism] = (Field('KB', knowledge), Field('TS', factors), Field('TS_conv', own))
-        rows['bruteforce', mechanism] = (Field(title + '_KB', knowledge), Field(title + '_TS', factors),
-                                         Field('conv_gen_weights', made), Field('conv_taskspecific_weights', own))
-    rows['fixed', 'apd'] = ADDITIVE
-    for selection in ('lasem', 'darts', 'bruteforce'):
-        rows[selection, 'apd'] = ADDITIVE + (Field('conv_taskspecific_weights', _own('conv', 'own')),)
-    for mechanism in ('hps', 'tf', 'dfcnn', 'apd'):
-        rows['darts', mechanism] = (Field('DARTS_selection_param', (SELECTION,)),) + rows['darts', mechanism]
-    rows = {key: fields + (HEAD,) for key, fields in rows.items()}
-    rows['den', 'den'] = (Field('conv_trainable_weights', _shared('conv', 'den')),
-                          Field('fc_weights', tuple(zip(_own('fc', 'den'), _shared('fc', 'den')))))
-    return rows
-
-
-LAYOUTS = _layouts()
-SAME_AS = {'lasemg': 'lasem', 'lasem_fixed': 'lasem'}
-
-
-def layout_of(selection, mechanism):
-    """The fields of a row of the table of models; () for a mechanism without a row: everything is in `other_weights`."""
-    selection = SAME_AS.get(selection, selection)
-    return LAYOUTS.get((selection, mechanism)) or LAYOUTS.get(('fixed', mechanism), ())
 
 
 # ---- where files are ----
@@ -142,19 +60,6 @@ def alternative_path(folder, trial, task, number):
     return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat' % number)
 
 
-def find(result_dir, name):
-    """The path that --tensorfactor_param_path means: below the result folder, or as it stands.
-
-    Raises:
-        UserError: no such file.
-    """
-    for path in (os.path.join(result_dir, name), name):
-        if os.path.isfile(path):
-            return path
-    raise UserError('--tensorfactor_param_path %s: there is no such file, neither below %s nor as a path of its own%s' % (
-        name, result_dir, '; a folder is none' if os.path.isdir(name) or os.path.isdir(os.path.join(result_dir, name)) else ''))
-
-
 # ---- writing ----
 
 def save(path, store, fields, tasks, sizes, about, made=None):
@@ -162,7 +67,7 @@ def save(path, store, fields, tasks, sizes, about, made=None):
 
     Args:
         store: dict name -> array.
-        fields: what `layout_of` gave.
+        fields: the declarations.Fields of the model.
         tasks: the tasks so far in order of first appearance: the cells of what is per task.
         sizes: dict 'conv' and 'fc' -> number of layers.
         about: dict of numbers, texts and lists of them: what `ParameterFile.about` holds, the state as JSON.
@@ -209,7 +114,12 @@ def _row(field, store, made, tasks, task, sizes):
 
 
 def _label(name, value):
-    return '%s %s' % (name, 'x'.join(map(str, np.shape(value))))
+    return '%s %s' % (name, times(np.shape(value)))
+
+
+def times(shape):
+    """'3x3x1x16'."""
+    return 'x'.join(map(str, shape))
 
 
 # ---- reading ----
@@ -266,40 +176,6 @@ def _leaves(values, labels):
         for value, label in zip(values, labels):
             for pair in _leaves(value, label):
                 yield pair
-
-
-# ---- --tensorfactor_param_path ----
-
-def tensor_factors(path, net):
-    """dict name -> array: the knowledge bases and the tasks' factors of a parameter file, for a network.
-
-    Args:
-        path: a file of a TF model.
-        net: utils_env_cl.Net, whose kernels they must fit.
-    Raises:
-        UserError: the file cannot be read, holds none, or they are of another network.
-    """
-    file = load(path)
-    found = OrderedDict((name, file.store[name]) for name in sorted(file.store)
-                        if re.match(r'conv\d+/(shared|task\d+)/tf/', name))
-    if not any('/shared/tf/core' in name for name in found):
-        raise UserError('%s holds no knowledge base of tensor factors: it is of %s; give a file of a TF model'
-                        % (path, file.about.get('model_type')))
-    for name, value in found.items():
-        layer, part = int(name[len('conv'):name.index('/')]), name.split('/')[-1]
-        expected = None
-        if layer < len(net.layers):
-            shape = net.layers[layer].shape
-            expected = {'core': shape, 'bias': shape[-1:]}.get(part) or (shape['hwio'.index(part[-1])],) * 2
-        if value.shape != expected:
-            raise UserError('%s is of another network: %s has the shape %s, this network %s' % (
-                path, name, _times(value.shape), 'has %d layers' % len(net.layers) if expected is None else
-                'needs %s' % _times(expected)))
-    return found
-
-
-def _times(shape):
-    return 'x'.join(map(str, shape))
 
 
 def checksum(values):

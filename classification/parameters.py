@@ -3,8 +3,7 @@ import numpy as np
 
 from utils.runtime import tf       # first: it prepares TensorFlow
 from classification.model.method import Setting
-from classification.model.registry import make_method
-from utils.utils_env_cl import MODELS
+from classification.model.registry import MODELS, make_method
 from utils.utils_nn import Parameters
 
 

@@ -6,15 +6,14 @@ import time
 from collections import OrderedDict
 
 from classification import origin, source_digest
-from classification.experiment import NUMERICS, tensorflow_distribution, tensorflow_version
-from utils import utils_env_cl as env
+from classification.experiment import NUMERICS, numeric_versions, tensorflow_distribution, tensorflow_version
 from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
 ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results', 'summary'))
-# They write other files, or see to it that nothing is mixed.
-WITHOUT = ('classification.scalars', 'classification.parameter_files', 'classification.origin', 'classification.raw_checksums',
-           'utils.locks')
+# They write other files, see to it that nothing is mixed, or declare what the experiment holds.
+WITHOUT = ('classification.model.declare', 'utils.declarations', 'classification.scalars', 'classification.parameter_files',
+           'classification.origin', 'classification.raw_checksums', 'utils.locks')
 GIT_SECONDS = 20
 
 
@@ -38,11 +37,9 @@ def source(experiment, files=None):
         files: source_digest.Source; None: this project's own.
     """
     trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
-    rows = {('classification.model.registry', 'SELECTIONS'): experiment.model.selection,
-            ('classification.model.mechanisms', 'MECHANISMS'): experiment.model.mechanism,
-            ('classification.gen_data', 'DATASETS'): experiment.data_type,
-            ('utils.utils_env_cl', 'MODELS'): None}      # the experiment holds what it says
-    return (files or source_digest.Source()).digests((trial,) + ROOTS, rows, WITHOUT)
+    rows = {('classification.gen_data', 'DATASETS'): experiment.data_type}
+    method = tuple((part.make.__module__, part.make.__name__) for part in (experiment.model.method, experiment.model.kind))
+    return (files or source_digest.Source()).digests((trial,) + method + ROOTS, rows, WITHOUT)
 
 
 def git_state(root=source_digest.ROOT):
@@ -87,8 +84,7 @@ def of_trial(experiment, command, device, threads, data_folder=''):
     """
     digests = source(experiment)
     now = dict(command or {}, versions=_with_distribution(), source_modules=list(digests), source_digests=list(digests.values()))
-    expected = env.numeric_versions(experiment.model, experiment.data_type, experiment.options,
-                                    'small classes' in experiment.numeric_versions)
+    expected = numeric_versions(experiment.model, experiment.options, 'small classes' in experiment.numeric_versions)
     libraries, modules = origin.differences(command, now) if command else ({}, ['main.py'])
     if (experiment.numerics, dict(experiment.numeric_versions)) != (NUMERICS, expected):
         modules = modules or ['classification.experiment']

@@ -63,12 +63,17 @@ def load_record(path):
     return TrialRecord(extra=extra, **fields)
 
 
-def run_struct(record, task_order, leep=False, lifelong=True, own_trainer=False):
+def no_fields(record, task_order):
+    """Most methods have no fields of their own trainer."""
+    return {}
+
+
+def run_struct(record, task_order, leep=False, lifelong=True, trainer_fields=no_fields):
     """One trial as `result_of_each_run` holds it.
 
     With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
     Where tasks are trained together (not `lifelong`) no epoch changes the task.
-    `own_trainer`: the fields of those with a loop of their own, where a 0.0 stands for what `peak_accuracy` holds.
+    `trainer_fields`: function (record, task order) -> further fields, of a method that the published code trains otherwise.
     """
     train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
     extra = dict(record.extra)
@@ -84,16 +89,7 @@ def run_struct(record, task_order, leep=False, lifelong=True, own_trainer=False)
         ('history_best_test_error', np.asarray(record.best_test, dtype=np.float64)),
     ] + list(extra.items()) + ([
         ('task_changed_epoch', np.asarray(record.task_changed_epoch, dtype=np.int64)),
-    ] if lifelong else []) + ([('best_validation_error', _best_validation(record, task_order)),
-                               ('test_error_at_best_epoch', 0.)] if own_trainer else []) + scores))
-
-
-def _best_validation(record, task_order):
-    """Mean over positions of the best validation accuracy in the position's own rows."""
-    starts = np.asarray(record.task_changed_epoch)
-    ends = last_rows(starts, len(record.accuracy))
-    own = [record.accuracy[start:last + 1, task, VALID] for start, last, task in zip(starts, ends, task_order)]
-    return float(np.mean([rows.max() for rows in own]))
+    ] if lifelong else []) + list(trainer_fields(record, task_order).items()) + scores))
 
 
 def _last_known(accuracy):
@@ -111,7 +107,7 @@ def _history(accuracy):
     return np.column_stack([filled, mean])
 
 
-def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True, own_trainer=False):
+def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True, trainer_fields=no_fields):
     """One experiment as `training_summary` holds it.
 
     Args:
@@ -119,7 +115,7 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
         records: the finished trials.
         task_order: data-set indices of the tasks.
         more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
-        leep, own_trainer: see `run_struct`.
+        leep, trainer_fields: see `run_struct`.
         lifelong: one task was trained after the other; False: all together, which the published layout tells apart.
     """
     records = sorted(records, key=lambda record: record.trial)
@@ -129,7 +125,7 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     training_time = np.array([record.training_time for record in records], dtype=np.float64)
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
-                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, own_trainer) for record in records])
+                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, trainer_fields) for record in records])
     _add_published(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:

@@ -1,6 +1,7 @@
 """How large the entry of an experiment in the result file will be, told before anything is trained."""
 import json
 from collections import OrderedDict
+from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
@@ -19,6 +20,15 @@ ORIGIN = json.dumps([dict({name: 'x' * 40 for name in origin.FIELDS}, versions={
     source_modules=['x' * 24] * MODULES, source_digests=['x' * 16] * MODULES)])
 
 
+class Size(NamedTuple):
+    """What the shapes of a method's own fields depend on."""
+    tasks: int                # different ones
+    epochs: int               # of a trial
+    layers: Tuple[Any, ...]   # utils_env_cl.ConvSpec of the convolutions
+    hidden: Tuple[int, ...]   # units of the hidden layers
+    options: Mapping          # the method's
+
+
 def entry_of(experiment, records, more):
     """The entry of a result file.
 
@@ -28,8 +38,8 @@ def entry_of(experiment, records, more):
         more: see results.summary.
     """
     return summary(info(experiment), records, experiment.task_order, more,
-                   leep=experiment.pattern is not None and not experiment.model.own_trainer,
-                   lifelong=experiment.lifelong, own_trainer=experiment.model.own_trainer)
+                   leep=experiment.pattern is not None and experiment.model.method.published_leep,
+                   lifelong=experiment.lifelong, trainer_fields=experiment.model.method.trainer_fields)
 
 
 def chosen_patterns(record):
@@ -85,25 +95,11 @@ def _record(experiment, number, epochs):
 
 def _own_fields(experiment, epochs, positions):
     """(name, shape, type) of what a method and the analyses add to a trial."""
-    tasks, layers, options = len(experiment.tasks), len(experiment.net.layers), experiment.options
-    selection, single = experiment.model.selection, np.float32
-    patterns = 2 ** len(options.get('groups', range(layers)))
-    fields = []
-    if selection in ('lasem', 'lasemg', 'lasem_fixed'):
-        fields += [(name, (epochs, patterns), single) for name in ('history_net_prior', 'history_net_prior_in_epoch')]
-    if selection == 'darts':
-        fields.append(('history_DARTS_arch_select', (epochs, 2 * layers), single))
-    if selection == 'bruteforce':
-        fields.append(('search_validation_accuracy', (tasks, patterns), float))
-    if experiment.pattern is None:
-        fields.append(('conv_sharing', (tasks, layers), np.int64 if selection == 'darts' else bool))
-    if selection == 'den':
-        hidden = layers + len(experiment.net.hidden)
-        fields += [('den_widths', (tasks, hidden), int), ('den_expanded', (tasks, hidden), int),
-                   ('den_split_candidates', (tasks, hidden), int), ('den_split', (tasks, hidden), int),
-                   ('den_stage_epochs', (tasks, 4), int), ('den_loss_before_expansion', (tasks,), float),
-                   ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1), float),
-                   ('den_fresh_density', (tasks, hidden + 1), float)]
+    tasks, layers = len(experiment.tasks), len(experiment.net.layers)
+    size = Size(tasks, epochs, experiment.net.layers, experiment.net.hidden, experiment.options)
+    fields = list(experiment.model.method.fields(size))
+    if experiment.pattern is None and 'conv_sharing' not in [field[0] for field in fields]:
+        fields.append(('conv_sharing', (tasks, layers), bool))
     if not experiment.lifelong:
         fields += [('history_trained_task', (epochs,), int)] + [
             (name, (), float) for name in ('best_validation_error', 'test_error_at_best_epoch', 'best_epoch')]

@@ -164,10 +164,10 @@ class Trial(object):
         self.store = {}                        # parameters as the last phase left them
         self.position = self.phase = self.epoch = 0
         self.global_epoch = 0                  # of the learning rate
-        self.trained = 0                       # epochs, alternatives that were not kept among them
+        self.trained = 0                       # epochs, those that were not kept among them
         self.restored = None                   # variables of an interrupted phase
         self.progress, self.best_values = None, {}
-        self.scores, self.winner = [], {}      # of alternatives tried so far
+        self.policy = self.method.policy(self)
         self.before = {}                       # the store when the current task began
         self.elapsed, self.began, self.last_checkpoint = 0., time.monotonic(), time.monotonic()
         self.path = os.path.join(folder, 'checkpoint')
@@ -222,7 +222,7 @@ class Trial(object):
         """The tasks that are learned when this one's last phase ends."""
         return [task]
 
-    def _new_progress(self, *state):
+    def new_progress(self, *state):
         kind = PublishedPatience if 'stl_analysis' in self.experiment.analyses else TaskProgress
         return kind(self.experiment.training, self.experiment.early_stopping, *state)
 
@@ -232,71 +232,51 @@ class Trial(object):
             self.store = self.method.start_task(task, self.store, lambda name: self._draw(name, task))
             self.history.changed.append(max(len(self.history.rows), 1))
             self.history.seconds.append(0.)
-        last = self.phase > 0 and self.phase == len(self._phases(task))      # stopped before the winner was kept
+        last = self.phase > 0 and self.phase == len(self._phases(task))      # stopped after the last phase
         while not last:
-            self.progress = self.progress or self._new_progress()
+            self.progress = self.progress or self.new_progress()
             epochs = self._phases(task)[self.phase]
             with self._graph(task) as graph:
                 self._learn_phase(graph, task, epochs)
                 last = self._end_phase(graph, task)
             self.phase, self.epoch, self.best_values = self.phase + 1, 0, {}
-            if not last or self.method.alternatives:
+            if not last or not self.policy.final:
                 self._checkpoint({})
-        if self.method.alternatives:
-            self._keep_winner(task)
+        self.policy.end_task(task)
 
     def _phases(self, task):
         return self.method.phases(task, self.experiment.training.epochs)
 
     def _end_phase(self, graph, task):
-        """Hands the parameters on; returns whether it was the task's last phase."""
+        """Lets the policy hand the parameters on; returns whether it was the task's last phase."""
         if self.experiment.early_stopping and self.best_values:
             graph.restore_all(self.best_values)
         values = dict(self.store)
         values.update(graph.values())
         if not all(np.isfinite(value).all() for value in values.values()):
             raise TrialFailed('a parameter is not finite after task %d' % task)
-        if self.method.alternatives:
-            if self.parameter_folder and len(self._phases(task)) > 1:
-                self.check_lock()
-                trial_analyses.save_alternative(self, task, self._tasks_at(self.position), values)
-            self._judge(task, values, self._final_row(graph, False))
-            return self.phase + 1 == len(self._phases(task))
-        self.store = self.method.end_phase(task, self.phase, self.before, values, graph)
         last = self.phase + 1 == len(self._phases(task))
+        self.policy.end_phase(task, values, graph, last)
+        return last
+
+    # ---- what a policy (model/phases.py) uses ----
+
+    def hand_on(self, task, values, graph, last):
+        """The next phase begins with these values; after the last one the task is learned."""
+        self.store = self.method.end_phase(task, self.phase, self.before, values, graph)
         if last:
             for learned in self._learned_now(task):
                 self.store = self.method.end_task(learned, self.before, self.store, graph)
             changed = self.epoch == 0 or any(      # a phase without epochs has no accuracies yet
                 not np.array_equal(value, values[name]) for name, value in self.store.items())
             graph.set_values(self.store)
-            self._task_learned(task, self._final_row(graph, changed))
-        return last
+            self.task_learned(task, self.final_row(graph, changed))
 
-    def _judge(self, task, values, final):
-        """Keeps an alternative's outcome if it is the best so far, and goes back to the task's start."""
-        start = self.history.changed[-1]
-        score = float(self.history.rows[-1][task, VALID])
-        if not self.scores or score > max(self.scores):
-            self.winner = {'values/' + name: value for name, value in values.items()}
-            self.winner.update(rows=np.array(self.history.rows[start:]), final=final,
-                               best_test=np.array(self.history.best_test[start:]),
-                               progress=np.array(self.progress.state()))
-        self.scores.append(score)
-        self.global_epoch -= len(self.history.rows) - start
-        del self.history.rows[start:], self.history.best_test[start:]
-        self.store, self.progress = dict(self.before), None
-
-    def _keep_winner(self, task):
-        winner = self.winner
-        self.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
-        self.history.rows.extend(winner['rows'])
-        self.history.best_test.extend(winner['best_test'])
-        self.global_epoch += len(winner['rows'])
-        self.progress = self._new_progress(tuple(winner['progress']))
-        self.method.choose(task, self.scores)
-        self.scores, self.winner = [], {}
-        self._task_learned(task, winner['final'])
+    def save_alternative(self, task, values):
+        """Writes the parameter file of a phase of several, if parameter files were asked for."""
+        if self.parameter_folder and len(self._phases(task)) > 1:
+            self.check_lock()
+            trial_analyses.save_alternative(self, task, self._tasks_at(self.position), values)
 
     def _graph(self, task):
         learned = [self.tasks[index] for index in self._tasks_at(self.position)]
@@ -312,7 +292,7 @@ class Trial(object):
             graph.restore_all(self.restored)
             self.restored = None
         else:
-            self.method.start_phase(graph.session, task, self.phase)
+            self.method.start_phase(graph, task, self.phase)
         return graph
 
     def _learn_phase(self, graph, task, epochs):
@@ -322,15 +302,13 @@ class Trial(object):
         if not self.history.rows:
             self._evaluate(graph, task, epochs)
         while self.epoch < epochs and not self.progress.exhausted(self.epoch):
-            self.method.start_epoch(graph.session, task)
+            self.method.start_epoch(graph, task)
             self._train_epoch(graph, task)
             self.epoch, self.global_epoch = self.epoch + 1, self.global_epoch + 1
-            if self.epoch == epochs:
-                self.method.before_last_evaluation(task, graph)
-            self.history.add_extra(self.method.end_epoch(graph.session, task))
+            self.history.add_extra(self.method.end_epoch(graph, task, self.epoch == epochs))
             self._evaluate(graph, task, epochs)
             self.trained += 1
-            if self.scalars and not self.method.alternatives:       # which may all but one be withdrawn
+            if self.scalars and self.policy.final:
                 self._write_scalars()
             self.tell(position=self.position, epoch=self.epoch, epochs=epochs, done=self.trained,
                       total=self.method.planned_epochs(self.experiment.task_order, self.experiment.training.epochs),
@@ -385,7 +363,7 @@ class Trial(object):
         self.history.rows.append(row)
         self.history.best_test.append(self.progress.best_test)
 
-    def _final_row(self, graph, changed):
+    def final_row(self, graph, changed):
         """Accuracies with the parameters that are handed on, which a roll-back or early stopping may have changed."""
         if not changed and not self.experiment.early_stopping:
             return self.history.rows[-1]
@@ -394,7 +372,7 @@ class Trial(object):
             row[learned.index] = graph.accuracy(learned)
         return row
 
-    def _task_learned(self, task, final):
+    def task_learned(self, task, final):
         """Adds the row of the accuracy matrix."""
         self.history.final = final
         self.history.matrix.append(np.array([final[index, TEST] for index in self.experiment.tasks]))
@@ -428,10 +406,10 @@ class Trial(object):
         self._count_time()
         meta = {'position': self.position, 'phase': self.phase, 'epoch': self.epoch,
                 'global_epoch': self.global_epoch, 'trained': self.trained, 'elapsed': self.elapsed, 'state': self.method.state,
-                'progress': self.progress.state() if self.progress else None, 'inside': bool(variables), 'scores': self.scores,
+                'progress': self.progress.state() if self.progress else None, 'inside': bool(variables), 'scores': self.policy.scores,
                 'fingerprint': self.experiment.fingerprint(), 'origins': self.origins}
         checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
-                                          'best': self.best_values, 'method': self.method.arrays, 'winner': self.winner,
+                                          'best': self.best_values, 'method': self.method.arrays, 'winner': self.policy.winner,
                                           'history': self.history.arrays()})
         self.last_checkpoint = time.monotonic()
 
@@ -446,12 +424,12 @@ class Trial(object):
         self.method.state = meta['state']
         self.store, self.before = groups.get('store', {}), groups.get('before', {})
         self.best_values, self.method.arrays = groups.get('best', {}), groups.get('method', {})
-        self.scores, self.winner = meta['scores'], groups.get('winner', {})
+        self.policy.restore(meta['scores'], groups.get('winner', {}))
         self.history = History.from_arrays(self.history.num_tasks, groups['history'])
         if meta['inside']:
             self.restored = groups['variables']
         if meta['progress'] is not None:
-            self.progress = self._new_progress(meta['progress'])
+            self.progress = self.new_progress(meta['progress'])
         self._go_on_from(meta.get('origins', [origin.UNKNOWN]))
         self.say('trial %d: resumed at position %d, epoch %d of the task' % (self.number, self.position, self.epoch))
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import den_report, gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results, sizes
+from classification import gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results, sizes, tensor_factors
 from classification.local_pool import ERRORS, LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, check_folder, config_in, unfinished
@@ -357,7 +357,7 @@ class _Run(object):
     def _tensorfactor_file(self):
         if 'tensorfactor' not in self.experiment.analyses:
             return None
-        return os.path.abspath(parameter_files.find(self.place.result_dir, self.flags.tensorfactor_param_path))
+        return os.path.abspath(tensor_factors.find(self.place.result_dir, self.flags.tensorfactor_param_path))
 
     def _summary(self, records):
         experiment = self.experiment
@@ -391,11 +391,9 @@ class _Run(object):
                 for record in records:
                     self._show('  trial %d: %s' % (record.trial, '  '.join(
                         'task %d %s' % pair for pair in zip(self.experiment.tasks, sizes.chosen_patterns(record)))))
-            if self.experiment.model.grows:
-                self._show('per layer, input side first:')
-                for record in records:
-                    for line in den_report.lines(record.extra, self.experiment.tasks):
-                        self._show('  trial %d, %s' % (record.trial, line))
+            lines = [line for record in records for line in self.experiment.model.method.lines(record, self.experiment.tasks)]
+            for line in lines and ['per layer, input side first:'] + ['  ' + line for line in lines]:
+                self._show(line)
             self._show('%s over %s in %s' % (self.experiment.model_type, counted(len(records), 'trial'), path))
             if path != self.place.mat:
                 self._show('%s would become too large for MATLAB, so the experiment is in %s' % (self.place.mat, path))

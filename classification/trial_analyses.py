@@ -8,6 +8,7 @@ import numpy as np
 
 from classification import augmentation, leep, mutual_information, parameter_files
 from classification.learned_network import layer_values, made_kernels
+from classification.model.declare import KERNEL
 from utils.utils import random_state
 
 
@@ -66,24 +67,22 @@ def save_alternative(trial, task, tasks, values):
 
 
 def _save(path, trial, store, task, tasks, **more):
-    experiment, model = trial.experiment, trial.experiment.model
-    layout = parameter_files.layout_of(model.selection, model.mechanism)
+    experiment = trial.experiment
+    layout = experiment.model.parameter_fields()
     about = OrderedDict([
         ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
         ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()), ('trial', trial.number),
         ('position', trial.position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))], **more)
     sizes = {'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}
-    parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, task, tasks, layout))
+    parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, tasks, layout))
 
 
-def _made(trial, store, task, tasks, layout):
+def _made(trial, store, tasks, layout):
     """dict name -> array: what the files hold beside the store."""
     names, made = [name for field in layout for name in field.names], {}
-    if parameter_files.KERNEL in names:
+    if KERNEL in names:
         kernels = made_kernels(trial.method, store, tasks, trial.config)
-        made.update((parameter_files.KERNEL.format(task=owner, layer=layer), kernel)
+        made.update((KERNEL.format(task=owner, layer=layer), kernel)
                     for (owner, layer), kernel in kernels.items())
-    if parameter_files.SELECTION in names and trial.method.searching == task:
-        made.update((parameter_files.SELECTION.format(layer=layer), selection)
-                    for layer, selection in enumerate(trial.method.left_selections))
+    made.update(trial.method.left)
     return made

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 
-from classification import parameter_files, raw_checksums
+from classification import parameter_files, raw_checksums, tensor_factors
 from utils.cores import cores
 from utils.locks import Held, Lock
 from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, show, take_signals,
@@ -109,7 +109,7 @@ def _given(experiment, path):
     """What the variables start from: the tensor factors that --tensorfactor_param_path names."""
     if 'tensorfactor' not in experiment.analyses:
         return None
-    values = parameter_files.tensor_factors(path, experiment.net)
+    values = tensor_factors.tensor_factors(path, experiment.net)
     if parameter_files.checksum(values) != experiment.analyses['tensorfactor']:
         raise UserError('%s was changed while the experiment ran; start the experiment again' % path)
     return values

@@ -30,7 +30,7 @@ from classification import evaluation as evaluate  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
-from classification.model.registry import SELECTIONS  # noqa: E402
+from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
 from classification.task_graph import TaskGraph  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
@@ -40,13 +40,6 @@ from utils.cores import cores  # noqa: E402
 from utils.utils import random_state, run_command  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
-OPTIONS = dict(env.CHANNEL_GATE['published_code'], channel_gate_mode='published_code', apd_mode='published_code',
-               auxiliary_loss_weight=0.1, regularization_scale=(1e-7, 1e-7), lambda1=4e-4, lambda2=100.,
-               em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, darts_approx_order=1,
-               darts_selection_data='train', em_maxP=0.9, dim_reduction_scale=2., fisher_multiplier=1.,
-               den_drift_threshold=env.DEN_DRIFT_THRESHOLD['l2'], den_split_cap=None)
-OPTIONS.update(env.EWC)
-OPTIONS.update(env.DEN)
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 15, 5
 TASKS = (1, 5, 10)
 
@@ -68,7 +61,7 @@ class Stepper(object):
         self.session = tf.Session(graph=self.graph, config=runtime.session_config(threads))
         self.session.run(initialise)
         assign(self.session, start)
-        method.start_phase(self.session, 0, 0)
+        method.start_phase(self, 0, 0)
         state = np.random.RandomState(0)
         self.feed = dict(zip(tensors, (state.uniform(-1, 1, (BATCH,) + net.image_shape),
                                        state.randint(0, CLASSES, BATCH), 1e-4, (1, 2))))
@@ -102,8 +95,7 @@ def _ratio(times, others):
 def _setting(model, net):
     depth = len(net.layers)
     pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern, depth)
-    return Setting(net, {0: CLASSES}, model.mechanism,
-                   dict(OPTIONS, pattern=pattern, groups=(1,) * depth, favoured='S' * depth), 0.5)
+    return Setting(net, {0: CLASSES}, model.mechanism, dict(default_options(model.name, net, test_type=1), pattern=pattern), 0.5)
 
 
 def _peak_megabytes():
@@ -111,7 +103,7 @@ def _peak_megabytes():
 
 
 def _net():
-    _, network = env.network_of('cifar100', 'CIFAR100_10', 4, 'hps')
+    _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
     return env.build_net(network, (32, 32, 3))
 
 
@@ -121,9 +113,9 @@ def bench_tree(names, threads):
           % (tf.__version__, threads, BATCH, REPETITIONS, STEPS))
     print('%-18s %12s %12s %8s' % ('model', 'ms per step', 'explicit ms', 'ratio'))
     for name in names:
-        model = env.MODELS[name]
+        model = MODELS[name]
         if model.selection == 'lasem':
-            method = SELECTIONS[model.selection](_setting(model, _net()))
+            method = model.make(_setting(model, _net()))
             steppers = [Stepper(method, threads), Stepper(Explicit(method.setting, method.patterns), threads)]
             tree, explicit = _milliseconds([stepper.step for stepper in steppers])
             print('%-18s %12.1f %12.1f %7.2fx' % (name, np.median(tree), np.median(explicit), _ratio(explicit, tree)))
@@ -132,10 +124,10 @@ def bench_tree(names, threads):
 
 def bench_memory(threads):
     """LASEM_HPS with 64 patterns on STL-10's images."""
-    _, network = env.network_of('stl10', 'STL10_15t', 6, 'hps')
+    _, network = env.network_of('stl10', 'STL10_15t', 6)
     net = env.build_net(network, (96, 96, 3))
     before = _peak_megabytes()
-    stepper = Stepper(SELECTIONS['lasem'](_setting(env.MODELS['LASEM_HPS'], net)), threads)
+    stepper = Stepper(MODELS['LASEM_HPS'].make(_setting(MODELS['LASEM_HPS'], net)), threads)
     stepper.step()
     began = time.monotonic()
     stepper.step()
@@ -180,14 +172,14 @@ class Timed(Trial):
 
 
 def _experiment(name, net, epochs):
-    setting = _setting(env.MODELS[name], net)
-    searched = env.MODELS[name].pattern == 'searched'
+    setting = _setting(MODELS[name], net)
+    searched = MODELS[name].pattern == 'searched'
     return Experiment(
         data_type='random', data_percent=None, normalize='split', checksums={}, task_order=tuple(range(TASKS[-1])),
         class_counts={task: CLASSES for task in range(TASKS[-1])}, model_type=name, net=net,
         pattern=None if searched else setting.options['pattern'], options=setting.options,
         training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0, keep=0.5,
-        evaluation_batch=env.EVALUATION_BATCH[32], seed=0, tensorflow=1)
+        evaluation_batch=env.evaluation_batch(32), seed=0, tensorflow=1)
 
 
 def epoch_seconds(name, net, threads):
@@ -201,7 +193,7 @@ def epoch_seconds(name, net, threads):
 
 def evaluation(name, net, threads):
     """(evaluated images per second, its share of what the bare forward operations reach), taking turns."""
-    method, tasks, batch = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net)), _tasks(1), env.EVALUATION_BATCH[32]
+    method, tasks, batch = MODELS[name].make(_setting(MODELS[name], net)), _tasks(1), env.evaluation_batch(32)
     with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name), BATCH, batch,
                    runtime.session_config(threads)) as graph:
         method.start_phase(graph.session, 0, 0)
@@ -217,10 +209,10 @@ def _per_second(images, times):
 def batches_of_ten(net, threads):
     """Of the first sample command at 10 tasks: (s/epoch as it is, s/epoch with evaluation of every task in batches of 10, s of
     the convolutions and matrix products that an epoch as it is cannot do without)."""
-    found, size = [], env.EVALUATION_BATCH[32]
+    found, size = [], env.evaluation_batch(32)
     for batch, room in ((size, env.ACTIVATION_BYTES), (10, 0)):
-        model, tasks = env.MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
-        method = SELECTIONS[model.selection](_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
+        model, tasks = MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
+        method = model.make(_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
         with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name), BATCH, batch,
                        runtime.session_config(threads)) as graph:
@@ -245,17 +237,17 @@ def beside_torch(stepper, net, threads):
     """(ms per step of PyTorch, ours as a multiple of that, evaluated images per second of PyTorch); None where it is not
     installed. After everything else: its threads would slow the others."""
     try:
-        trained, evaluated = [Torch(net, CLASSES, size, threads) for size in (BATCH, env.EVALUATION_BATCH[32])]
+        trained, evaluated = [Torch(net, CLASSES, size, threads) for size in (BATCH, env.evaluation_batch(32))]
     except ImportError:
         return None
     ours, theirs, evaluation_times = _milliseconds([stepper.step, trained.step, evaluated.evaluate])
-    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.EVALUATION_BATCH[32], evaluation_times)
+    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.evaluation_batch(32), evaluation_times)
 
 
 def measure(name, threads):
     """Everything about one model: dict."""
     net = _net()
-    method = SELECTIONS[env.MODELS[name].selection](_setting(env.MODELS[name], net))
+    method = MODELS[name].make(_setting(MODELS[name], net))
     stepper, product = Stepper(method, threads), Product(threads)
     bare = Bare(bare_operations([method.update]), BATCH, threads)
     found = _milliseconds([stepper.step, bare.run, product.run])
@@ -278,7 +270,7 @@ def bench_models(names, threads):
     print('%-18s %8s %8s %6s %9s %10s %8s %26s %7s' % ('model', 'ms/step', 'bare ms', 'ratio', 'bare/peak', 'images/s', 'of bare',
                                                        's/epoch at %d, %d, %d tasks' % TASKS, 'MB'))
     for name in names:
-        if env.MODELS[name].selection == 'bruteforce':
+        if MODELS[name].selection == 'bruteforce':
             print('%-18s trains one fixed pattern after the other, each as fast as %s' % (name, name.split('_')[1]))
             continue
         ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)],
@@ -301,13 +293,13 @@ def bench_models(names, threads):
 def main():
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--models', type=env.models_argument, default='', help='models, separated by commas (default: all)')
+    parser.add_argument('--models', type=models_argument, default='', help='models, separated by commas (default: all)')
     parser.add_argument('--threads', type=int, default=cores())
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--tree', action='store_true')
     parser.add_argument('--one', metavar='MODEL', help='measures one model and prints it as JSON')
     flags = parser.parse_args()
-    names = flags.models or list(env.MODELS)
+    names = flags.models or list(MODELS)
     if flags.one:
         print(json.dumps(measure(flags.one, flags.threads)))
     elif flags.memory:

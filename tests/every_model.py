@@ -19,10 +19,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 
 import main  # noqa: E402
+from classification.model.registry import MODELS, models_argument  # noqa: E402
 from classification.task_lists import CIFAR100_TEN_TASKS  # noqa: E402
 from tests import data_files  # noqa: E402
 from tests.processes import Run, inside, resumptions  # noqa: E402
-from utils import utils_env_cl as env  # noqa: E402
 
 COMMON = ['--gpu', '-1', '--lifelong', '--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1',
           '--checkpoint_minutes', '0']
@@ -71,11 +71,11 @@ def check(entry):
 def command_line():
     """Exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--models', type=env.models_argument, default='',
+    parser.add_argument('--models', type=models_argument, default='',
                         help='model types, separated by commas (default: all)')
     parser.add_argument('--side_by_side', type=int, default=2, help='runs at a time (default: %(default)s)')
     flags = parser.parse_args()
-    models = flags.models or list(env.MODELS)
+    models = flags.models or list(MODELS)
     failed = 0
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(flags.side_by_side) as workers:
         write_data(place)

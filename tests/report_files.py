@@ -6,8 +6,9 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.mat_file import append_entry
+from classification.model.registry import MODELS
 from classification.results import TrialRecord, distinct, summary
-from utils.utils_env_cl import MODELS, patterns_of
+from utils.utils_env_cl import patterns_of
 
 LAYERS = 4
 

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from classification.model.method import Batch, Setting
-from classification.model.registry import SELECTIONS
+from classification.model.registry import METHODS
 from utils import runtime
 from utils.utils_env_cl import Network, build_net
 from utils.utils_nn import Parameters, assign
@@ -19,7 +19,7 @@ BATCH = 4
 
 def make_method(selection, mechanism='hps', keep=1., net=NET, classes=None, **options):
     """A method on the tiny network, dropout off unless `keep` says otherwise."""
-    return SELECTIONS[selection](Setting(net, classes or CLASSES, mechanism, options, keep))
+    return METHODS[selection].make(Setting(net, classes or CLASSES, mechanism, dict({'pattern': None}, **options), keep))
 
 
 def draw(name):
@@ -46,7 +46,7 @@ class Rig(object):
         self.session = tf.Session(graph=self.graph, config=runtime.session_config(1))
         self.session.run(initialise)
         assign(self.session, start)
-        method.start_phase(self.session, task, 0)
+        method.start_phase(self, task, 0)
 
     def built(self):
         """For tests that add tensors of their own."""

@@ -14,8 +14,8 @@ import pytest
 from classification import origin, results
 from classification.experiment import tensorflow_version
 from classification.mat_file import entries
+from classification.model.registry import MODELS
 from tests.calls import experiment_of, run_and_listen
-from utils import utils_env_cl as env
 
 GENERATION = 'tf%s' % tensorflow_version().split('.')[0]
 EARLIER = os.path.join(os.path.dirname(__file__), 'earlier', GENERATION)
@@ -35,7 +35,7 @@ def result(tmp_path, monkeypatch):
     return tmp_path / 'Result'
 
 
-@pytest.mark.parametrize('model_type', sorted(env.MODELS))
+@pytest.mark.parametrize('model_type', sorted(MODELS))
 def test_an_experiment_is_the_same_unless_its_numbers_changed(model_type):
     experiment = experiment_of('--model_type', model_type, '--test_type', '0')
     same = experiment.fingerprint() == FINGERPRINTS[model_type]

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from classification.experiment import Experiment, info, task_order
+from classification.experiment import Experiment, info, numeric_versions, task_order
+from classification.model.registry import MODELS
 from tests import data_files
 from tests.calls import DIGITS, experiment_of, run
 from utils import utils_env_cl as env
@@ -78,9 +79,9 @@ def test_fingerprint_depends_on_the_data_and_not_on_their_place(tmp_path):
     assert a == c and len({a, b, more}) == 3
 
 
-@pytest.mark.parametrize('model_type', sorted(env.MODELS))
+@pytest.mark.parametrize('model_type', sorted(MODELS))
 def test_an_experiment_survives_json(model_type):
-    order = '1' if env.MODELS[model_type].revisits else '0'
+    order = '1' if MODELS[model_type].method.revisits else '0'
     experiment = experiment_of('--model_type', model_type, '--test_type', '1', '--task_order_type', order)
     again = Experiment.from_json(json.dumps(json.loads(experiment.to_json()), indent=1))
     assert again == experiment and again.fingerprint() == experiment.fingerprint()
@@ -121,7 +122,7 @@ def test_order_of_tasks(tasks, kind, order):
 
 
 def test_a_numeric_version_belongs_to_one_method():
-    of_model = {name: env.numeric_versions(model, 'DIGITS5', {}) for name, model in env.MODELS.items()}
+    of_model = {name: numeric_versions(model, {}) for name, model in MODELS.items()}
     assert {name for name, versions in of_model.items() if 'den' in versions} == {'DEN'}
     experiment = experiment_of('--model_type', 'DEN')
     assert experiment.numeric_versions == {'den': 2}

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from classification import gen_data, readers, task_lists
+from classification.experiment import numeric_versions
 from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums, check_request, has_small_classes, load_tasks,
                                      sixty_ten_thirty, task_sizes)
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT, OfficeHomeFolders
 from classification.stl10_designs import NoisyImages
+from classification.model.registry import MODELS
 from tests import data_files
-from utils import utils_env_cl as env
 from utils.utils import UserError, random_state, sha256_of
 
 # The table of the specification; a row for each percentage, a column for MNIST5, MNIST10, CIFAR10_*, CIFAR100_*.
@@ -536,8 +537,8 @@ def test_an_experiment_with_small_classes_is_another_one(monkeypatch):
         officehome_of(monkeypatch, *counts)
         assert has_small_classes('OfficeHome_Incremental', 'Data') is small
     assert not has_small_classes('DIGITS5', 'Data')
-    model = env.MODELS['STL']
-    assert [env.numeric_versions(model, 'OfficeHome', {}, small) for small in (False, True)] == [{}, {'small classes': 2}]
+    model = MODELS['STL']
+    assert [numeric_versions(model, {}, small) for small in (False, True)] == [{}, {'small classes': 2}]
 
 
 def test_a_missing_class_is_an_error(folder, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_lasem_model import Lasem
-from classification.model.mechanisms import MECHANISMS
+from classification.model.registry import MECHANISMS
 from tests.explicit import Explicit
 from tests.small import NETWORK, Rig, make_method, random_batch
 from utils import runtime

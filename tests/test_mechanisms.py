@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.model.mechanisms import MECHANISMS
+from classification.model.registry import MECHANISMS, MODELS
 from classification.parameters import count_of
 from tests.small import Rig, draw, make_method, random_batch
 from utils import utils_env_cl as env
@@ -21,7 +21,7 @@ class Layer(object):
 
     def __init__(self, name, store=None, training=(0, 1)):
         self.parameters = Parameters(store or {}, training, draw, tf.float64)
-        self.layer = MECHANISMS[name](SPEC, 'conv0', self.parameters, OPTIONS[name])
+        self.layer = MECHANISMS[name].make(SPEC, 'conv0', self.parameters, OPTIONS[name])
 
     def run(self, *tensors):
         with tf.Session() as session:
@@ -147,7 +147,7 @@ def test_earlier_tasks_drift_with_the_shared_base_and_keep_their_own(name):
     ('Hybrid_TF', 'SSST', 3, 953019), ('Hybrid_DFCNN', 'TSTS', 3, 1980918), ('APD', 'SSSS', 3, 1246398),
     ('SNN', 'SSSS', 3, 328426), ('LASEM_HPS', 'TTTT', 3, 985278)])
 def test_numbers_of_parameters_of_the_published_sizes(model, pattern, tasks, expected):
-    _, network = env.network_of('cifar100', 'CIFAR100_10', 4, env.MODELS[model].mechanism)
-    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'}, **OPTIONS[env.MODELS[model].mechanism])
+    _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
+    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'}, **OPTIONS[MODELS[model].mechanism])
     assert count_of(model, env.build_net(network, (32, 32, 3)), {task: 10 for task in range(tasks)}, options,
                     pattern) == expected

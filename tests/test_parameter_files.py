@@ -7,9 +7,12 @@ import pytest
 from scipy.io import loadmat
 
 from classification import checkpoint, parameter_files
-from classification.model.registry import SELECTIONS
+from classification.model.cnn_darts_model import LEFT
+from classification.model.declare import KERNEL
+from classification.model.registry import MODELS
 from classification.model.search import PatternSearch
-from classification.parameter_files import FINAL, LAYOUTS, layout_of, load, new_folder, path_of, tensor_factors
+from classification.parameter_files import FINAL, load, new_folder, path_of
+from classification.tensor_factors import tensor_factors
 from classification.task_graph import TaskGraph
 from classification.train import Trial
 from tests.test_train import accuracies
@@ -35,16 +38,16 @@ def trained(experiment, folder, **more):
 
 def made_of(patterns):
     """Kernels and selections, as the trial adds them."""
-    made = {parameter_files.KERNEL.format(task=task, layer=layer): np.full((3, 3, (1, 3)[layer], (3, 4)[layer]), 7, np.float32)
+    made = {KERNEL.format(task=task, layer=layer): np.full((3, 3, (1, 3)[layer], (3, 4)[layer]), 7, np.float32)
             for task, pattern in enumerate(patterns) for layer, letter in enumerate(pattern) if letter == 'S'}
-    made.update((parameter_files.SELECTION.format(layer=layer), np.array([layer, 5], np.float32)) for layer in (0, 1))
+    made.update((LEFT.format(layer=layer), np.array([layer, 5], np.float32)) for layer in (0, 1))
     return made
 
 
 def written(model_type, patterns, path):
     """(store, path) of a file of tasks that were learned with these patterns."""
-    store, model = learned(model_type, patterns)[1], env.MODELS[model_type]
-    parameter_files.save(str(path), store, layout_of(model.selection, model.mechanism), list(range(len(patterns))), SIZES,
+    store, model = learned(model_type, patterns)[1], MODELS[model_type]
+    parameter_files.save(str(path), store, model.parameter_fields(), list(range(len(patterns))), SIZES,
                          dict(ABOUT, model_type=model_type, tasks=list(range(len(patterns)))), made_of(patterns))
     return store
 
@@ -58,10 +61,10 @@ def same_store(one, other):
 
 # ---- round trip, for every method ----
 
-@pytest.mark.parametrize('model_type', sorted(env.MODELS))
+@pytest.mark.parametrize('model_type', sorted(MODELS))
 def test_a_file_gives_the_store_back(model_type, tmp_path):
     patterns = {'searched': ['ST', 'TT', 'SS'], 'asked': ['TS'] * 3, 'all': ['SS'] * 3, 'none': ['TT'] * 3}
-    store = written(model_type, patterns[env.MODELS[model_type].pattern], tmp_path / 'file.mat')
+    store = written(model_type, patterns[MODELS[model_type].pattern], tmp_path / 'file.mat')
     file = load(str(tmp_path / 'file.mat'))
     same_store(file.store, store)
     assert file.about == dict(ABOUT, model_type=model_type, tasks=[0, 1, 2], state={'patterns': {}})
@@ -87,17 +90,10 @@ def test_a_trials_files_give_its_store_back(model_type, tmp_path):
                {name: value for name, value in trial.store.items() if 'task0' in name})
 
 
-def test_every_model_has_a_row_and_every_row_a_model():
-    known = {(model.selection, model.mechanism) for model in env.MODELS.values()}
-    assert all(layout_of(*row) for row in known)
-    for selection, mechanism in LAYOUTS:
-        assert selection == 'fixed' or selection in SELECTIONS and (selection, mechanism) in known
-
-
 def test_what_no_row_names_is_kept_too(tmp_path):
     store = {'conv0/task0/own/kernel': np.ones((1, 1, 1, 2), np.float32), 'conv0/shared/new/mask': np.arange(3.),
              'fc0/task0/own/kernel': np.zeros((2, 2), np.float32)}
-    for fields, rest in ((layout_of('unheard', 'of'), 3), (layout_of('hybrid', 'hps'), 1)):
+    for fields, rest in (((), 3), (MODELS['Hybrid_HPS'].parameter_fields(), 1)):
         path = str(tmp_path / ('%d.mat' % rest))
         parameter_files.save(path, store, fields, [0], {'conv': 1, 'fc': 1}, ABOUT)
         assert loadmat(path)['parameter']['other_weights'][0, 0].shape == (1, rest)
@@ -166,7 +162,7 @@ FIELDS = {       # of two tasks; a search chose ST for both, the other patterns 
 
 @pytest.mark.parametrize('model_type', sorted(FIELDS))
 def test_fields_shapes_and_types_are_the_published_ones(model_type, tmp_path):
-    pattern = {'searched': 'ST', 'asked': 'TS', 'all': 'SS', 'none': 'TT'}[env.MODELS[model_type].pattern]
+    pattern = {'searched': 'ST', 'asked': 'TS', 'all': 'SS', 'none': 'TT'}[MODELS[model_type].pattern]
     written(model_type, [pattern if model_type != 'APD' else 'SS'] * 2, tmp_path / 'file.mat')
     fields = parameter_of(tmp_path / 'file.mat')
     expected = FIELDS[model_type]

@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-import main
 from classification.gen_data import DATASETS
+from classification.model.registry import MODELS, canonical_model, default_options
 from classification.parameters import count_of
 from tests.calls import run
 from utils import utils_env_cl as env
@@ -79,7 +79,7 @@ def test_training_of_every_data_set(data_type):
 ])
 def test_size_of_one_network(data_type, depth, classes, features, convolutions, whole):
     dataset = DATASETS[data_type]
-    net = env.build_net(env.network_of(dataset.family, data_type, depth, 'hps')[1], dataset.image_shape)
+    net = env.build_net(env.network_of(dataset.family, data_type, depth)[1], dataset.image_shape)
     assert net.num_features == features
     assert sum(int(np.prod(layer.shape)) + layer.out_channels for layer in net.layers) == convolutions
     assert count_of('STL', net, {0: classes}, {}, 'T' * depth) == whole
@@ -88,7 +88,7 @@ def test_size_of_one_network(data_type, depth, classes, features, convolutions, 
 def test_default_depths():
     for data_type, dataset in DATASETS.items():
         expected = 2 if data_type.startswith('MNIST') else 6 if data_type.startswith('STL10') else 4
-        assert env.network_of(dataset.family, data_type, -1, 'hps')[0] == expected
+        assert env.network_of(dataset.family, data_type, -1)[0] == expected
 
 
 @pytest.mark.parametrize('family, depth', list(env.NETWORKS))
@@ -123,26 +123,26 @@ def test_models_are_the_product_of_searches_and_mechanisms():
     names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate', 'ProgNN', 'EWC', 'DEN'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
-    assert set(env.MODELS) == names
+    assert set(MODELS) == names
     for spelling, name in [('hps', 'Hybrid_HPS'), ('TF', 'Hybrid_TF'), ('DFCNN', 'Hybrid_DFCNN'),
                            ('lasem_group_hps', 'LASEMG_HPS'), ('additive_param_decompose', 'APD'),
                            ('channel_gate', 'ChannelGate'), ('CHANNELGATE', 'ChannelGate'),
                            ('LASEM_FIXED_dfcnn', 'LASEM_fixed_DFCNN')]:
-        assert env.canonical_model(spelling) == name
+        assert canonical_model(spelling) == name
 
 
 def test_tensor_factorization_has_a_smaller_head_on_stl10_20t_only():
-    heads = {(data_type, mechanism): env.network_of('stl10', data_type, 6, mechanism)[1].hidden
-             for data_type in ('STL10_15t', 'STL10_20t') for mechanism in env.MECHANISM_NAMES}
-    assert {key for key, hidden in heads.items() if hidden == (128,)} == {('STL10_20t', 'tf')}
+    heads = {(data_type, name): model.network(data_type, 'stl10', 6, env.NETWORKS['stl10', 6]).hidden
+             for data_type in ('STL10_15t', 'STL10_20t') for name, model in MODELS.items()}
+    assert {key for key, hidden in heads.items() if hidden == (128,)} == {
+        ('STL10_20t', name) for name in MODELS if name.endswith('_TF')}
     assert set(heads.values()) == {(128,), (128, 16)}
 
 
 def test_the_table_of_the_expandable_network():
     def row(family, depth):
-        flags = main.parser().parse_args([])
-        _, network = env.network_of(family, '', depth, 'den')
-        options = env.method_options(flags, 'DEN', family, depth, network)
+        network = MODELS['DEN'].network('', family, depth, env.NETWORKS[family, depth])
+        options = default_options('DEN', env.build_net(network, (128, 128, 3)), family=family)
         return network.hidden, options['den_expansion'], options['den_split_cap']
     assert {key: row(*key) for key in env.NETWORKS if key[1] != 17} == {
         ('mnist5', 2): ((32,), 16, 16), ('mnist10', 2): ((32,), 16, 16), ('fashion', 4): ((64,), 16, 16),
@@ -159,7 +159,7 @@ def test_the_table_of_the_expandable_network():
 def test_list_shows_everything(capsys):
     assert run(['--list']) == 0
     shown = capsys.readouterr().out
-    for name in list(DATASETS) + list(env.MODELS):
+    for name in list(DATASETS) + list(MODELS):
         assert re.search(r'^  %s ' % name, shown, re.MULTILINE), name
     for family, depth, patterns in TABLES:
         title = '%s with %d layers' % (family, depth) if family else '%d layers' % depth

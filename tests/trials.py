@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from classification.experiment import Experiment
 from classification.gen_data import Part, Task
 from classification.model.method import Setting
-from classification.model.registry import make_method
+from classification.model.registry import MODELS, default_options, make_method
 from classification.train import Interrupted, Surroundings, Trial
 from utils import runtime
 from utils import utils_env_cl as env
@@ -18,14 +18,9 @@ _NETWORK = env.Network(kernels=(3, 3, 3), channels=(3, 4, 4), pools=(2, 1, 1), h
 BATCH = 4
 SIZES = collections.OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
-_EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
-_GATES = dict(env.CHANNEL_GATE['published_code'], gating_module_size=4, channel_gate_mode='published_code')
-_OF_SELECTION = {'apd': dict(apd_mode='published_code'), 'channel_gate': _GATES, 'lasem': _EM, 'lasemg': _EM, 'lasem_fixed': dict(_EM, em_maxP=0.7),
-                 'darts': dict(darts_approx_order=1, darts_selection_data='train'), 'prognn': dict(dim_reduction_scale=1.),
-                 'ewc': dict(env.EWC, fisher_multiplier=1.),
-                 'den': dict(env.DEN, den_expansion=2, den_split_cap=2, den_drift_threshold=(0.05, 0.05))}
-_OF_MECHANISM = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
-                 'apd': dict(lambda1=0.1, lambda2=100.)}
+# Options of which small networks and few steps need other values.
+_SMALL = {'channel_gate': dict(gating_module_size=4), 'lasem_fixed': dict(em_maxP=0.7), 'ewc': dict(fisher_multiplier=1.),
+          'den': dict(den_expansion=2), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)), 'apd': dict(lambda1=0.1)}
 
 
 def make_net(depth=2):
@@ -49,15 +44,15 @@ def make_task(index):
 def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2, seed=5,
                     **options):
     """An experiment on the tasks of `make_task`."""
-    model = env.MODELS[model_type]
+    model, net = MODELS[model_type], make_net(depth)
     if model.pattern != 'searched':
         pattern = pattern or env.pattern_from_name('alternating' if model.pattern == 'asked' else model.pattern, depth)
-    options = dict(_OF_SELECTION.get(model.selection, {}), **dict(_OF_MECHANISM.get(model.mechanism, {}), **options))
-    if model.selection == 'lasemg':
-        options['groups'] = (1,) * depth
+    small = dict(_SMALL.get(model.mechanism, {}), **_SMALL.get(model.selection, {}))
+    small = {name: value for name, value in small.items() if name in default_options(model_type, net, **options)}
+    options = default_options(model_type, net, **dict(small, **options))
     return Experiment(
         data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
-        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=make_net(depth), pattern=pattern,
+        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=net, pattern=pattern,
         options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
         early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=seed, tensorflow=1)
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from classification import origin
 from classification.mat_parts import first_of, series
+from classification.model.registry import MODELS
 from classification.results import distinct
-from utils import utils_env_cl as env
 from utils.read_results import load_config, load_results
 from utils.utils import UserError, counted
 
-_BY_ARCHITECTURE = {row.architecture: model for model, row in env.MODELS.items()}
+_BY_ARCHITECTURE = {row.architecture: model for model, row in MODELS.items()}
 
 
 class Reported(NamedTuple):
@@ -82,7 +82,7 @@ def method_name(result, config):
     architecture = info.get('architecture', 'unknown method')
     name = config.get('experiment', {}).get('model_type') or _BY_ARCHITECTURE.get(architecture, architecture)
     shared = info.get('conv_sharing')
-    if shared is not None and (name not in env.MODELS or env.MODELS[name].pattern == 'asked'):
+    if shared is not None and (name not in MODELS or MODELS[name].pattern == 'asked'):
         name += ' ' + ''.join('TS'[int(one)] for one in shared)
     if 'STL_analysis' in info:
         name += ' (STL analysis)'

@@ -5,10 +5,10 @@ from typing import Dict, List, NamedTuple, Optional
 import numpy as np
 
 from classification.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
+from classification.model.registry import canonical_model
 from utils.report_groups import Group
 from utils.report_marks import Mark, bracketed, marks_of
 from utils.utils import UserError, counted
-from utils.utils_env_cl import canonical_model
 
 CONFIDENCE = 0.95
 STL = 'STL'

@@ -2,12 +2,11 @@
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
-import argparse
 import itertools
 from collections import OrderedDict
 from typing import NamedTuple, Tuple
 
-from utils.utils import UserError, entry
+from utils.utils import UserError
 
 
 class Training(NamedTuple):
@@ -89,8 +88,8 @@ NETWORKS = OrderedDict([      # by (family, number of convolution layers); a fam
                              df_knowledge=((2, 8), (2, 8), (2, 12), (2, 12)),
                              df_tensor=((3, 12), (3, 12), (3, 16), (3, 16)))),
 ])
-# The published code gives the TF family a smaller head on this data set.
-HIDDEN_BY_MECHANISM = {('STL10_20t', 'tf'): (128,)}
+# The published code gives the TF family a smaller head on this data set; by (family, data set).
+TF_HIDDEN = {('stl10', 'STL10_20t'): (128,)}
 # It gives DEN, whose hidden layers are shared, other ones on these networks; by (family, layers).
 DEN_HIDDEN = {('cifar10_5', 4): (128,), ('cifar10_10', 4): (128,), ('cifar100', 4): (128,)}
 
@@ -119,77 +118,12 @@ TRANSFER_CONFIGURATIONS_OF = {
                        + TRANSFER_CONFIGURATIONS[6][9:],
 }
 
-# Images per session call in evaluation, by image height; a GPU takes a multiple.
-EVALUATION_BATCH = {8: 500, 28: 100, 32: 100, 96: 50, 128: 50}
+# Images per session call in evaluation, by the largest image height; a GPU takes a multiple.
+EVALUATION_BATCH = ((8, 500), (32, 100), (float('inf'), 50))
 EVALUATION_BATCH_GPU = 4
 # Memory in which a trial keeps maps of layers that are not trained any more.
 ACTIVATION_BYTES = 2 ** 30
 
-
-class Model(NamedTuple):
-    """A method: who decides which layers are shared, and how a shared layer's kernel comes to be."""
-    selection: str            # key of the table of selections
-    mechanism: str            # key of the table of mechanisms
-    architecture: str         # its name in the .mat file
-    help: str
-    aliases: Tuple[str, ...] = ()
-    pattern: str = 'searched'      # which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name
-    one_head: bool = False         # the tasks share the output layer, so they must have equally many classes
-    joint: bool = False            # it can also train all tasks together
-    revisits: bool = True          # the method says what happens when a task returns
-    skips: bool = True             # it honours skip connections
-    stops_early: bool = True       # it can go back to a task's best epoch
-    grows: bool = False            # units are added while it learns
-    own_trainer: bool = False      # the published code trains it with a loop of its own, whose results have other fields
-
-
-MECHANISM_NAMES = OrderedDict([      # key of the table of mechanisms -> (its part of a model's name, of an architecture)
-    ('hps', ('HPS', 'hps_cnn', 'hard-parameter sharing')),
-    ('tf', ('TF', 'tf_cnn', 'tensor factorization')),
-    ('dfcnn', ('DFCNN', 'dfcnn', 'deconvolutional factorization')),
-    ('apd', ('APD', 'apd_cnn', 'additive parameter decomposition')),
-])
-SEARCH_NAMES = OrderedDict([         # key of the table of selections -> what a search over shared layers is called
-    ('lasem', ('LASEM', 'lasem', 'LASEM: EM over all patterns', ())),
-    ('lasemg', ('LASEMG', 'lasemg', 'group-based LASEM', ('LASEM_GROUP',))),
-    ('lasem_fixed', ('LASEM_fixed', 'lasem_fixed', 'LASEM with given probabilities of the patterns', ())),
-    ('darts', ('DARTS', 'darts', 'DARTS: a mixture of both candidates per layer', ())),
-    ('bruteforce', ('BruteForce', 'bruteforce', 'every pattern trained, the best on validation data kept', ())),
-])
-
-
-def _models():
-    rows = OrderedDict([
-        ('STL', Model('hybrid', 'hps', 'stl_cnn', 'an independent network per task', pattern='none', joint=True)),
-        ('SNN', Model('single_network', 'hps', 'singlenn_cnn', 'one network for all tasks, the output layer too',
-                      pattern='all', one_head=True, joint=True)),
-        ('Hybrid_HPS', Model('hybrid', 'hps', 'hybrid_hps_cnn', 'hard-parameter sharing of the chosen layers',
-                             aliases=('HPS',), pattern='asked', joint=True)),
-        ('Hybrid_TF', Model('hybrid', 'tf', 'hybrid_tf_cnn', 'tensor factorization of the chosen layers',
-                            aliases=('TF',), pattern='asked', joint=True)),
-        ('Hybrid_DFCNN', Model('hybrid_dfcnn', 'dfcnn', 'hybrid_dfcnn', 'DF-CNN with the chosen layers',
-                               aliases=('DFCNN',), pattern='asked', joint=True)),
-        ('APD', Model('apd', 'apd', 'additive_param_decompose_cnn', 'additive parameter decomposition of the chosen '
-                      'layers', aliases=('Additive_param_decompose',), pattern='asked', joint=True)),
-        ('ChannelGate', Model('channel_gate', 'hps', 'channel_gated_cnn', 'shared layers whose channels each task gates by '
-                              'a small network', aliases=('Channel_gate',), pattern='all')),
-    ])
-    for selection, (name, architecture, search_help, others) in SEARCH_NAMES.items():
-        for mechanism, (suffix, ending, mechanism_help) in MECHANISM_NAMES.items():
-            rows['%s_%s' % (name, suffix)] = Model(
-                selection, mechanism, '%s_%s' % (architecture, ending), '%s, on %s' % (search_help, mechanism_help),
-                aliases=tuple('%s_%s' % (other, suffix) for other in others))
-    rows['EWC'] = Model('ewc', 'hps', 'ewc_cnn', 'elastic weight consolidation: all convolutions shared, held near earlier '
-                        'optima', pattern='all', own_trainer=True)
-    rows['ProgNN'] = Model('prognn', 'hps', 'prognn_cnn', 'progressive network: a column per task, which reads the earlier '
-                           'ones', aliases=('Prog',), pattern='none')
-    rows['DEN'] = Model('den', 'den', 'den_cnn', 'dynamically expandable network: it retrains, adds and splits units, all '
-                        'hidden layers shared', pattern='all', revisits=False, skips=False, stops_early=False, grows=True,
-                        own_trainer=True)
-    return rows
-
-
-MODELS = _models()
 
 # Hyper-parameters of the mechanisms; row: --test_type % 5.
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
@@ -248,19 +182,6 @@ DEN_EXPANSION = {'officehome': 32}            # by family
 # A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully connected layers).
 DEN_DRIFT_THRESHOLD = {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
 
-# Flags that only some selections use; the other methods say that they ignore them.
-FLAGS_OF_SELECTIONS = OrderedDict([
-    ('em_cnt_prior', ('lasem', 'lasemg')), ('em_prior_init_cnt', ('lasem', 'lasemg')), ('reset_prior', ('lasem', 'lasemg')),
-    ('layer_groups', ('lasemg',)), ('em_fix_maxC', ('lasem_fixed',)), ('em_maxP', ('lasem_fixed',)),
-    ('darts_approx_order', ('darts',)), ('darts_selection_data', ('darts',)), ('apd_mode', ('apd',)),
-    ('channel_gate_mode', ('channel_gate',)), ('prognn_lateral_head', ('prognn',)),
-])
-
-# Options that `model_specific_info` of the .mat file holds, where a method has them.
-STORED_OPTIONS = (('auxiliary_loss_weight', 'dim_reduction_scale', 'fisher_multiplier', 'darts_approx_order', 'lambda1', 'lambda2')
-                  + tuple(CHANNEL_GATE['published_code']) + tuple(CHANNEL_GATE['paper']) + tuple(APD_PAPER) + tuple(DEN)
-                  + ('den_drift_threshold', 'den_split_cap', 'prognn_lateral_head'))
-
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
 LAYER_GROUPS = {
     2: ((1, 1),),
@@ -272,146 +193,46 @@ LAYER_GROUPS = {
 }
 
 
-def layer_groups(asked, test_type, depth):
-    """Sizes of the groups: `asked` ('2,1,1', from --layer_groups) or the table's.
+def evaluation_batch(height):
+    """Images of this height per session call in evaluation on a CPU."""
+    return next(batch for most, batch in EVALUATION_BATCH if height <= most)
 
+
+def listed(sizes):
+    """'128,16'."""
+    return ','.join(map(str, sizes))
+
+
+def groups_of(depth):
+    """The rows of layer groups of a depth; by default every layer is a group."""
+    return LAYER_GROUPS.get(depth, ((1,) * depth,))
+
+
+def layer_groups(asked, context):
+    """Sizes of the groups: `asked` ('2,1,1', from --layer_groups) or, for None, the table's.
+
+    Args:
+        context: declarations.Context.
     Raises:
         UserError: the sizes do not add up to the depth, or the table has no row.
     """
+    depth, rows = context.depth, groups_of(context.depth)
     if asked is None:
-        rows = LAYER_GROUPS[depth]
-        row = test_type // 5 if len(rows) > 1 else 0
+        row = context.test_type // 5 if len(rows) > 1 else 0
         if not 0 <= row < len(rows):
             raise UserError('--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
-                            % (test_type, depth, 5 * len(rows) - 1))
+                            % (context.test_type, depth, 5 * len(rows) - 1))
         return rows[row]
     sizes = [_count(size.strip()) for size in asked.split(',')]
     if min(sizes) < 1 or sum(sizes) != depth:
         raise UserError('--layer_groups %s: sizes of groups are needed that add up to %d layers, like %s'
-                        % (asked, depth, ','.join(map(str, LAYER_GROUPS[depth][0]))))
+                        % (asked, depth, listed(rows[0])))
     return tuple(sizes)
 
 
 def _count(text):
     """A number of layers; 0 for what is none."""
     return int(text) if text.isdecimal() and len(text) <= 3 else 0
-
-
-def has_test_types(model, depth, flags):
-    """Whether --test_type changes anything for a method: shared layers, groups of layers or a hyper-parameter."""
-    if model.pattern == 'asked' and flags.transfer_config is None or model.mechanism in ('tf', 'dfcnn'):
-        return True
-    if model.selection == 'lasemg' and flags.layer_groups is None:
-        return len(LAYER_GROUPS[depth]) > 1
-    return model.selection in ('prognn', 'ewc')
-
-
-def _den_options(family):
-    options = OrderedDict(DEN, den_expansion=DEN_EXPANSION.get(family, DEN['den_expansion']))
-    options['den_drift_threshold'] = DEN_DRIFT_THRESHOLD[options['den_drift_metric']]
-    options['den_split_cap'] = options['den_expansion']      # most units split per layer and task; None: no limit
-    return options
-
-
-def method_options(flags, model_type, family, depth, network):
-    """The hyper-parameters of a method, from the tables and the flags.
-
-    Raises:
-        UserError: the flags ask for something that is not defined.
-    """
-    model = MODELS[model_type]
-    options = OrderedDict()
-    if model.mechanism == 'tf':
-        options['auxiliary_loss_weight'] = TF_AUXILIARY_WEIGHT[flags.test_type % 5]
-    elif model.mechanism == 'dfcnn':
-        if not network.df_knowledge:
-            raise UserError('%s is not defined for %d layers: its knowledge base has no sizes there' % (model_type, depth))
-        options['regularization_scale'] = DFCNN_REGULARIZATION[flags.test_type % 5]
-    elif model.mechanism == 'apd':
-        options.update(lambda1=APD_LAMBDA1, lambda2=APD_LAMBDA2)
-        if model.selection == 'apd':
-            options['apd_mode'] = flags.apd_mode
-            if flags.apd_mode == 'paper':
-                options.update(APD_PAPER, lambda1=max(APD_LAMBDA1, APD_STEPS * TRAINING[family].lr))
-        elif flags.apd_mode == 'paper':
-            raise UserError('--apd_mode paper is not defined for %s, which searches for the layers to share; use '
-                            'published_code, or --model_type APD' % model_type)
-    if model.selection == 'channel_gate':
-        options.update(CHANNEL_GATE[flags.channel_gate_mode], channel_gate_mode=flags.channel_gate_mode)
-    patterns = 2 ** depth
-    if model.selection in ('lasem', 'lasemg'):
-        options.update(em_cnt_prior=flags.em_cnt_prior, em_prior_init_cnt=flags.em_prior_init_cnt,
-                       reset_prior=flags.reset_prior)
-        if not 0 <= flags.em_prior_init_cnt < float('inf'):
-            raise UserError('--em_prior_init_cnt %g: a finite count of at least 0 is needed' % flags.em_prior_init_cnt)
-    if model.selection == 'lasemg':
-        options['groups'] = layer_groups(flags.layer_groups, flags.test_type, depth)
-        patterns = 2 ** len(options['groups'])
-    if model.selection == 'lasem_fixed':
-        if not 0 <= flags.em_maxP <= 1:
-            raise UserError('--em_maxP %g: a probability between 0 and 1 is needed' % flags.em_maxP)
-        options.update(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, em_maxP=flags.em_maxP,
-                       favoured=pattern_from_name(flags.em_fix_maxC, depth, 'em_fix_maxC'))
-    if model.selection == 'prognn':
-        options['dim_reduction_scale'] = _row(PROGNN_SCALE, flags.test_type, model_type, 'scale of the dimension reduction')
-        if flags.prognn_lateral_head:
-            options['prognn_lateral_head'] = True
-    if model.selection == 'ewc':
-        options['fisher_multiplier'] = _row(EWC_MULTIPLIER, flags.test_type, model_type, 'factor of the penalty')
-        options.update(EWC)
-    if model.selection == 'den':
-        options.update(_den_options(family))
-    if model.selection == 'darts':
-        options.update(darts_approx_order=flags.darts_approx_order, darts_selection_data=flags.darts_selection_data)
-    elif model.pattern == 'searched' and patterns > MAX_PATTERNS:
-        raise UserError('%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or --layer_groups '
-                        'with fewer groups' % (model_type, patterns, depth, MAX_PATTERNS))
-    return options
-
-
-# Raised whenever a change of this code changes recorded numbers of one selection, mechanism or data type (or of one of its
-# modes: 'apd paper'); a first version is not listed. What changes the numbers of all methods raises experiment.NUMERICS.
-NUMERIC_VERSIONS = {'apd paper': 2, 'channel_gate paper': 2, 'den': 2,
-                    'small classes': 2}      # which data have: gen_data.has_small_classes
-
-
-def numeric_versions(model, data_type, options, small_classes=False):
-    """{name: version} of what computes an experiment's numbers, without those that are still at their first version."""
-    names = [model.selection, model.mechanism, data_type, '%s %s' % (model.selection, options.get(model.selection + '_mode'))]
-    names += ['small classes'] * small_classes
-    return {name: NUMERIC_VERSIONS[name] for name in names if name in NUMERIC_VERSIONS}
-
-
-def _row(values, test_type, model_type, what):
-    if not 0 <= test_type < len(values):
-        raise UserError('--test_type %d: of %s it is the %s, with the values %s' % (
-            test_type, model_type, what, ', '.join('%d: %g' % pair for pair in enumerate(values))))
-    return values[test_type]
-
-
-def canonical_model(name):
-    """The name of a model as MODELS spells it, from any spelling or alias.
-
-    Raises:
-        UserError: the name is unknown.
-    """
-    names = {}
-    for model, row in MODELS.items():
-        for spelling in (model,) + row.aliases:
-            names[spelling] = model
-    return entry(names, name, 'model_type')
-
-
-def models_argument(text):
-    """For argparse's `type`: the models that a text like 'HPS,DEN' names, [] for an empty one.
-
-    Raises:
-        argparse.ArgumentTypeError: one is unknown.
-    """
-    try:
-        return [canonical_model(name) for name in text.split(',') if name]
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error))
 
 
 def pattern_from_name(name, depth, option='transfer_config'):
@@ -453,7 +274,8 @@ def patterns_of(groups):
 
 def pattern_names(family, depth):
     """The names in the order of `--test_type // 5`."""
-    return TRANSFER_CONFIGURATIONS_OF.get((family, depth), TRANSFER_CONFIGURATIONS[depth])
+    every = ('all',) + tuple('%s%d' % (end, count) for end in ('top', 'bottom') for count in range(1, depth)) + ('alternating',)
+    return TRANSFER_CONFIGURATIONS_OF.get((family, depth), TRANSFER_CONFIGURATIONS.get(depth, every))
 
 
 def pattern_from_test_type(test_type, family, depth):
@@ -469,8 +291,8 @@ def pattern_from_test_type(test_type, family, depth):
     return pattern_from_name(names[test_type // 5], depth)
 
 
-def network_of(family, data_type, depth, mechanism):
-    """The network row of a data set.
+def network_of(family, data_type, depth):
+    """The network row of a data set; a model may have another one (declare.Model.network).
 
     Args:
         depth: number of convolution layers, or -1 for the family's default.
@@ -484,11 +306,7 @@ def network_of(family, data_type, depth, mechanism):
     if depth not in depths:
         raise UserError('--num_clayers %d is not defined for %s; choose one of: %s'
                         % (depth, data_type, ', '.join(map(str, depths))))
-    network = NETWORKS[family, depth]
-    hidden = HIDDEN_BY_MECHANISM.get((data_type, mechanism), network.hidden)
-    if mechanism == 'den':
-        hidden = DEN_HIDDEN.get((family, depth), hidden)
-    return depth, network._replace(hidden=hidden)
+    return depth, NETWORKS[family, depth]
 
 
 def skip_connections(family, depth, preset):

@@ -2,7 +2,8 @@
 from collections import OrderedDict
 
 import numpy as np
-import tensorflow.compat.v1 as tf
+
+from utils.lazy_tensorflow import tf
 
 
 # ---- Initial values: NumPy draws, equal on every runtime. Each takes (shape, RandomState). ----
@@ -53,11 +54,12 @@ class Parameters(object):
         store: dict name -> array, as earlier tasks left it.
         training: collection of the tasks whose own variables are trained in this graph.
         draw: function name -> RandomState.
-        dtype: of all variables.
+        dtype: of all variables; default: tf.float32.
     """
 
-    def __init__(self, store, training, draw, dtype=tf.float32):
-        self.store, self.training, self.draw, self.dtype = store, frozenset(training), draw, dtype
+    def __init__(self, store, training, draw, dtype=None):
+        self.store, self.training, self.draw = store, frozenset(training), draw
+        self.dtype = dtype or tf.float32
         self.variables = OrderedDict()
         self.start = OrderedDict()        # name -> array the variable starts with
 

@@ -1,5 +1,5 @@
 """Kernels made from a knowledge base and a task's factors."""
-import tensorflow.compat.v1 as tf
+from utils.lazy_tensorflow import tf
 
 
 def tucker_product(core, mixers):

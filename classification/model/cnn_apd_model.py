@@ -6,11 +6,14 @@ the code published with LASEM is the mechanism AdditiveMasks under a fixed patte
 from collections import OrderedDict
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_baseline_model import FixedPattern
+from classification.model.declare import method
 from classification.model.mechanisms import Mechanism, without
 from utils import utils_nn as nn
+from utils.declarations import Option, number, one_of, whole, yes_or_no
+from utils.lazy_tensorflow import tf
+from utils.utils_env_cl import APD_PAPER
 from utils.utils_nn import assign, bias_value, truncated_normal, zeros
 
 ADDITIVE, GROUP = 'additive', 'group'      # parts of variables' names
@@ -101,9 +104,9 @@ class AdditiveDecomposition(FixedPattern):
         self.targets = []
         super(AdditiveDecomposition, self).build(parameters, task, batch, phase)
 
-    def start_phase(self, session, task, phase):
-        kernels = session.run([kernel for _, kernel in self.targets])
-        assign(session, OrderedDict((target, kernel) for (target, _), kernel in zip(self.targets, kernels)))
+    def start_phase(self, graph, task, phase):
+        kernels = graph.session.run([kernel for _, kernel in self.targets])
+        assign(graph.session, OrderedDict((target, kernel) for (target, _), kernel in zip(self.targets, kernels)))
 
     def extra_losses(self, parameters, layer, task, probability, share):
         """The paper's eq. 3: tau sparse in every task, past tasks' kernels as they were.
@@ -229,6 +232,23 @@ def consolidate(full, count, spread, state):
     return own, group_of, tensors
 
 
+def _in_paper(options):
+    return options['apd_mode'] == 'paper'
+
+
+@method('APD', 'additive parameter decomposition of the chosen layers', mechanism='apd', pattern='asked', joint=True,
+        aliases=('Additive_param_decompose',), architecture='additive_param_decompose_cnn', paper='Yoon et al., ICLR 2020',
+        mode_versions=('apd_mode', {'paper': 2}), options=(
+            Option('apd_mode', 'published_code', one_of('published_code', 'paper'),
+                   'APD: as in the code published with LASEM, or as its paper says', 'apd_mode'),
+            Option('apd_tau_start', APD_PAPER['apd_tau_start'], one_of('sigma', 'zeros'),
+                   'APD, paper: what a task\'s kernel starts as', stored=True, when=_in_paper),
+            Option('apd_train_past_masks', APD_PAPER['apd_train_past_masks'], yes_or_no(),
+                   'APD, paper: past tasks\' masks are trained', stored=True, when=_in_paper),
+            Option('apd_consolidate_every', APD_PAPER['apd_consolidate_every'], whole(0),
+                   'APD, paper: tasks between consolidations; 0: never', stored=True, when=_in_paper),
+            Option('apd_consolidate_spread', APD_PAPER['apd_consolidate_spread'], number(0),
+                   'APD, paper: largest spread of an entry within a group that counts as shared', stored=True, when=_in_paper)))
 def additive_decomposition(setting):
     """The method in the mode that its options say."""
     return {'published_code': FixedPattern, 'paper': AdditiveDecomposition}[setting.options['apd_mode']](setting)

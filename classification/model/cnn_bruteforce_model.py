@@ -3,13 +3,21 @@ from collections import OrderedDict
 
 import numpy as np
 
+from classification.model.cnn_lasem_model import few_patterns
+from classification.model.declare import selection
 from classification.model.method import Method, shared_layers
+from classification.model.phases import Alternatives
 from utils.utils_env_cl import patterns_of
 
 
+def _fields(size):
+    return [('search_validation_accuracy', (size.tasks, 2 ** len(size.layers)), float)]
+
+
+@selection('BruteForce', 'every pattern trained, the best on validation data kept', check=few_patterns, fields=_fields)
 class BruteForce(Method):
     """The first task shares every layer; each later task tries all patterns from the same start, in LASEM's order."""
-    alternatives = True
+    policy = Alternatives
 
     def __init__(self, setting):
         super(BruteForce, self).__init__(setting)
@@ -39,6 +47,7 @@ class BruteForce(Method):
         return super(BruteForce, self).pattern_of(task)
 
     def choose(self, task, scores):
+        """Keeps the pattern with the best validation accuracy; see phases.Alternatives."""
         tried, best = self._tried(task), int(np.argmax(scores))
         self.state['scores'].setdefault(str(task), list(scores))
         self.remember(task, tried[best])

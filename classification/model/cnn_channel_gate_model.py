@@ -4,11 +4,14 @@ Abati et al., "Conditional Channel Gated Networks for Task-Aware Continual Learn
 code published with LASEM, and as the paper says (its task classifier and its replay are left out: here the task is known).
 """
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_baseline_model import FixedPattern
+from classification.model.declare import HEAD, method
 from classification.model.mechanisms import without
 from utils import utils_nn as nn
+from utils.declarations import Field, Option, number, one_of, own_names, shared_names, whole
+from utils.lazy_tensorflow import tf
+from utils.utils_env_cl import CHANNEL_GATE
 from utils.utils_nn import assign, bias_value, truncated_normal, zeros
 
 GATE = 'gate'                               # the gates' part of a variable's name
@@ -168,10 +171,10 @@ class ProtectingChannelGate(ChannelGate):
     def sparsity_weight(self):
         return self.weight
 
-    def start_epoch(self, session, task):
-        begun, options = session.run(self.begun), self.setting.options
+    def start_epoch(self, graph, task):
+        begun, options = graph.session.run(self.begun), self.setting.options
         acts = begun >= options['channel_gate_sparsity_start'] * self.epochs
-        assign(session, {self.begun: begun + 1, self.weight: options['channel_gate_sparsity'] if acts else 0.})
+        assign(graph.session, {self.begun: begun + 1, self.weight: options['channel_gate_sparsity'] if acts else 0.})
 
     def step(self, parameters, loss, learning_rate):
         """An update after which the frozen kernels are what they were, whatever the optimizer did."""
@@ -219,8 +222,10 @@ class ProtectingChannelGate(ChannelGate):
                          np.cumsum([spec.out_channels for spec in self.net.layers])[:-1])
         return {self.relevance_name(task, layer): mask for layer, mask in enumerate(masks)}
 
-    def before_last_evaluation(self, task, graph):
-        graph.set_values(self.relevant(task, graph))
+    def end_epoch(self, graph, task, last):
+        if last:
+            graph.set_values(self.relevant(task, graph))
+        return {}
 
     def end_task(self, task, before, values, graph):
         """Freezes what the task needs; found again, as early stopping may have gone back to other parameters."""
@@ -249,6 +254,31 @@ class ProtectingChannelGate(ChannelGate):
         return {'channel_gate_free': self.arrays['free']}
 
 
+def _option(name, check, help):
+    """An option of one of the modes."""
+    mode = next(mode for mode in CHANNEL_GATE if name in CHANNEL_GATE[mode])
+    return Option(name, CHANNEL_GATE[mode][name], check, 'ChannelGate, %s: %s' % (mode, help), stored=True,
+                  when=lambda options: options['channel_gate_mode'] == mode)
+
+
+FILES = (Field('shared_conv', shared_names('conv', 'hps')),
+         Field('gates_weights', own_names('conv', GATE, 'hidden_kernel hidden_bias kernel bias')), HEAD)
+
+
+@method('ChannelGate', 'shared layers whose channels each task gates by a small network', key='channel_gate', pattern='all',
+        aliases=('Channel_gate',), architecture='channel_gated_cnn', paper='Abati et al., CVPR 2020',
+        files=lambda of_mechanism: FILES, mode_versions=('channel_gate_mode', {'paper': 2}), options=(
+            Option('channel_gate_mode', 'published_code', one_of('published_code', 'paper'),
+                   'ChannelGate: as in the code published with LASEM, or as its paper says', 'channel_gate_mode'),
+            _option('sparsity_loss_weight', number(0), 'factor of the mean of the gates'),
+            _option('gating_module_size', whole(1), 'hidden units of a gate'),
+            _option('gating_temperature', number(1e-6), 'of the softmax'),
+            _option('channel_gate_hidden', whole(1), 'hidden units of a gate'),
+            _option('channel_gate_bias', number(), 'that gates start with'),
+            _option('channel_gate_temperature', number(1e-6), 'of the sigmoid that gradients see'),
+            _option('channel_gate_sparsity', number(0), 'weight of the share of open gates'),
+            _option('channel_gate_sparsity_start', number(0, 1), 'share of a task\'s epochs before that weight acts'),
+            _option('channel_gate_relevance', number(0, 1), 'a kernel that fires on a larger share of the images is relevant')))
 def channel_gate(setting):
     """The method in the mode that its options say."""
     return {'published_code': ChannelGate, 'paper': ProtectingChannelGate}[setting.options['channel_gate_mode']](setting)

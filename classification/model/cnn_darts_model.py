@@ -1,12 +1,15 @@
 """DARTS: a softmax mixture of the shared and the task-specific candidate of each layer (Liu, Simonyan & Yang 2019)."""
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+from classification.model.declare import HEAD, selection
 from classification.model.mechanisms import without
 from classification.model.search import PatternSearch
 from utils import utils_nn as nn
+from utils.declarations import Field, Option, one_of
+from utils.lazy_tensorflow import tf
 
 SELECTION = 'darts'
+LEFT = 'conv{layer}/made/selection'        # in parameter files: how a search ended
 DIFFERENCE = 0.01       # length of the step of the finite difference, over all weights
 
 
@@ -34,6 +37,18 @@ class Substitute(object):
         return self._instead(self._parameters.own(*what))
 
 
+def _fields(size):
+    return [('history_DARTS_arch_select', (size.epochs, 2 * len(size.layers)), np.float32),
+            ('conv_sharing', (size.tasks, len(size.layers)), np.int64)]
+
+
+@selection('DARTS', 'DARTS: a mixture of both candidates per layer', paper='Liu, Simonyan & Yang, ICLR 2019', fields=_fields,
+           files=lambda of_mechanism: (Field('DARTS_selection_param', (LEFT,)),) + of_mechanism + (HEAD,),
+           options=(Option('darts_approx_order', 1, one_of(1, 2), 'DARTS: order of the update of the selection',
+                           'darts_approx_order', stored=True),
+                    Option('darts_selection_data', 'train', one_of('train', 'valid'),
+                           'DARTS: part of the data that the selection learns from; published code: train, paper: valid',
+                           'darts_selection_data')))
 class Darts(PatternSearch):
     """Each step updates the selection, then the weights, with an RMSProp each.
 
@@ -102,13 +117,13 @@ class Darts(PatternSearch):
 
     def without_search_variables(self, store, task):
         prefixes = ['conv%d/task%d/%s/' % (layer, task, SELECTION) for layer in range(len(self.net.layers))]
-        self.left_selections = [store[prefix + 'selection'] for prefix in prefixes]
+        self.left = {LEFT.format(layer=layer): store[prefix + 'selection'] for layer, prefix in enumerate(prefixes)}
         return without(store, *prefixes)
 
-    def end_epoch(self, session, task):
+    def end_epoch(self, graph, task, last):
         if task != self.searching:
             return {'history_DARTS_arch_select': np.zeros(2 * len(self.net.layers), np.float32)}
-        return {'history_DARTS_arch_select': np.concatenate(session.run(self._selections)).astype(np.float32)}
+        return {'history_DARTS_arch_select': np.concatenate(graph.session.run(self._selections)).astype(np.float32)}
 
     def extra(self, order):
         return {name: value.astype(np.int64) for name, value in super(Darts, self).extra(order).items()}

@@ -6,13 +6,16 @@ classes. All hidden layers are shared; old tasks are evaluated on the units they
 from collections import OrderedDict
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from classification import den_report
-from classification.model import den_blocks, den_graph
+from classification.model import den_blocks, den_graph, den_report
+from classification.model.declare import method
 from classification.model.den_blocks import Body, from_block, prefix, to_block
 from classification.model.method import Method
+from classification.model.published_trainer import best_epoch_fields
+from utils import utils_env_cl as env
 from utils import utils_nn as nn
+from utils.declarations import Field, Option, number, numbers, one_of, or_none, own_names, shared_names, whole, yes_or_no
+from utils.lazy_tensorflow import tf
 from utils.utils_nn import bias_value, truncated_normal
 
 HEAD, SUBNETWORK, EXPANSION, RETRAINING = range(4)      # the stages of a task; the first task has the last one only
@@ -26,6 +29,72 @@ def stage_epochs(fractions, epochs):
     return np.diff(ends, prepend=0).astype(int).tolist()
 
 
+def _option(name, check, help):
+    return Option(name, env.DEN[name], check, 'DEN: ' + help, stored=True)
+
+
+def _expansion(at):
+    return env.DEN_EXPANSION.get(at.family, env.DEN['den_expansion'])
+
+
+OPTIONS = (
+    Option('den_expansion', _expansion, whole(1), 'DEN: units added to each hidden layer', stored=True),
+    _option('den_stage_fractions', numbers(4, 0), 'share of a task\'s epochs: head, sub-network, expansion, split'),
+    _option('den_drift_metric', one_of('l2', 'cosine'), 'length of a unit\'s change, or cosine of its weights'),
+    _option('den_split', yes_or_no(), 'units that drifted are split'),
+    _option('den_expand', one_of('loss', 'always', 'never'), 'when units are added'),
+    _option('l1_lambda', number(0), 'shrinks weights by this much, see den_l1_mode'),
+    _option('den_l1_mode', one_of('per_task', 'per_step', 'lr_scaled'),
+            'in all steps of a task, in a step, or in a step times the learning rate'),
+    _option('den_l1_cap', number(0), 'per_task: a step takes at most this times the learning rate'),
+    _option('den_edge_group_l1', yes_or_no(), 'an edge of several weights shrinks as a whole'),
+    _option('den_zero_eps', number(0), 'edges below it become 0 when a stage ends, see den_zero_mode'),
+    _option('den_zero_mode', one_of('lr_scaled', 'absolute'), 'times the learning rate, or as it is'),
+    _option('l2_lambda', number(0), 'of half the sum of squared weights'),
+    _option('reg_lambda', number(0), 'of half the sum of squared changes since the previous task'),
+    _option('den_reg_in_retraining', yes_or_no(), 'these count while the sub-network is retrained, too'),
+    _option('gl_lambda', number(0), 'of the sum of the lengths of new units\' incoming weights'),
+    _option('loss_threshold', number(), 'units are added above it'),
+    _option('den_new_to_old_start', one_of('random', 'zeros'), 'weights with which old units read new ones'),
+    _option('den_optimizer', one_of('adam', 'rmsprop'), 'the optimizer'),
+    _option('den_dropout', yes_or_no(), 'dropout before the head'),
+    Option('den_drift_threshold', lambda at: env.DEN_DRIFT_THRESHOLD[at.options['den_drift_metric']], numbers(2),
+           'DEN: change above which (cosine: below which) a unit is split; convolutions, fully connected layers', stored=True),
+    Option('den_split_cap', lambda at: at.options['den_expansion'], or_none(whole(0)),
+           'DEN: most units split per layer and task; none: no limit', stored=True))
+FILES = (Field('conv_trainable_weights', shared_names('conv', 'den')),
+         Field('fc_weights', tuple(zip(own_names('fc', 'den'), shared_names('fc', 'den')))))
+
+
+def _network(data_type, family, depth, network):
+    """DEN's hidden layers are shared; the published code gives it other ones."""
+    return network._replace(hidden=env.DEN_HIDDEN.get((family, depth), network.hidden))
+
+
+def _notes():
+    return ['on %s with %d layers, DEN has hidden layers of %s instead of %s, as published' % (
+        family, depth, env.listed(hidden), env.listed(env.NETWORKS[family, depth].hidden))
+        for (family, depth), hidden in env.DEN_HIDDEN.items()]
+
+
+def _fields(size):
+    tasks, hidden = size.tasks, len(size.layers) + len(size.hidden)
+    return [('den_widths', (tasks, hidden), int), ('den_expanded', (tasks, hidden), int),
+            ('den_split_candidates', (tasks, hidden), int), ('den_split', (tasks, hidden), int),
+            ('den_stage_epochs', (tasks, 4), int), ('den_loss_before_expansion', (tasks,), float),
+            ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1), float),
+            ('den_fresh_density', (tasks, hidden + 1), float)]
+
+
+def _lines(record, tasks):
+    """After the table, per layer."""
+    return ['trial %d, %s' % (record.trial, line) for line in den_report.lines(record.extra, tasks)]
+
+
+@method('DEN', 'dynamically expandable network: it retrains, adds and splits units, all hidden layers shared', mechanism='hps',
+        paper='Yoon et al., ICLR 2018', version=2, pattern='all', revisits=False, skips=False, stops_early=False,
+        dropout='den_dropout', size_note=' before units are added', options=OPTIONS, network=_network, notes=_notes,
+        files=lambda of_mechanism: FILES, fields=_fields, lines=_lines, trainer_fields=best_epoch_fields, published_leep=False)
 class DEN(Method):
     """Stages of a task after the first: a sparse head is fitted; the units that it can reach over non-zero edges are
     retrained; if the loss stays high, units are added to every hidden layer and those that stay unused deleted; units
@@ -277,10 +346,13 @@ class DEN(Method):
 
     # -- between the stages --
 
-    def before_last_evaluation(self, task, graph):
-        """Clean-up: the optimizer leaves weights jittering at the size of a step, so small edges are made exact zeros."""
-        if self.stage == SUBNETWORK:
-            return
+    def end_epoch(self, graph, task, last):
+        if last and self.stage != SUBNETWORK:
+            self._clean_up(graph, task)
+        return {}
+
+    def _clean_up(self, graph, task):
+        """The optimizer leaves weights jittering at the size of a step, so small edges are made exact zeros."""
         values, least = graph.values(), self._least(graph.learning_rate)
         cleaned = dict(values, **self.cleaned(values, least))
         cut, cut_after = self._cut(task, values), self._cut(task, cleaned)

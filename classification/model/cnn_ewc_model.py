@@ -6,12 +6,34 @@ centred on the latest optimum, as Huszar notes (PNAS 2018).
 from collections import OrderedDict
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_baseline_model import FixedPattern
+from classification.model.declare import method
+from classification.model.published_trainer import best_epoch_fields
+from utils import utils_env_cl as env
 from utils import utils_nn as nn
+from utils.declarations import Option, number, one_of, or_none, whole, yes_or_no
+from utils.lazy_tensorflow import tf
 
 
+def _note():
+    return ['EWC: --test_type 0 to %d is the factor of its penalty: %s; 0 and 1 hardly hold anything' % (
+        len(env.EWC_MULTIPLIER) - 1, ', '.join('%g' % factor for factor in env.EWC_MULTIPLIER))]
+
+
+@method('EWC', 'elastic weight consolidation: all convolutions shared, held near earlier optima', pattern='all',
+        paper='Kirkpatrick et al., PNAS 2017', notes=_note, trainer_fields=best_epoch_fields, published_leep=False,
+        options=(Option('fisher_multiplier', lambda at: at.row(env.EWC_MULTIPLIER, 'factor of the penalty'), number(0),
+                        'EWC: factor of the penalty (default: by --test_type)', stored=True),
+                 Option('ewc_mode', env.EWC['ewc_mode'], one_of('separate', 'online'),
+                        'EWC: a penalty per task, or one with decayed precision'),
+                 Option('ewc_gamma', env.EWC['ewc_gamma'], number(0, 1), 'EWC, online: times the precision at each task'),
+                 Option('ewc_shared_fc', env.EWC['ewc_shared_fc'], yes_or_no(),
+                        'EWC: hidden fully connected layers are shared too'),
+                 Option('ewc_fisher_labels', env.EWC['ewc_fisher_labels'], one_of('exact', 'sample', 'true'),
+                        'EWC: labels of the Fisher information: expected, drawn from the model, or the data\'s'),
+                 Option('ewc_fisher_samples', env.EWC['ewc_fisher_samples'], or_none(whole(1)),
+                        'EWC: training images that estimate it; none: all')))
 class EWC(FixedPattern):
     """HPS with all convolutions shared, and lambda/2 sum_s sum_i F_s,i (w_i - w*_s,i)^2 in the loss of a task.
 

@@ -4,14 +4,44 @@ Lee, Behpour & Eaton, "Sharing Less is More: Lifelong Learning in Deep Networks 
 ICML 2021. All patterns are evaluated in one graph: see `utils_nn.convolutional_part`.
 """
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+from classification.model.declare import selection
 from classification.model.search import PatternSearch
 from utils import utils_nn as nn
-from utils.utils_env_cl import patterns_of
+from utils.declarations import Option, number, text, yes_or_no
+from utils.lazy_tensorflow import tf
+from utils.utils import UserError
+from utils.utils_env_cl import MAX_PATTERNS, layer_groups, pattern_from_name, patterns_of
 from utils.utils_nn import assign
 
 
+PAPER = 'Lee, Behpour & Eaton, ICML 2021'
+PRIOR = (
+    Option('em_cnt_prior', False, yes_or_no(), 'LASEM: prior from counts of the patterns that won a batch', 'em_cnt_prior'),
+    Option('em_prior_init_cnt', 1., number(0, needed='a finite count of at least 0'),
+           'LASEM with --em_cnt_prior: count that each pattern starts with', 'em_prior_init_cnt', needs='em_cnt_prior'),
+    Option('reset_prior', False, yes_or_no(), 'LASEM: the prior starts anew at each epoch', 'reset_prior'))
+GROUPS = Option('groups', None, text(), 'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
+                'layer_groups', stored=lambda sizes: {'layer_group_config': list(sizes)},
+                resolve=lambda sizes, at: layer_groups(sizes, at))
+
+
+def histories(size):
+    """What a search over patterns adds to a trial's result."""
+    patterns = 2 ** len(size.options.get('groups', size.layers))
+    return [(name, (size.epochs, patterns), np.float32) for name in ('history_net_prior', 'history_net_prior_in_epoch')]
+
+
+def few_patterns(context):
+    """A UserError if there are more patterns than can be searched."""
+    patterns = 2 ** len(context.options.get('groups', range(context.depth)))
+    if patterns > MAX_PATTERNS:
+        raise UserError('%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or --layer_groups '
+                        'with fewer groups' % (context.name, patterns, context.depth, MAX_PATTERNS))
+
+
+@selection('LASEMG', 'group-based LASEM', aliases=('LASEM_GROUP',), paper=PAPER, options=PRIOR + (GROUPS,), check=few_patterns,
+           file_names='lasem', fields=histories)
 class GroupedLasem(PatternSearch):
     """LASEM over patterns that are constant within groups of layers.
 
@@ -94,25 +124,26 @@ class GroupedLasem(PatternSearch):
         uniform = np.full(len(self.patterns), 1. / len(self.patterns))
         assign(session, {self.prior: uniform, self.total: self._start_counts()})
 
-    def start_phase(self, session, task, phase):
+    def start_phase(self, graph, task, phase):
         if task == self.searching:
-            self._restart(session)
+            self._restart(graph.session)
 
-    def start_epoch(self, session, task):
+    def start_epoch(self, graph, task):
         if task == self.searching:
-            assign(session, {self.epoch_total: self._start_counts()})
+            assign(graph.session, {self.epoch_total: self._start_counts()})
             if self.setting.options['reset_prior']:
-                self._restart(session)
+                self._restart(graph.session)
 
-    def end_epoch(self, session, task):
+    def end_epoch(self, graph, task, last):
         if task != self.searching:
             unknown = np.full(len(self.patterns), np.nan, np.float32)
             return {'history_net_prior': unknown, 'history_net_prior_in_epoch': unknown}
-        prior, in_epoch = session.run([self.prior, self.epoch_total])
+        prior, in_epoch = graph.session.run([self.prior, self.epoch_total])
         return {'history_net_prior': prior.astype(np.float32),
                 'history_net_prior_in_epoch': (in_epoch / in_epoch.sum()).astype(np.float32)}
 
 
+@selection('LASEM', 'LASEM: EM over all patterns', paper=PAPER, options=PRIOR, check=few_patterns, fields=histories)
 class Lasem(GroupedLasem):
     """LASEM over all patterns: every layer is a group of its own."""
 
@@ -120,6 +151,13 @@ class Lasem(GroupedLasem):
         return (1,) * len(setting.net.layers)
 
 
+@selection('LASEM_fixed', 'LASEM with given probabilities of the patterns', paper=PAPER, check=few_patterns,
+           file_names='lasem', fields=histories,
+           constants=(('em_cnt_prior', False), ('em_prior_init_cnt', 1.), ('reset_prior', False)),
+           options=(Option('favoured', 'top1', text(), 'LASEM_fixed: the favoured pattern, as in --transfer_config',
+                           'em_fix_maxC', resolve=lambda name, at: pattern_from_name(name, at.depth, 'em_fix_maxC')),
+                    Option('em_maxP', 0.9, number(0, 1, 'a probability between 0 and 1'),
+                           'LASEM_fixed: its probability; the others share the rest', 'em_maxP')))
 class FixedLasem(Lasem):
     """LASEM_fixed: the posterior is given, em_maxP for one pattern and the rest evenly for the others; no E-step.
 

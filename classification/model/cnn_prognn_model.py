@@ -4,14 +4,28 @@ Rusu et al., "Progressive Neural Networks", 2016, equation 2 and section 2 (adap
 initial values as in the code published beside LASEM.
 """
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+from classification.model.declare import HEAD, method
 from classification.model.mechanisms import Own
 from classification.model.method import Method
 from utils import utils_nn as nn
+from utils.declarations import Field, Option, number, own_names, yes_or_no
+from utils.lazy_tensorflow import tf
+from utils.utils_env_cl import PROGNN_SCALE
 from utils.utils_nn import bias_value, truncated_normal
 
 
+FILES = (Field('conv_trainable_weights', own_names('conv', 'own')),
+         Field('conv_lateral_weights', own_names('conv', 'lateral{earlier}', 'alpha reduce reduce_bias expand')), HEAD)
+
+
+@method('ProgNN', 'progressive network: a column per task, which reads the earlier ones', aliases=('Prog',), pattern='none',
+        paper='Rusu et al. 2016', files=lambda of_mechanism: FILES,
+        options=(Option('dim_reduction_scale', lambda at: at.row(PROGNN_SCALE, 'scale of the dimension reduction'), number(0),
+                        'ProgNN: scale of the dimension reduction (default: by --test_type)', stored=True),
+                 Option('prognn_lateral_head', False, yes_or_no(),
+                        'ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, as in the '
+                        'published code)', 'prognn_lateral_head', later=True)))
 class ProgNN(Method):
     """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier columns.
 

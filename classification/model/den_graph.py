@@ -2,10 +2,10 @@
 
 Shrinking is the proximal map of a sparsity penalty and follows the optimizer's step (Yoon et al. 2018, sections 3.1, 3.2).
 """
-import tensorflow.compat.v1 as tf
 
 from classification.model.den_blocks import from_block
 from utils import utils_nn as nn
+from utils.lazy_tensorflow import tf
 
 SMALLEST = 1e-30      # keeps a division by the length of a zero vector finite
 

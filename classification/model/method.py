@@ -1,11 +1,19 @@
-"""What the training loop knows of a method, and what all methods on the common network share."""
+"""What a method is: its life cycle, its network, and hints with which evaluation saves work. Each part can be read alone.
+
+The loop (train.py) calls, for each task of the order: `start_task`; per phase `build`, `start_phase`, then per epoch
+`start_epoch`, `update` for each step and `end_epoch`; `end_phase`; at last `end_task`. `layer_outputs` and `classify` give
+the network that evaluates a task. Between graphs everything lives in the parameter store, in `state` and in `arrays`.
+"""
+from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from classification.model.mechanisms import MECHANISMS, Own, size_of
+from classification.model.declare import MECHANISMS
+from classification.model.mechanisms import Own, size_of
+from classification.model.phases import InTurn
 from utils import utils_nn as nn
+from utils.lazy_tensorflow import tf
 from utils.utils_env_cl import Net
 
 
@@ -14,17 +22,17 @@ class Setting(NamedTuple):
     net: Net
     class_counts: Mapping           # task -> number of classes
     mechanism: str                  # key of MECHANISMS
-    options: Mapping                # the method's hyper-parameters
+    options: Mapping                # the method's and the mechanism's; 'pattern': the layers to share, None: searched for
     keep: float = 0.5               # keep probability of dropout
     order: Tuple[int, ...] = ()     # tasks as they come; one may return
 
 
 class Batch(NamedTuple):
     """The tensors of one training step."""
-    images: tf.Tensor               # float [n, height, width, channels]
-    labels: tf.Tensor               # int32 [n]
-    learning_rate: tf.Tensor        # scalar
-    seed: tf.Tensor                 # int32 [2]: what dropout's mask is a function of
+    images: Any                     # float [n, height, width, channels]
+    labels: Any                     # int32 [n]
+    learning_rate: Any              # scalar
+    seed: Any                       # int32 [2]: what dropout's mask is a function of
     size: int                       # n
     steps: int = 1                  # of an epoch
     selection: Any = None           # a Batch of validation images, for a method that asks for it
@@ -36,27 +44,17 @@ def shared_layers(method, tasks):
     return np.array([[letter == 'S' for letter in method.pattern_of(task)] for task in tasks])
 
 
-class Method(object):
-    """A method on the common network: convolutions shared or not, then a head per task.
+class LifeCycle(object):
+    """How a task is learned. Where a hook takes `graph`, it is the open TaskGraph, of which a method uses `session`,
+    `parameters`, `task`, `values`, `set_values`, `probe`, `sweep` and `learning_rate`.
 
-    The loop calls, for each task of the order: `start_task`; per phase `build`, then per epoch `start_epoch`, `update`
-    for each step and `end_epoch`; `end_phase`; at last `end_task`. `logits` gives the network that evaluates a task.
-    Between graphs everything lives in the parameter store, in `state` and in `arrays`. Where a hook takes `graph`, it is
-    the open TaskGraph, of which a method uses `session`, `parameters`, `task`, `values`, `set_values`, `probe` and `sweep`.
+    Attributes:
+        update, loss: the op of one training step, and its loss (a scalar tensor); `build` sets both.
     """
-    alternatives = False      # the phases of a task are alternatives from one start; the best on validation data is kept
+    policy = InTurn                 # what becomes of the phases of a task; or phases.Alternatives
     validation_batches = False      # a step also needs a batch of validation images
-    single_images = False           # the method also asks for single training images
-
-    def __init__(self, setting):
-        self.setting, self.net = setting, setting.net
-        self.state = {'patterns': {}}     # JSON-able; patterns: task -> 'STTS' as chosen for a learned task
-        self.arrays = {}                  # dict name -> array: what a method keeps between tasks beside the parameters
-        self.update = self.loss = None    # the op of one training step, and its loss
-        self.say = lambda line: None      # for the log
-        self.note = lambda line: None     # for the log and the screen
-
-    # -- what a selection says of itself --
+    single_images = False           # the method also asks for single training images (`graph.sweep`)
+    update = loss = None
 
     def phases(self, task, epochs):
         """Epochs of each phase of learning a task; a phase has a graph of its own. Asked before each phase is built."""
@@ -67,86 +65,83 @@ class Method(object):
         return epochs * len(order)
 
     def start_task(self, task, store, draw):
-        """The parameter store with which a task begins.
+        """The parameter store with which a task begins: for values that are drawn anew.
 
         Args:
-            store: as earlier tasks left it.
-            draw: function variable name -> RandomState, for values that are drawn anew.
+            store: dict name -> array, as earlier tasks left it.
+            draw: function variable name -> RandomState.
         """
         return store
 
     def build(self, parameters, task, batch, phase=0):
-        """Builds the update of the current task. Sets `self.update` and `self.loss`."""
+        """Builds one training step of a task: sets `update` and `loss`.
+
+        Args:
+            parameters: utils_nn.Parameters, which makes variables.
+            batch: Batch.
+            phase: number of the phase.
+        """
         raise AssertionError('a method says how it is trained')
+
+    def start_phase(self, graph, task, phase):
+        """After the variables have their values, but not when a phase is resumed: sets what is no parameter."""
+
+    def start_epoch(self, graph, task):
+        """Before the first step of an epoch."""
+
+    def end_epoch(self, graph, task, last):
+        """Before the evaluation at an epoch's end; the rows of the method's own histories: dict name -> 1-D array.
+
+        Args:
+            last: whether it is the phase's last epoch, whose parameters are handed on.
+        """
+        return {}
+
+    def end_phase(self, task, phase, before, values, graph):
+        """The parameter store with which the next phase begins; the graph is still open.
+
+        Args:
+            before: parameter store as it was when the task began.
+            values: dict name -> array, the variables now.
+        """
+        return values
+
+    def end_task(self, task, before, values, graph):
+        """The parameter store to hand on, in the shapes of the open graph; called after the last phase's `end_phase`.
+
+        Args:
+            before: parameter store as it was when the task began.
+            values: dict name -> array, as `end_phase` gave it.
+        """
+        return values
+
+
+class Network(object):
+    """What a task computes: layers, then a head. A task's pattern says which layers it shares."""
+
+    def layer_outputs(self, parameters, task, images):
+        """What each convolution layer gives, after its pool: list of [n, h, w, channels].
+
+        Of a learned task's network, or of the current task's as it is now; no dropout.
+        """
+        return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern_of(task)))
+
+    def classify(self, parameters, task, maps):
+        """Logits [n, classes] from what the last convolution layer gives."""
+        return self.head(parameters, task, tf.reshape(maps, [-1, self.net.num_features]))
 
     def probes(self, parameters, task, images):
         """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated images."""
         return {}
 
-    def start_phase(self, session, task, phase):
-        """After the variables have their values: what else must be set."""
+    # ---- what these are made of ----
 
-    def start_epoch(self, session, task):
-        """Before the first step of an epoch."""
-
-    def end_epoch(self, session, task):
-        """Rows of the method's own histories for this epoch: dict name -> 1-D array."""
-        return {}
-
-    def before_last_evaluation(self, task, graph):
-        """Called before the evaluation that follows the last epoch of a phase."""
-
-    def end_phase(self, task, phase, before, values, graph):
-        """Called at the end of each phase with its graph still open.
-
-        Args:
-            before: parameter store as it was when the task began.
-            values: dict name -> array, the variables now.
-        Returns:
-            the parameter store with which the next phase begins.
-        """
-        return values
-
-    def end_task(self, task, before, values, graph):
-        """Called after the last phase's `end_phase` with the graph still open; not called for alternatives.
-
-        Args:
-            before: parameter store as it was when the task began.
-            values: dict name -> array, as `end_phase` gave it.
-        Returns:
-            the parameter store to hand on, in the shapes of the open graph.
-        """
-        return values
-
-    def choose(self, task, scores):
-        """Alternatives only: told the last validation accuracy of every phase; the first best one was kept."""
-
-    def may_change(self, task, phase=0):
-        """Whether an earlier task's accuracy can change in this phase of learning another task."""
-        return 'S' in self.pattern_of(task)
-
-    def constant_layers(self, task, phase=0):
-        """How many of an earlier task's first convolution layers give the same maps in this whole phase of another task."""
-        pattern = self.pattern_of(task)
-        return len(pattern) - len(pattern.lstrip('T'))
-
-    def constant_maps(self, parameters, task, images):
-        """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone, while it is
-        learned; those that save most come first. Called after the network for these images is built."""
-        return []
-
-    def num_parameters(self, store):
-        """How many values are kept: shared ones once, each task's own, heads."""
-        return size_of(store)
-
-    def extra(self, order):
-        """Fields of the method for the run's struct: dict name -> array."""
-        return {}
-
-    # -- common parts --
+    def logits(self, parameters, task, images):
+        """Logits [n, classes] of a learned task, or of the current one as it is now; no dropout."""
+        return self.classify(parameters, task, self.layer_outputs(parameters, task, images)[-1])
 
     def pattern_of(self, task):
-        """Which layers a learned task shares."""
+        """Which layers a learned task shares, e.g. 'STTS'."""
         return self.state['patterns'][str(task)]
 
     def remember(self, task, pattern):
@@ -155,8 +150,8 @@ class Method(object):
 
     def mechanism(self, parameters, layer):
         """The mechanism object of a shared layer."""
-        return MECHANISMS[self.setting.mechanism](self.net.layers[layer], 'conv%d' % layer, parameters,
-                                                  self.setting.options)
+        return MECHANISMS[self.setting.mechanism].make(self.net.layers[layer], 'conv%d' % layer, parameters,
+                                                       self.setting.options)
 
     def layer_weights(self, parameters, layer, task, shared):
         """(kernel, bias) that a task uses in a layer."""
@@ -201,17 +196,47 @@ class Method(object):
         weight = share if mechanism.averaged else probability
         return (0. if if_shared is None else weight * if_shared) + (0. if always is None else always)
 
-    def logits(self, parameters, task, images):
-        """Logits of a learned task, or of the current one as it is now; no dropout."""
-        return self.classify(parameters, task, self.layer_outputs(parameters, task, images)[-1])
 
-    def classify(self, parameters, task, maps):
-        """Logits from what the last convolution layer gives."""
-        return self.head(parameters, task, tf.reshape(maps, [-1, self.net.num_features]))
+class EvaluationHints(object):
+    """What need not be computed again. A method that says nothing here is evaluated in full, and correctly."""
 
-    def layer_outputs(self, parameters, task, images):
-        """What each convolution layer gives, after its pool: list of [n, h, w, channels].
+    def may_change(self, task, phase=0):
+        """Whether an earlier task's accuracy can change in this phase of learning another task."""
+        return 'S' in self.pattern_of(task)
 
-        Of a learned task's network, or of the current task's as it is now.
-        """
-        return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern_of(task)))
+    def constant_layers(self, task, phase=0):
+        """How many of an earlier task's first convolution layers give the same maps in this whole phase of another task."""
+        pattern = self.pattern_of(task)
+        return len(pattern) - len(pattern.lstrip('T'))
+
+    def constant_maps(self, parameters, task, images):
+        """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone, while it is
+        learned; those that save most come first. Called after the network for these images is built."""
+        return []
+
+
+class Method(LifeCycle, Network, EvaluationHints):
+    """A method on the common network: convolutions shared or not, then a head per task.
+
+    Attributes:
+        setting, net: Setting, and its utils_env_cl.Net.
+        state: JSON-able dict that checkpoints keep; patterns: task, as text -> 'STTS' as chosen for a learned task.
+        arrays: dict name -> array that checkpoints keep beside the parameters.
+        left: dict name -> array of what the task just learned left for parameter files only, like a search's outcome.
+        say, note: functions of one line, for the log, and for the log and the screen.
+    """
+
+    def __init__(self, setting):
+        self.setting, self.net = setting, setting.net
+        self.state, self.arrays, self.left = {'patterns': {}}, {}, {}
+        self.say = self.note = lambda line: None
+
+    def num_parameters(self, store):
+        """How many values are kept: shared ones once, each task's own, heads."""
+        return size_of(store)
+
+    def extra(self, order):
+        """Fields of the method for the run's struct: dict name -> array. A search gives `conv_sharing` [tasks, layers]."""
+        if self.setting.options.get('pattern', '') is not None:
+            return {}
+        return {'conv_sharing': shared_layers(self, OrderedDict.fromkeys(order))}

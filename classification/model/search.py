@@ -1,11 +1,8 @@
 """What LASEM and DARTS have in common: every layer has a shared and a task-specific candidate, and one is kept."""
-from collections import OrderedDict
-
-import tensorflow.compat.v1 as tf
-
 from classification.model.mechanisms import without
-from classification.model.method import Method, shared_layers
+from classification.model.method import Method
 from utils import utils_nn as nn
+from utils.lazy_tensorflow import tf
 
 
 class PatternSearch(Method):
@@ -20,6 +17,7 @@ class PatternSearch(Method):
         return str(task) in self.state['patterns']
 
     def build(self, parameters, task, batch, phase=0):
+        self.left = {}
         if self.known(task):
             self.searching = None
             self.loss, self.update = self.train_pattern(parameters, task, self.pattern_of(task), batch)
@@ -68,5 +66,3 @@ class PatternSearch(Method):
         """Drops what the search itself left in the store."""
         return store
 
-    def extra(self, order):
-        return {'conv_sharing': shared_layers(self, OrderedDict.fromkeys(order))}

@@ -14,6 +14,7 @@ import main
 from classification import mat_file, parameter_files
 from classification.experiment import resolve
 from classification.results import save_record
+from classification.model.registry import MODELS
 from tests.bad_input.command_lines import DIGITS
 from tests.bad_input.trial import Entry, edit, replace
 from tests.published_file import published_summary
@@ -35,7 +36,7 @@ def parameters(folder):
     store = OrderedDict([('conv0/shared/tf/core', np.ones((3, 3, 1, 16), np.float32)), ('fc0/task0/own/bias', np.ones(2, np.float32))])
     about = OrderedDict([('model_type', 'Hybrid_TF'), ('data_type', 'DIGITS5'), ('fingerprint', 'f' * 64), ('trial', 0), ('position', 0),
                          ('task', 0), ('tasks', [0]), ('schema_version', 1), ('state', '{}')])
-    parameter_files.save(str(folder / 'tf.mat'), store, parameter_files.layout_of('hybrid', 'tf'), [0], {'conv': 4, 'fc': 2}, about)
+    parameter_files.save(str(folder / 'tf.mat'), store, MODELS['Hybrid_TF'].parameter_fields(), [0], {'conv': 4, 'fc': 2}, about)
 
 
 def saved(*arguments, **options):

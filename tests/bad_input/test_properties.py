@@ -18,6 +18,7 @@ import main
 from classification import checkpoint, data_cache, mat_file, parameter_files, readers, stl10_designs
 from classification.flags import parser
 from classification.gen_data import DATASETS
+from classification.model.registry import MODELS
 from classification.readers_officehome import OFFICEHOME
 from classification.results import load_record, save_record
 from tests import data_files
@@ -27,7 +28,6 @@ from tests.published_file import same
 from tests.report_files import record
 from utils import report
 from utils.utils import UserError
-from utils.utils_env_cl import MODELS
 
 drawn = settings(max_examples=120, derandomize=True, deadline=None, database=None,
                  suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -24,11 +24,11 @@ from typing import NamedTuple, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from classification.model.registry import models_argument  # noqa: E402
 from tests.faults import victim  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
 from tests.processes import Run, start  # noqa: E402
 from tests.sameness import same_result  # noqa: E402
-from utils import utils_env_cl as env  # noqa: E402
 from utils.locks import Lock  # noqa: E402
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: E402
 
@@ -268,7 +268,7 @@ def command_line():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=100, help='kills of a trial (default: %(default)s)')
     parser.add_argument('--others', type=int, default=80, help='rounds of the other faults (default: %(default)s)')
-    parser.add_argument('--models', type=env.models_argument, default='',
+    parser.add_argument('--models', type=models_argument, default='',
                         help='model types, like a,b (default: %s)' % ','.join(MODELS))
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')
     parser.add_argument('--side_by_side', type=int, default=2, help='experiments at a time (default: %(default)s)')
