@@ -11,7 +11,8 @@ help:
 	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
-	@echo 'make test-all          every model type on two data sets, killed and resumed; takes an hour; MODELS=ProgNN,EWC'
+	@echo 'make test-all          every model type: whole runs against recorded numbers, then on two data sets, killed and'
+	@echo '                       resumed; takes an hour; MODELS=ProgNN,EWC: the latter of only these'
 	@echo 'make soak              kills, signals, full disks, damage, many at once, 2000 epochs: nothing may be lost;'
 	@echo '                       ROUNDS=100 kills of a trial, OTHERS=80 other faults, MODELS=HPS,DEN only these'
 	@echo 'make bench             times training and evaluation on both; MODELS=LASEM_HPS,HPS measures only these'
@@ -34,6 +35,7 @@ test-all:
 	    if $(ENVIRONMENT) find $$runtime >/dev/null; then \
 	        python=$$($(ENVIRONMENT) make $$runtime) || exit 1; \
 	        echo "== Every model type on TensorFlow $$runtime, $$("$$python" --version)"; \
+	        "$$python" -m tests.whole_runs || status=1; \
 	        "$$python" -m tests.every_model --models '$(MODELS)' || status=1; \
 	    fi; \
 	done; exit $$status

@@ -39,7 +39,8 @@ class Place(object):
         self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
         self.folder = os.path.join(result_dir, name)
         self.run = os.path.join(self.folder, experiment.folder_name())
-        self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0')
+        self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0',
+                                   experiment.folder_name())
 
     def make(self):
         """Creates the folders, and finds out whether all that a run writes can be written, also at its end.

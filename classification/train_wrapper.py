@@ -51,6 +51,7 @@ def run_experiment(experiment, flags, argv, say):
     if wanted <= set(trained) and not unfinished(config_in(place.run)) and flags.restart is None:
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)%s'
             % (held_by, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
+        _say_what_is_not_written(flags, (), say)
         say(_report_line(place.mat))
         return 0
     sizes.check(experiment, len(wanted))
@@ -416,10 +417,19 @@ class _Run(object):
             '' if len(missing) == len(self.numbers) else ' (%d already trained)' % (len(self.numbers) - len(missing))))
         self.say('working files and log: %s' % self.place.run)
         self.say(gen_data.origin(experiment.data_type, self.data_folder))
+        _say_what_is_not_written(self.flags, missing, self.say)
         if self.flags.tensorboard:
             self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.place.run))
         if self.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.config['settings']['parameter_folder']))
+
+
+def _say_what_is_not_written(flags, missing, say):
+    """Names the flags whose files only training writes, where these trials, which are missing, will not write them."""
+    for name, files, of_trial_0 in (('savegraph', 'graphs', True), ('tensorboard', 'accuracies', False)):
+        if getattr(flags, name) and not (0 in missing if of_trial_0 else missing):
+            say('note: --%s writes no %s: %s' % (
+                name, files, 'trial 0 is already trained' if missing else 'nothing is trained'))
 
 
 def _report_line(mat):

@@ -11,7 +11,6 @@ task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated,
 forward operations reach; `s/epoch`: training and evaluation of a whole epoch when so many tasks are learned, from a trial as
 main.py runs it.
 """
-import argparse
 import json
 import os
 import resource
@@ -28,6 +27,7 @@ from utils import runtime  # noqa: E402
 from utils.runtime import tf  # noqa: E402
 from classification import evaluation as evaluate  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
+from classification.flags import Parser  # noqa: E402
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
@@ -37,7 +37,7 @@ from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E4
 from tests.explicit import Explicit  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.cores import cores  # noqa: E402
-from utils.utils import random_state, run_command  # noqa: E402
+from utils.utils import at_least, random_state, run_command  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 15, 5
@@ -292,12 +292,13 @@ def bench_models(names, threads):
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--models', type=models_argument, default='', help='models, separated by commas (default: all)')
-    parser.add_argument('--threads', type=int, default=cores())
+    parser = Parser(description=__doc__.split('\n')[0])
+    parser.add_argument('--models', type=lambda text: tuple(models_argument(text)), default='',
+                        help='models, separated by commas (default: all)')
+    parser.add_argument('--threads', type=at_least(1), default=cores())
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--tree', action='store_true')
-    parser.add_argument('--one', metavar='MODEL', help='measures one model and prints it as JSON')
+    parser.add_argument('--one', choices=list(MODELS), metavar='MODEL', help='measures one model and prints it as JSON')
     flags = parser.parse_args()
     names = flags.models or list(MODELS)
     if flags.one:

@@ -7,7 +7,6 @@ same images with their 64 pixels shuffled by one fixed permutation, so that no l
 (unrelated). Printed: the share of layers that the second task's pattern shares, which is 0.5 by chance, the posterior
 probability of sharing per layer, and the test accuracy, as means and sample standard deviations over seeds.
 """
-import argparse
 import os
 import sys
 import tempfile
@@ -18,10 +17,12 @@ import numpy as np  # noqa: E402
 
 from utils import runtime  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
+from classification.flags import Parser  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
+from classification.model.registry import MODELS, default_options  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
-from utils.utils import random_state, run_command  # noqa: E402
+from utils.utils import at_least, random_state, run_command  # noqa: E402
 
 DIGITS, FEW = 5, 10      # digits of a task; training images per class of the second task
 
@@ -44,12 +45,9 @@ def run(model_type, seed, epochs, related, images, labels):
     """(share of shared layers, posterior probability of sharing per layer, test accuracy) of the second task."""
     shuffled = images.reshape(len(images), -1)[:, random_state(seed, purpose='pixels').permutation(64)].reshape(images.shape)
     tasks = [digits(images, labels, seed, 0, None), digits(images if related else shuffled, labels, seed, 1, FEW)]
-    network = env.NETWORKS['digits5', 4]
-    options = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False, lambda1=env.APD_LAMBDA1,
-                   lambda2=env.APD_LAMBDA2, auxiliary_loss_weight=env.TF_AUXILIARY_WEIGHT[0],
-                   regularization_scale=env.DFCNN_REGULARIZATION[0])
-    experiment = Experiment('digits', None, 'split', {}, (0, 1), {0: DIGITS, 1: DIGITS}, model_type,
-                            env.build_net(network, (8, 8, 1)), None, options,
+    net = env.build_net(env.NETWORKS['digits5', 4], (8, 8, 1))
+    experiment = Experiment('digits', None, 'split', {}, (0, 1), {0: DIGITS, 1: DIGITS}, model_type, net, None,
+                            default_options(model_type, net),
                             env.TRAINING['digits5']._replace(epochs=epochs), 0, 0.5, 500, seed, 0)
     with tempfile.TemporaryDirectory() as folder:
         record = Trial(experiment, 0, tasks, Surroundings(folder, runtime.session_config(1), minutes=1e9)).run()
@@ -58,14 +56,19 @@ def run(model_type, seed, epochs, related, images, labels):
     return np.mean(record.extra['conv_sharing'][1]), prior.dot(shares), record.accuracy_matrix[1, 1]
 
 
+def _parser():
+    parser = Parser(description=__doc__.split('\n')[0])
+    parser.add_argument('--seeds', type=at_least(2), default=10, help='repetitions (default: %(default)s)')
+    parser.add_argument('--epochs', type=at_least(1), default=50, help='per task (default: %(default)s)')
+    parser.add_argument('--model', choices=[name for name, model in MODELS.items() if model.selection == 'lasem'],
+                        default='LASEM_HPS', help='model type (default: %(default)s)')
+    return parser
+
+
 def main():
     """Command line."""
+    flags = _parser().parse_args()
     from sklearn.datasets import load_digits
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--seeds', type=int, default=10)
-    parser.add_argument('--epochs', type=int, default=50)
-    parser.add_argument('--model', default='LASEM_HPS')
-    flags = parser.parse_args()
     bunch = load_digits()
     images, labels = bunch.images.astype(np.uint8)[..., None], bunch.target
     print('%s, %d seeds, %d epochs per task, %d training images per class in the second task'

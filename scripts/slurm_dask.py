@@ -18,7 +18,8 @@ except ImportError:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from utils.utils import take_signals  # noqa: E402
+from classification.flags import Parser  # noqa: E402
+from utils.utils import at_least, take_signals  # noqa: E402
 
 MAIN = os.path.join(ROOT, 'main.py')
 MINUTES_TO_LEAVE = 10       # before the job ends its worker does, and the trial goes on in another job
@@ -45,11 +46,11 @@ def run_main(address, options):
 
 def main():
     """Returns the exit status of main.py."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--workers', type=int, default=5, help='jobs side by side (default: %(default)s)')
-    parser.add_argument('--cores', type=int, default=4, help='of a job (default: %(default)s)')
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--workers', type=at_least(1), default=5, help='jobs side by side (default: %(default)s)')
+    parser.add_argument('--cores', type=at_least(1), default=4, help='of a job (default: %(default)s)')
     parser.add_argument('--memory', default='8GB', help='of a job (default: %(default)s)')
-    parser.add_argument('--hours', type=int, default=24, help='that a job may take (default: %(default)s)')
+    parser.add_argument('--hours', type=at_least(1), default=24, help='that a job may take (default: %(default)s)')
     parser.add_argument('--interface', default=None, help='network interface of the scheduler (default: any)')
     parser.add_argument('--sbatch', action='append', default=[], metavar='OPTION',
                         help='more for sbatch, like --sbatch=--gres=gpu:1; may be given again (default: none)')

@@ -12,7 +12,7 @@ from classification.train import TEST, TaskProgress
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_convolution, numpy_pool
-from tests.trials import BATCH, _config, make_experiment, make_net, make_task, make_trial, train
+from tests.trials import BATCH, make_experiment, make_net, make_task, make_trial, quick_config, train
 from utils import utils_env_cl as env
 from utils import utils_nn as nn
 from utils.utils import random_state
@@ -318,7 +318,7 @@ def learn(method, store, learned, index):
         store = dict(store, **random_gates(make_net(), index, averages=False))
     at.started = method.start_task(index, store, draw)
     with TaskGraph(method, at.started, tasks[-1], tasks, lambda name: random_state(0, task=index, purpose=name), BATCH, 9,
-                   _config()) as graph:
+                   quick_config()) as graph:
         mask = method.relevance_name(index, 1)
         assert graph.values()[mask].all()       # while a task is trained, a known one too, it is evaluated without a mask
         method.phases(index, 1)

@@ -4,9 +4,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_darts_model
+from classification.model.mechanisms import MECHANISMS, HardSharing, Mechanism
 from classification.model.method import Batch
 from tests.small import BATCH, Rig, make_method, random_batch
-from utils.utils_nn import Parameters, assign
+from utils.utils_nn import Parameters, assign, bias_value, truncated_normal
 
 OPTIONS = {'hps': {}, 'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
            'apd': dict(lambda1=0.1, lambda2=100.)}
@@ -15,7 +16,8 @@ RATE = 0.05
 
 
 def darts(mechanism='hps', order=1, data='train', keep=1.):
-    return make_method('darts', mechanism, keep, darts_approx_order=order, darts_selection_data=data, **OPTIONS[mechanism])
+    return make_method('darts', mechanism, keep, darts_approx_order=order, darts_selection_data=data,
+                       **OPTIONS.get(mechanism, {}))
 
 
 class Bilevel(object):
@@ -32,8 +34,8 @@ class Bilevel(object):
             self.gradients = self.method.selection_gradients
             self.losses = [self.method.mixed_loss(self.parameters, 1, part) for part in (batch, valid)]
             self.selections = [v for n, v in self.parameters.variables.items() if n.endswith('/selection')]
-            self.weights = [v for n, v in self.parameters.variables.items() if not n.endswith('/selection')]
-            self.training_gradients = tf.gradients(self.losses[0], self.weights)
+            self.weights = [v for v in self.parameters.trained if v not in self.selections]
+            self.training_gradients = [tf.convert_to_tensor(g) for g in tf.gradients(self.losses[0], self.weights)]
             initialise = tf.global_variables_initializer()
         self.session = tf.Session(graph=self.graph)
         self.session.run(initialise)
@@ -87,6 +89,50 @@ def test_second_order_differentiates_the_bilevel_objective(mechanism, monkeypatc
     first_order = rig.numeric_gradient(lambda s: _loss_at(rig, 1, s, ahead=True), SELECTIONS)
     assert np.abs(first_order - expected).max() > 1e-7
     np.testing.assert_allclose(computed, expected, atol=1e-3 * np.abs(first_order - expected).max())
+
+
+class Demanding(Mechanism):
+    """Uses everything that parameters offer, with arguments by name too."""
+    name = 'demanding'
+
+    def weights(self, task):
+        given, shape, bias = self.parameters, self.spec.shape, self.spec.shape[-1:]
+        kernel = given.shared(self.layer, self.name, part='kernel', shape=shape, initial=truncated_normal, trainable=True)
+        fixed = given.shared(self.layer, self.name, 'fixed', shape, truncated_normal, trainable=False)
+        scale = given.own(self.layer, task, self.name, 'scale', bias, initial=bias_value, trainable=True)
+        constant = given.own(self.layer, task=task, mechanism=self.name, part='constant', shape=bias, initial=bias_value,
+                             trainable=False)
+        mask = given.kept(self.layer, task, self.name, 'mask', bias, initial=bias_value)
+        rows = tf.gather(given.own(self.layer, task, self.name, 'rows', (4,) + bias, truncated_normal), [1, 2])
+        return kernel * scale + fixed * mask, tf.cast(constant, given.dtype) + tf.reduce_sum(rows, axis=0)
+
+    def extra_loss(self, task):
+        given, kernel = self.parameters, '%s/shared/%s/kernel' % (self.layer, self.name)
+        assert task in given.training and kernel not in given.store and given.draw(kernel) is not None
+        assert kernel in given.start and len(given.start_values()) == len(given.start)
+        return 0.01 * tf.add_n([tf.nn.l2_loss(v) for v in given.trained]) + tf.nn.l2_loss(given.variables[kernel])
+
+
+def test_the_second_order_is_right_for_whatever_a_mechanism_asks_of_parameters(monkeypatch):
+    monkeypatch.setitem(MECHANISMS, 'demanding', Demanding)
+    test_second_order_differentiates_the_bilevel_objective('demanding', monkeypatch)
+
+
+class Idle(HardSharing):
+    """Makes a variable that it does not use."""
+    def weights(self, task):
+        self.own(task, 'idle', (2,), bias_value)
+        return super(Idle, self).weights(task)
+
+
+def test_a_weight_that_the_loss_does_not_depend_on_stays_as_it_is(monkeypatch):
+    monkeypatch.setitem(MECHANISMS, 'idle', Idle)
+    with Rig(darts('idle', 2), {}, 0, [0]) as rig:
+        before = rig.values()
+        rig.step(*random_batch())
+        after = rig.values()
+    assert {name for name in after if (after[name] == before[name]).all()} == {
+        'conv%d/task0/hps/idle' % layer for layer in range(3)}
 
 
 def _loss_at(rig, which, selections, ahead):

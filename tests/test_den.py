@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import den_report, results
+from classification import results
 from classification.experiment import Experiment
 from classification.gen_data import load_tasks
-from classification.model import den_blocks
+from classification.model import den_blocks, den_report
 from classification.model.cnn_den_model import DEN, EXPANSION, HEAD, RETRAINING, SUBNETWORK
 from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.method import Setting
+from classification.model.published_trainer import best_epoch_fields
 from classification.model.registry import make_method
 from classification.task_graph import TaskGraph
 from classification.train import Surroundings, Trial
@@ -64,7 +65,7 @@ class Run(object):
                 if place and found[1] == stage]
 
     def result(self):
-        return results.run_struct(self.record, list(self.experiment.task_order), own_trainer=True)
+        return results.run_struct(self.record, list(self.experiment.task_order), trainer_fields=best_epoch_fields)
 
 
 @pytest.fixture(scope='module')

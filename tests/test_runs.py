@@ -173,7 +173,7 @@ def test_run_folder(trained):
     assert '1,4,0,valid,%r' % float(value) in history
     assert not (place / 'trial0' / 'checkpoint').exists()
     for task in ('task0', 'task1'):
-        events, = os.listdir(str(result / 'graphs' / 'hybrid_hps_cnn' / 'run0' / task))
+        events, = os.listdir(str(result / 'graphs' / 'hybrid_hps_cnn' / 'run0' / place.name / task))
         assert events.startswith('events.out.tfevents')
     assert len(list((place / 'trial0').glob('events.out.tfevents.*'))) == 1
     assert 'to watch it: tensorboard --logdir %s\n' % (place.relative_to(trained.folder)) in trained.out
@@ -187,6 +187,14 @@ def test_finished_experiment_is_said_to_be_finished(copy, no_training):
     shutil.rmtree(str(copy / 'Result' / 'digits'))
     assert imports_nothing_of_tensorflow(SHORT + ['--num_runs', '1']) == (0, said)
     assert (copy / 'Result' / 'digits.mat').read_bytes() == content and not (copy / 'Result' / 'digits').exists()
+
+
+def test_a_finished_experiment_writes_nothing_for_tensorboard_and_says_so(copy, no_training):
+    before = sorted(str(path) for path in copy.rglob('*'))
+    status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--savegraph', '--tensorboard'])
+    assert (status, err, sorted(str(path) for path in copy.rglob('*'))) == (0, '', before)
+    assert 'note: --savegraph writes no graphs: nothing is trained\n' in out
+    assert 'note: --tensorboard writes no accuracies: nothing is trained\n' in out
 
 
 def test_more_trials_and_a_second_experiment(trained, copy):
@@ -248,7 +256,9 @@ def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
     assert stored()[0]['train_valid_data_group'].tolist() == [[0, 2]]
     pretended.statuses.clear()
     del pretended.trials[:]
-    assert run_and_listen(SHORT + ['--num_runs', '2'])[0] == 0 and pretended.trials == [1]
+    status, out, _ = run_and_listen(SHORT + ['--num_runs', '2', '--savegraph', '--tensorboard'])
+    assert status == 0 and pretended.trials == [1]
+    assert 'note: --savegraph writes no graphs: trial 0 is already trained\n' in out and '--tensorboard writes' not in out
     entry, = stored()      # the third trial is not lost though only two were asked for now
     assert entry['train_valid_data_group'].tolist() == [[0, 1, 2]]
 

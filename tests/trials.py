@@ -71,7 +71,7 @@ def learned(model_type, patterns, **options):
     return method, {name: state.normal(size=value.shape).astype(np.float32) for name, value in parameters.start.items()}
 
 
-def _config():
+def quick_config():
     """Without TensorFlow's rewriting of graphs, which takes longer than these trials train."""
     config = runtime.session_config(1)
     config.graph_options.rewrite_options.disable_meta_optimizer = True
@@ -82,7 +82,7 @@ def _config():
 def make_trial(experiment, folder, say=lambda line: None, task=make_task, kind=Trial, given=None, **more):
     """A trial of `experiment`; it checkpoints after every epoch. `task` makes a task from its index."""
     return kind(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))],
-                Surroundings(str(folder), _config(), 0., say, **more), given)
+                Surroundings(str(folder), quick_config(), 0., say, **more), given)
 
 
 def train(experiment, folder):

@@ -1,4 +1,5 @@
 """Small helpers with no other home: random draws, errors for people, signals, files that are never half written."""
+import argparse
 import contextlib
 import difflib
 import hashlib
@@ -220,6 +221,16 @@ def entry(table, name, option):
     near = near or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     hint = ' (did you mean %s?)' % known[near[0]] if near else ''
     raise UserError('--%s %s is not known%s; choose one of: %s' % (option, name, hint, ', '.join(sorted(table))))
+
+
+def at_least(least):
+    """For argparse's `type`: whole numbers from `least` on."""
+    def number(text):
+        if int(text) < least:
+            raise argparse.ArgumentTypeError('%s: at least %d is needed' % (text, least))
+        return int(text)
+    number.__name__ = 'whole number'        # in argparse's message
+    return number
 
 
 def counted(number, noun):

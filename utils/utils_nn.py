@@ -1,4 +1,5 @@
 """Construction of networks: initial values, variables, convolution blocks, heads, loss."""
+import copy
 from collections import OrderedDict
 
 import numpy as np
@@ -62,6 +63,7 @@ class Parameters(object):
         self.dtype = dtype or tf.float32
         self.variables = OrderedDict()
         self.start = OrderedDict()        # name -> array the variable starts with
+        self._trained = []                # names
 
     def shared(self, layer, mechanism, part, shape, initial, trainable=True):
         """The variable that all tasks share."""
@@ -83,12 +85,19 @@ class Parameters(object):
             assert np.shape(value) == shape, (name, np.shape(value), shape)
             self.start[name] = np.asarray(value, self.dtype.as_numpy_dtype)
             self.variables[name] = tf.Variable(tf.zeros(shape, self.dtype), trainable=trainable, name=name)
+            self._trained += [name] * bool(trainable)
         return self.variables[name]
 
     @property
     def trained(self):
         """Variables that an update changes."""
-        return [variable for variable in self.variables.values() if variable.trainable]
+        return [self.variables[name] for name in self._trained]
+
+    def at(self, tensors):
+        """The same parameters where tensors (dict name -> tensor) stand for some variables, all of which exist already."""
+        other = copy.copy(self)
+        other.variables = OrderedDict((name, tensors.get(name, variable)) for name, variable in self.variables.items())
+        return other
 
     def start_values(self):
         """dict variable -> array, for `assign`."""

@@ -1,4 +1,6 @@
 """DARTS: a softmax mixture of the shared and the task-specific candidate of each layer (Liu, Simonyan & Yang 2019)."""
+from collections import OrderedDict
+
 import numpy as np
 
 from classification.model.declare import HEAD, selection
@@ -11,30 +13,6 @@ from utils.lazy_tensorflow import tf
 SELECTION = 'darts'
 LEFT = 'conv{layer}/made/selection'        # in parameter files: how a search ended
 DIFFERENCE = 0.01       # length of the step of the finite difference, over all weights
-
-
-class Substitute(object):
-    """Parameters in which tensors stand for some variables: the same network at other weights.
-
-    Args:
-        parameters: utils_nn.Parameters.
-        tensors: dict variable name -> tensor.
-    """
-
-    def __init__(self, parameters, tensors):
-        self._parameters, self._tensors = parameters, tensors
-        self.store, self.dtype = parameters.store, parameters.dtype
-
-    def _instead(self, variable):
-        return self._tensors.get(variable.op.name, variable)
-
-    def shared(self, *what):
-        """As Parameters.shared."""
-        return self._instead(self._parameters.shared(*what))
-
-    def own(self, *what):
-        """As Parameters.own."""
-        return self._instead(self._parameters.own(*what))
 
 
 def _fields(size):
@@ -100,18 +78,19 @@ class Darts(PatternSearch):
 
     def _second_order(self, parameters, task, batch, weights):
         """The DARTS paper's eq. 7 and 8: one step of the weights ahead, the second derivative by finite differences."""
-        rate = batch.learning_rate
+        rate, names = batch.learning_rate, {variable: name for name, variable in parameters.variables.items()}
+        gradients = tf.gradients(self.mixed_loss(parameters, task, batch), weights)
+        used = OrderedDict((names[w], (w, tf.convert_to_tensor(g))) for w, g in zip(weights, gradients) if g is not None)
 
-        def at(tensors):
-            return Substitute(parameters, dict(zip((variable.op.name for variable in weights), tensors)))
+        def loss_at(tensors, part):
+            return self.mixed_loss(parameters.at(dict(zip(used, tensors))), task, part)
 
-        ahead = [tf.stop_gradient(w - rate * g) for w, g in zip(
-            weights, tf.gradients(self.mixed_loss(parameters, task, batch), weights))]
-        loss_ahead = self.mixed_loss(at(ahead), task, batch.selection or batch)
+        ahead = [tf.stop_gradient(w - rate * g) for w, g in used.values()]
+        loss_ahead = loss_at(ahead, batch.selection or batch)
         direct = tf.gradients(loss_ahead, self._selections)
-        direction = [tf.stop_gradient(d) for d in tf.gradients(loss_ahead, ahead)]
+        direction = [tf.stop_gradient(tf.convert_to_tensor(d)) for d in tf.gradients(loss_ahead, ahead)]
         size = DIFFERENCE / tf.global_norm(direction)
-        sides = [tf.gradients(self.mixed_loss(at([w + sign * size * d for w, d in zip(weights, direction)]), task, batch),
+        sides = [tf.gradients(loss_at([w + sign * size * d for (w, _), d in zip(used.values(), direction)], batch),
                               self._selections) for sign in (1., -1.)]
         return [g - rate * (plus - minus) / (2. * size) for g, plus, minus in zip(direct, *sides)]
 

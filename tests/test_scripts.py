@@ -1,0 +1,39 @@
+"""The command lines of scripts/: a wrong option is answered in one line, before anything is trained or started."""
+import importlib
+import sys
+from types import ModuleType
+
+import pytest
+
+SLURM = 'slurm_dask'
+WRONG = [
+    ('sharing_study', '--model ENTROPY', "argument --model: invalid choice: 'ENTROPY'"),
+    ('sharing_study', '--model EWC', "argument --model: invalid choice: 'EWC'"),         # it has no posterior to print
+    ('sharing_study', '--seeds 1', 'argument --seeds: 1: at least 2 is needed'),         # for a standard deviation
+    ('sharing_study', '--epochs 0', 'argument --epochs: 0: at least 1 is needed'),
+    ('sharing_study', '--seeds many', "argument --seeds: invalid whole number value: 'many'"),
+    ('bench', '--models HPS,ENTROPY', '--model_type ENTROPY is not known'),
+    ('bench', '--one ENTROPY', "argument --one: invalid choice: 'ENTROPY'"),
+    ('bench', '--threads 0', 'argument --threads: 0: at least 1 is needed'),
+    (SLURM, '--workers 0', 'argument --workers: 0: at least 1 is needed'),
+    (SLURM, '--hours 0', 'argument --hours: 0: at least 1 is needed'),
+    (SLURM, '--cores none', "argument --cores: invalid whole number value: 'none'")]
+
+
+@pytest.mark.parametrize('script, options, says', WRONG)
+def test_a_wrong_option_is_one_line_and_status_2(script, options, says, monkeypatch, capsys):
+    if script == SLURM:
+        monkeypatch.setitem(sys.modules, 'dask_jobqueue', ModuleType('dask_jobqueue'))
+    monkeypatch.setattr(sys, 'argv', [script] + options.split())
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module('scripts.' + script).main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, '') and err.startswith('error: ') and err.count('\n') == 1 and says in err, err
+
+
+def test_bench_takes_some_models(monkeypatch):
+    bench, measured = importlib.import_module('scripts.bench'), []
+    monkeypatch.setattr(bench, 'bench_models', lambda names, threads: measured.append((list(names), threads)))
+    monkeypatch.setattr(sys, 'argv', ['bench', '--models', 'HPS,den', '--threads', '3'])
+    bench.main()
+    assert measured == [(['Hybrid_HPS', 'DEN'], 3)]
