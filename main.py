@@ -23,9 +23,12 @@ def main(argv=None):
     if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
         from classification.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
-    flags = parser().parse_args(argv)
-    from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, in_one_line, show, signals_to,
-                             tell_error, without_credentials)
+    from utils.utils import UserError, tell_error
+    try:
+        flags = parser(argv).parse_args(argv)
+    except UserError as error:
+        return tell_error(error)
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, OutputError, in_one_line, show, signals_to, without_credentials
 
     def say(line):
         if not flags.quiet:

@@ -9,10 +9,10 @@ import re
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
-from classification import analyses, gen_data
+from classification import analyses, gen_data, plugin_files
 from classification.model.registry import MODELS, all_options, canonical_model
 from utils import utils_env_cl as env
-from utils.declarations import Context, checked, read_setting
+from utils.declarations import Context, checked, read_setting, resolved, stored_fields
 from utils.utils import UserError, entry, without_credentials
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
@@ -44,6 +44,8 @@ class Experiment(NamedTuple):
     numerics: int = NUMERICS
     analyses: Mapping[str, Any] = {}      # what else was asked for: see analyses.asked
     numeric_versions: Mapping[str, int] = {}      # of its method and data; without those that are still at their first
+    data_options: Mapping[str, Any] = {}          # of its data set
+    plugins: Tuple[str, ...] = ()                 # digests of the plug-ins that declare its method or its data set
 
     @property
     def model(self):
@@ -69,8 +71,9 @@ class Experiment(NamedTuple):
         What came later is left out where it says what held before, so that fingerprints stay.
         """
         fields = _plain(self)
-        if not fields['numeric_versions']:
-            del fields['numeric_versions']
+        for name in ('numeric_versions', 'data_options', 'plugins'):
+            if not fields[name]:
+                del fields[name]
         return json.dumps(fields, sort_keys=True)
 
     @classmethod
@@ -82,9 +85,10 @@ class Experiment(NamedTuple):
                                            df_tensor=tuple(layer['df_tensor']))) for layer in net['layers'])
         net = env.Net(tuple(net['image_shape']), layers, tuple(net['hidden']), net['padding'],
                       tuple(tuple(pair) for pair in net['skips']))
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in fields['options'].items()}
-        return cls(**dict(fields, net=net, options=options, training=env.Training(**fields['training']),
-                          task_order=tuple(fields['task_order']),
+        options, data_options = [{name: tuple(value) if isinstance(value, list) else value for name, value in some.items()}
+                                 for some in (fields['options'], fields.get('data_options', {}))]
+        return cls(**dict(fields, net=net, options=options, data_options=data_options, training=env.Training(**fields['training']),
+                          task_order=tuple(fields['task_order']), plugins=tuple(fields.get('plugins', ())),
                           class_counts={int(task): count for task, count in fields['class_counts'].items()}))
 
     def differences(self, other):
@@ -209,11 +213,14 @@ def resolve(flags, say):
     network = model.network(data_type, dataset.family, depth, network)
     training = env.TRAINING[dataset.family]
     context = Context(model_type, data_type, dataset.family, depth, network, training, flags.test_type,
-                      given_options(flags, model.options), flags.given)
+                      given_options(flags, model.options, dataset.options), flags.given)
     pattern = _pattern(flags, model, context)
     skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
     net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
     options = model.resolve(context)
+    data_context = Context(data_type, data_type, dataset.family, depth, network, training, given=context.given)
+    data_options = resolved(dataset.options, data_context)
+    gen_data.choose_options(data_type, data_options)
     _check_model(flags, model_type, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
@@ -250,10 +257,16 @@ def resolve(flags, say):
         keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
-        numeric_versions=numeric_versions(model, options, small_classes))
+        numeric_versions=numeric_versions(model, options, small_classes, {data_type: dataset.version}),
+        data_options=data_options, plugins=tuple(plugin.digest for plugin in plugins_of(model, dataset)))
 
 
-def numeric_versions(model, options, small_classes=False):
+def plugins_of(model, dataset):
+    """The plug-ins that declare a model or a data set."""
+    return plugin_files.of_files(model.plugins + [dataset.origin] * bool(dataset.origin))
+
+
+def numeric_versions(model, options, small_classes=False, of_data=()):
     """{name: version} of what computes an experiment's numbers, without those that are still at their first version.
 
     What changes the numbers of all methods raises NUMERICS instead.
@@ -261,12 +274,17 @@ def numeric_versions(model, options, small_classes=False):
     Args:
         model: declare.Model.
         small_classes: whether the data have some; see gen_data.has_small_classes.
+        of_data: {data set: version}.
     """
-    return dict(model.numeric_versions(options), **{'small classes': 2} if small_classes else {})
+    versions = dict(model.numeric_versions(options), **{name: version for name, version in dict(of_data).items() if version > 1})
+    return dict(versions, **{'small classes': 2} if small_classes else {})
 
 
-def given_options(flags, options):
+def given_options(flags, options, of_data=()):
     """dict name -> value of the declared options that the user gave with flags of their own or with --set.
+
+    Args:
+        of_data: options of the data set.
 
     Raises:
         UserError: a value is not possible, or said twice.
@@ -278,7 +296,7 @@ def given_options(flags, options):
             given[option.name] = checked(option, value, '--%s %s' % (
                 option.flag, '%g' % value if isinstance(value, float) else value))
     for words in flags.set or ():
-        name, value = read_setting(words, options)
+        name, value = read_setting(words, tuple(options) + tuple(of_data))
         if name in given:
             raise UserError('--set %s: %s is already said%s; leave one of them away' % (
                 words, name, ''.join(' by --' + option.flag for option in options if option.name == name and option.flag)))
@@ -400,6 +418,8 @@ def info(experiment):
         ('pooling_size', [size for layer in net.layers for size in (layer.pool, layer.pool)]),
     ])
     fields.update(experiment.model.info(net, experiment.options))
+    if experiment.data_options:
+        fields.update(stored_fields(gen_data.DATASETS[experiment.data_type].options, experiment.data_options))
     if experiment.model.pattern == 'asked':
         fields['conv_sharing'] = [letter == 'S' for letter in experiment.pattern]
     fields.update(analyses.info(experiment.analyses, training.patience))

@@ -16,7 +16,10 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         namespace, others = super(Parser, self).parse_known_args(args, namespace)
         for action in self._actions:        # some versions of argparse make a list of --name=--
-            if action.nargs is None and isinstance(getattr(namespace, action.dest, None), list):
+            values = getattr(namespace, action.dest, None)
+            if isinstance(action, argparse._AppendAction):
+                values = next((value for value in values or () if isinstance(value, list)), None)
+            if action.nargs is None and isinstance(values, list):
                 self.error('argument --%s: expected one argument' % action.dest)
         return namespace, others
 
@@ -40,6 +43,27 @@ def _gpus(text):
 
 
 _gpus.__name__ = 'list of GPUs'      # for argparse's message
+
+
+PLUGIN = dict(action='append', metavar='FILE.py', type=path_argument,
+              help='load a file that declares methods, mechanisms or data sets (docs/extending.md); may be repeated (default: '
+                   'none)')
+
+
+def load_plugins(argv):
+    """Loads the files that a command line gives with --plugin, before their options are asked for.
+
+    Args:
+        argv: list of words; None: those of this process.
+    Raises:
+        UserError: a file cannot be loaded.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument('--plugin', action='append', nargs='?', type=path_argument)      # the real one says what is missing
+    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path]
+    if paths:
+        from classification.plugin_files import load
+        load(paths)
 
 
 def _data_flags(data):
@@ -177,8 +201,13 @@ _trials.__name__ = 'list of trials like 0,2'        # in argparse's message
 WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code
 
 
-def parser():
-    """The argument parser; a mistake leaves with one line and exit status 2."""
+def parser(argv=()):
+    """The argument parser; a mistake leaves with one line and exit status 2.
+
+    Args:
+        argv: the command line, of which the plug-ins are loaded: their options have flags, too.
+    """
+    load_plugins(argv)
     made = Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
                                'layers to share.', allow_abbrev=False,
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
@@ -189,6 +218,8 @@ def parser():
             add_to(group)
         if title == 'analyses':
             group.description = 'results beside the accuracies; an experiment with one of them is another experiment'
+        if title == 'run':
+            group.add_argument('--plugin', **PLUGIN)
     other = made.add_argument_group('accepted without effect')
     for name in WITHOUT_EFFECT:
         other.add_argument('--' + name, type=int, default=None, help='a flag of the published code')

@@ -8,6 +8,8 @@ import numpy as np
 from classification import readers, stl10_designs, task_lists
 from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.stl10_designs import NoisyImages, Preset
+from utils import declarations
+from utils import utils_env_cl as env
 from utils.utils import UserError, counted, entry, random_state
 
 PARTS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
@@ -224,6 +226,9 @@ class Dataset(NamedTuple):
     sizes: Optional[dict] = None      # --data_percent -> images of a task for training, validation, test
     scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)      # scale and offset; None: standardised per channel
     least: Optional[int] = None       # images that a class needs to have one in each part; None: the files say their parts
+    options: Tuple[Any, ...] = ()     # declarations.Option
+    version: int = 1                  # numeric version
+    origin: Optional[str] = None      # of a plug-in: its file
 
     @property
     def image_shape(self):
@@ -272,6 +277,23 @@ DATASETS = OrderedDict([
     ('DIGITS5', Dataset('digit 2t or 2t + 1, 8 x 8 pixels, needs no download', 'digits5', readers.DIGITS,
                         several_classes, task_lists.DIGIT_PAIRS, fixed_thirty_test, scaling=SIXTEENTHS)),
 ])
+
+
+def add(name, dataset):
+    """Adds a data set of a plug-in; see data_sets.data_set.
+
+    Raises:
+        UserError: the name is taken.
+    """
+    if name.lower() in [known.lower() for known in DATASETS] or name in env.TRAINING:
+        raise UserError('data set %s exists already; choose another name' % name)
+    DATASETS[name] = dataset._replace(origin=declarations.loading())
+
+
+def choose_options(data_type, options):
+    """From now on the data set has these options (dict name -> value)."""
+    if options:
+        DATASETS[data_type].source.options = dict(options)
 
 
 # ---- what others call ----

@@ -5,8 +5,8 @@ import subprocess
 import time
 from collections import OrderedDict
 
-from classification import origin, source_digest
-from classification.experiment import NUMERICS, numeric_versions, tensorflow_distribution, tensorflow_version
+from classification import gen_data, origin, source_digest
+from classification.experiment import NUMERICS, numeric_versions, plugins_of, tensorflow_distribution, tensorflow_version
 from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
@@ -38,8 +38,13 @@ def source(experiment, files=None):
     """
     trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
     rows = {('classification.gen_data', 'DATASETS'): experiment.data_type}
-    method = tuple((part.make.__module__, part.make.__name__) for part in (experiment.model.method, experiment.model.kind))
-    return (files or source_digest.Source()).digests((trial,) + method + ROOTS, rows, WITHOUT)
+    declared = [part.make for part in (experiment.model.method, experiment.model.kind)]
+    dataset, files = gen_data.DATASETS[experiment.data_type], files or source_digest.Source()
+    if dataset.origin:
+        declared.append(dataset.source.read_classes)
+    for plugin in plugins_of(experiment.model, dataset):
+        files.add(plugin.module, plugin.content)
+    return files.digests((trial,) + tuple((made.__module__, made.__name__) for made in declared) + ROOTS, rows, WITHOUT)
 
 
 def git_state(root=source_digest.ROOT):
@@ -84,7 +89,8 @@ def of_trial(experiment, command, device, threads, data_folder=''):
     """
     digests = source(experiment)
     now = dict(command or {}, versions=_with_distribution(), source_modules=list(digests), source_digests=list(digests.values()))
-    expected = numeric_versions(experiment.model, experiment.options, 'small classes' in experiment.numeric_versions)
+    expected = numeric_versions(experiment.model, experiment.options, 'small classes' in experiment.numeric_versions,
+                                {experiment.data_type: gen_data.DATASETS[experiment.data_type].version})
     libraries, modules = origin.differences(command, now) if command else ({}, ['main.py'])
     if (experiment.numerics, dict(experiment.numeric_versions)) != (NUMERICS, expected):
         modules = modules or ['classification.experiment']

@@ -110,6 +110,10 @@ class Source(object):
                     self.modules[name] = _Module(ast.parse(stream.read()))
         return self.modules[name]
 
+    def add(self, name, content):
+        """Takes a file of this content for a module of the project."""
+        self.modules[name] = _Module(ast.parse(content))
+
     def digests(self, roots, rows, without=()):
         """OrderedDict module -> digest of its definitions that are reached.
 
@@ -173,6 +177,11 @@ def _row(statement, key):
             if type(name).__name__ in ('Str', 'Constant') and _value(name, type(name).__name__) == key:
                 return value
     return ast.Tuple(elts=[])
+
+
+def of_tree(tree):
+    """Digest of a whole file, parsed; comments and docstrings do not count."""
+    return hashlib.sha256(canonical(tree).encode('utf-8')).hexdigest()
 
 
 def _digest(names):

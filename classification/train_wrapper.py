@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import gen_data, mat_file, origin, parameter_files, provenance, raw_checksums, results, sizes, tensor_factors
+from classification import (gen_data, mat_file, origin, parameter_files, plugin_files, provenance, raw_checksums, results, sizes,
+                            tensor_factors)
+from classification.experiment import plugins_of
 from classification.local_pool import ERRORS, LocalPool, visible_devices
 from classification.progress import Progress
 from classification.run_folder import Place, check_folder, config_in, unfinished
@@ -148,6 +150,7 @@ class _Run(object):
         self.notes = set()          # what the trials said; each of them says it
         self.devices = {}           # number of a trial -> facts of its GPU
         self.config = None          # what config.json says
+        self.plugins = plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type])
         self.data_folder = gen_data.folder_of(experiment.data_type, flags.data_dir)
 
     def run(self):
@@ -327,6 +330,7 @@ class _Run(object):
                           'parameter_folder': self._parameter_folder(begun),
                           'tensorfactor_file': self._tensorfactor_file()}),
             ('versions', provenance.versions()),
+            ('plugins', plugin_files.described(self.plugins, plugin_files.keep(self.plugins, self.place.run))),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),

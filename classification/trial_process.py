@@ -119,13 +119,16 @@ def _train(run_folder, folder, number, stop, check_lock):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from utils import gpu, runtime
-    from classification import checkpoint, gen_data, provenance
+    from classification import checkpoint, gen_data, plugin_files, provenance
+    plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment import Experiment
     from classification.joint import JointTrial
     from classification.results import accuracy_matrix_csv, history_csv, save_record
     from classification.train import Surroundings, Trial
     from utils.utils_env_cl import EVALUATION_BATCH_GPU
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
+
+    gen_data.choose_options(experiment.data_type, experiment.data_options)
 
     def say(line):
         log_line(run_folder, line)

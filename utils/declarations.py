@@ -2,6 +2,7 @@
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
+import contextlib
 import difflib
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
@@ -133,7 +134,7 @@ class Context(object):
 
 
 def resolved(options, context):
-    """Puts the value of each declared option into `context.options`: the given one or the default; those that exist.
+    """`context.options` with the value of each declared option that exists: the given one or the default.
 
     Raises:
         UserError: a value that is not possible.
@@ -150,6 +151,7 @@ def resolved(options, context):
         if option.later and value == option.fixed_default:
             continue
         context.options[option.name] = value
+    return context.options
 
 
 def checked(option, value, words):
@@ -249,6 +251,24 @@ def check_name(name, kind):
 
 def _is_name(name):
     return isinstance(name, str) and name.isidentifier() and name[0] != '_' and all(ord(sign) < 128 for sign in name)
+
+
+_loading = [None]                    # the plug-in that is being loaded
+
+
+@contextlib.contextmanager
+def declared_by(path):
+    """What is declared inside comes from this plug-in."""
+    _loading[0] = path
+    try:
+        yield
+    finally:
+        _loading[0] = None
+
+
+def loading():
+    """Path of the plug-in that is being loaded; None: the project's own code."""
+    return _loading[0]
 
 
 # ---- fields of parameter files ----

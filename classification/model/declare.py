@@ -7,7 +7,7 @@ import argparse
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
-from utils.declarations import Context, Field, Table, check_name, own_names, resolved, shared_names, stored_fields
+from utils.declarations import Context, Field, Table, check_name, loading, own_names, resolved, shared_names, stored_fields
 from utils.utils import UserError, entry
 from utils.utils_env_cl import TRAINING, Network
 
@@ -127,8 +127,9 @@ class Model(NamedTuple):
 
     def info(self, net, options):
         """OrderedDict of what `model_specific_info` holds of it."""
-        fields = stored_fields(self.options, options)
+        fields = stored_fields(self.kind.options, options)
         fields.update(self.kind.info(net, options))
+        fields.update(stored_fields(self.method.options, options))
         return fields
 
     def parameter_fields(self):
@@ -153,9 +154,6 @@ def _plain_files(mechanism):
 MECHANISMS = Table('mechanism')      # key -> Declared
 METHODS = OrderedDict()              # key of a selection or a method -> Declared
 MODELS = Table('model')              # name -> Model, as --model_type takes it
-_loading = [None]                    # the plug-in that is being loaded
-
-
 def mechanism(name, help, key=None, architecture=None, models=(), **more):
     """Class decorator: declares a mechanism, a subclass of mechanisms.Mechanism.
 
@@ -251,7 +249,7 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
 def _declared(make, name, help, key, more, build=None):
     check_name(name, 'a name')
     _one_line(name, help)
-    found = Declared(key or name.lower(), name, make, help, origin=_loading[0], **more)
+    found = Declared(key or name.lower(), name, make, help, origin=loading(), **more)
     if build and isinstance(make, type) and getattr(make, build, None) is _base(make, build):
         raise UserError('%s: a method %s is needed, which says how it is trained' % (name, build))
     check_options(name, found.options)

@@ -1,0 +1,137 @@
+"""Plug-ins: files of the user that declare methods, mechanisms and data sets; loaded, checked, copied, told apart.
+
+A plug-in is one file. What an experiment uses of it is part of its fingerprint by the digest of its syntax tree; a copy of
+the file lies in the run folder, which the trials load, wherever they run.
+"""
+import ast
+import hashlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections import OrderedDict
+from typing import NamedTuple
+
+from utils.declarations import declared_by
+from utils.utils import UserError, in_one_line, write_atomically
+
+FOLDER = 'plugins'          # in a run folder
+OURS = ('classification', 'utils')
+PREFIX = 'plugin_'          # of the name of a plug-in's module
+
+
+class PluginFile(NamedTuple):
+    """A plug-in that was loaded."""
+    path: str
+    module: str           # name of its module
+    content: bytes
+    sha256: str           # of the file
+    digest: str           # of its syntax tree, without comments and docstrings
+
+
+_loaded = OrderedDict()     # path -> PluginFile
+
+
+def load(paths):
+    """Loads plug-ins, each once.
+
+    Raises:
+        UserError: one of them fails; the file and the line are named.
+    """
+    for path in paths:
+        path = os.path.realpath(path)
+        if path not in _loaded:
+            _loaded[path] = _load(path)
+
+
+def _load(path):
+    name = os.path.basename(path)
+    try:
+        with open(path, 'rb') as stream:
+            content = stream.read()
+    except OSError as error:
+        raise UserError('--plugin %s: %s' % (path, error.strerror))
+    if not name.endswith('.py') or not name[:-len('.py')].isidentifier():
+        raise UserError('--plugin %s: a Python file is needed, whose name is letters, digits and underscores and ends in .py'
+                        % path)
+    try:
+        tree = ast.parse(content, path)
+    except (SyntaxError, ValueError) as error:
+        raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
+                                               getattr(error, 'msg', error)))
+    _check_imports(path, tree)
+    from classification import source_digest
+    found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
+                       source_digest.of_tree(tree))
+    if found.module in sys.modules:
+        raise UserError('--plugin %s: another plug-in has the name %s; rename one of them' % (path, name))
+    _run(found, compile(tree, path, 'exec'))
+    return found
+
+
+def _check_imports(path, tree):
+    """A UserError where a plug-in imports a file beside it, which would not be copied with it."""
+    folder = os.path.dirname(path)
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or node.names[0].name]
+        for name in names:
+            first = name.split('.')[0]
+            beside = any(os.path.exists(os.path.join(folder, *parts)) for parts in ((first + '.py',), (first, '__init__.py')))
+            if getattr(node, 'level', 0) or beside and first not in OURS:
+                raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one beside it, '
+                                '%s; put what it needs into the plug-in' % (path, node.lineno, first))
+            if first == 'tensorflow':
+                from utils import runtime       # noqa: F401  before TensorFlow is imported
+
+
+def _run(plugin, code):
+    """Runs a plug-in's file, which declares what is in it."""
+    from classification.model import registry        # noqa: F401  the project's own come first
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(plugin.module, loader=None, origin=plugin.path))
+    module.__file__ = plugin.path
+    sys.modules[plugin.module] = module
+    try:
+        with declared_by(plugin.path):
+            exec(code, module.__dict__)
+    except (Exception, SystemExit) as error:        # whatever a user's file does
+        del sys.modules[plugin.module]
+        lines = [frame.lineno for frame in traceback.extract_tb(sys.exc_info()[2]) if frame.filename == plugin.path]
+        raise UserError('--plugin %s%s: %s' % (plugin.path, ', line %d' % lines[-1] if lines else '', in_one_line(error)))
+
+
+def of_files(paths):
+    """The PluginFiles of some of the loaded files, each once, in the order of their digests."""
+    return sorted({_loaded[path] for path in paths}, key=lambda plugin: plugin.digest)
+
+
+def keep(plugins, run_folder):
+    """Copies the plug-ins of an experiment into its run folder, byte for byte; the paths there, relative to it."""
+    folder = os.path.join(run_folder, FOLDER)
+    names = ['%s.py' % plugin.module[len(PREFIX):] for plugin in plugins]
+    if plugins:
+        os.makedirs(folder, exist_ok=True)
+    for name, plugin in zip(names, plugins):
+        write_atomically(os.path.join(folder, name), plugin.content, alone=True)
+    return [os.path.join(FOLDER, name) for name in names]
+
+
+def described(plugins, names):
+    """What config.json says of an experiment's plug-ins."""
+    return [OrderedDict([('file', name), ('from', plugin.path), ('sha256', plugin.sha256), ('digest', plugin.digest)])
+            for plugin, name in zip(plugins, names)]
+
+
+def load_kept(run_folder, kept):
+    """Loads the copies in a run folder that config.json tells of.
+
+    Raises:
+        UserError: one is missing, or is not the file that the experiment began with.
+    """
+    for row in kept:
+        path = os.path.join(run_folder, row['file'])
+        load([path])
+        found = _loaded[os.path.realpath(path)]
+        if found.sha256 != row['sha256']:
+            raise UserError('%s is not the plug-in that this experiment began with; run the same command again' % path)
