@@ -1,6 +1,9 @@
 """What `--list` and `--dry_run` print."""
+from collections import OrderedDict
+
 from classification import gen_data
 from classification.augmentation import enlarged_size
+from classification.experiment import plugins_of
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from classification.sizes import check, shown
 from utils import utils_env_cl as env
@@ -25,6 +28,9 @@ def listing():
     lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
                     for name, model in MODELS.items()])
     lines += ['  ' + note for declared in list(MECHANISMS.values()) + list(METHODS.values()) for note in declared.notes()]
+    lines += ['', 'Options (--set NAME=VALUE; those with a flag also by --NAME or the flag in brackets):']
+    lines += _rows([(option.name + (' (--%s)' % option.flag if option.flag not in (None, option.name) else ''),
+                     _default(option), option.help) for option in _all_options()])
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
@@ -38,6 +44,20 @@ def listing():
     lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', env.listed(groups))
                     for depth, rows in env.LAYER_GROUPS.items() for row, groups in enumerate(rows)])
     return '\n'.join(lines)
+
+
+def _all_options():
+    """Every declared option, each name once."""
+    declared = list(METHODS.values()) + list(MECHANISMS.values()) + list(gen_data.DATASETS.values())
+    return list(OrderedDict((option.name, option) for each in declared for option in each.options).values())
+
+
+def _default(option):
+    """'0.1', or 'by table' where it depends on the rest."""
+    if callable(option.default):
+        return 'by table'
+    return 'none' if option.default is None else env.listed(option.default) if isinstance(option.default, tuple) else str(
+        option.default)
 
 
 def dry_run(experiment, flags):
@@ -67,8 +87,10 @@ def dry_run(experiment, flags):
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
         shown(check(experiment, flags.num_runs))))
-    for name in sorted(experiment.options):
-        lines.append('%s: %s' % (name, experiment.options[name]))
+    for name, value in sorted(dict(experiment.options, **experiment.data_options).items()):
+        lines.append('%s: %s' % (name, value))
+    for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
+        lines.append('plug-in: %s, digest %s' % (plugin.path, plugin.digest[:8]))
     return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))
 
 

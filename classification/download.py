@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
 
 from classification import archives, readers, transfer
-from classification.flags import Parser
+from classification.flags import PLUGIN, Parser, load_plugins
 from classification.gen_data import DATASETS
 from classification.source import Incomplete
 from utils.locks import DAY, Held, Lock
@@ -290,6 +290,10 @@ def _download(source, remote, path, say, bar):
 
 def main(argv=None):
     """Runs the command line; returns the exit status."""
+    try:
+        load_plugins(argv)
+    except UserError as error:
+        return tell_error(error)
     sources = OrderedDict((dataset.source.name, dataset.source) for dataset in DATASETS.values())
     sources.update((name.lower(), dataset.source) for name, dataset in DATASETS.items())
     parser = Parser(prog='python3 -m classification.download', allow_abbrev=False, description=__doc__.split('\n')[0])
@@ -299,6 +303,7 @@ def main(argv=None):
     parser.add_argument('--archive', type=path_argument, nargs='+', default=(), metavar='FILE',
                         help='already downloaded: checked and unpacked, without network')
     parser.add_argument('--quiet', action='store_true', help='print errors only')
+    parser.add_argument('--plugin', **PLUGIN)
     flags = parser.parse_args(argv)
     try:
         fetch(sources[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say, flags.archive,

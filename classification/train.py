@@ -223,7 +223,7 @@ class Trial(object):
         return [task]
 
     def new_progress(self, *state):
-        kind = PublishedPatience if 'stl_analysis' in self.experiment.analyses else TaskProgress
+        kind = PublishedPatience if trial_analyses.trains_by_published_patience(self.experiment) else TaskProgress
         return kind(self.experiment.training, self.experiment.early_stopping, *state)
 
     def _learn_task(self, task):

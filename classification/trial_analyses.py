@@ -20,6 +20,11 @@ def tasks_of(experiment, number, tasks):
     return augmentation.enlarged(tasks, asked['task'], asked['ratio'], experiment.seed, number)
 
 
+def trains_by_published_patience(experiment):
+    """Whether the published patience rule ends a task, as in the STL analysis."""
+    return 'stl_analysis' in experiment.analyses
+
+
 def fields(trial):
     """Fields for the run's struct, when all tasks are learned: dict name -> array."""
     found = OrderedDict()

@@ -27,7 +27,7 @@ from utils import runtime  # noqa: E402
 from utils.runtime import tf  # noqa: E402
 from classification import evaluation as evaluate  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
-from classification.flags import Parser  # noqa: E402
+from classification.flags import PLUGIN, Parser, load_plugins  # noqa: E402
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
@@ -292,7 +292,9 @@ def bench_models(names, threads):
 
 def main():
     """Command line."""
+    load_plugins(None)
     parser = Parser(description=__doc__.split('\n')[0])
+    parser.add_argument('--plugin', **PLUGIN)
     parser.add_argument('--models', type=lambda text: tuple(models_argument(text)), default='',
                         help='models, separated by commas (default: all)')
     parser.add_argument('--threads', type=at_least(1), default=cores())

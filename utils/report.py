@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 
+from classification.flags import PLUGIN, load_plugins
 from utils.paths import home_folder, path_argument
 from utils.report_groups import read_groups
 from utils.report_statistics import check_baseline, compare
@@ -29,8 +30,9 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(tell_error(message))
 
 
-def parser():
-    """The command line."""
+def parser(argv=()):
+    """The command line, whose plug-ins are loaded."""
+    load_plugins(argv)
     made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
     made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat', help='result files, also temp_NAME.mat and those of the published code')
@@ -39,6 +41,7 @@ def parser():
     made.add_argument('--format', choices=sorted(ENDINGS), default='text', help='of the report; default: %(default)s')
     made.add_argument('--baseline', default=None, metavar='METHOD',
                       help='the method, by its label or model type, that the others are compared with; default: STL if there is one')
+    made.add_argument('--plugin', **PLUGIN)
     made.add_argument('--assume_same_data', action='store_true',
                       help='compare files of the published code, which do not say what data they used, where image sizes and '
                            'orders of tasks agree; default: each stands alone')
@@ -48,8 +51,8 @@ def parser():
 def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    flags = parser().parse_args(argv)
     try:
+        flags = parser(argv).parse_args(argv)
         if flags.out == '':
             raise UserError('--out: a folder is needed, "." for the current one, and not an empty text')
         groups, notes = read_groups(flags.files, flags.assume_same_data)
