@@ -29,8 +29,8 @@ def cached(data_dir, name, key, shape, decode, say):
     path = os.path.join(folder, '%s-%s.npy' % (name, hashlib.sha256(key.encode('utf-8')).hexdigest()[:16]))
     version = _version(path)
     if version > VERSION:
-        say('%s was written by newer code (version %d of such files; this code reads up to version %d): the images are decoded '
-            'anew each time' % (path, version, VERSION))
+        say('%s was written by newer code (version %d of such files; this code reads up to version %d): the images '
+            'are decoded anew each time' % (path, version, VERSION))
         return decode()
     images = _opened(path, shape)
     if images is not None:

@@ -240,8 +240,8 @@ def check_version(path, version, known):
         UserError
     """
     if version > known:
-        raise UserError('%s was written by newer code (version %d of such files; this code reads up to version %d); go on with '
-                        'that code, or give another result folder (--result_dir)' % (path, version, known))
+        raise UserError('%s was written by newer code (version %d of such files; this code reads up to version %d); go '
+                        'on with that code, or give another result folder (--result_dir)' % (path, version, known))
 
 
 def counted(number, noun):
