@@ -60,7 +60,7 @@ def load_plugins(argv):
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument('--plugin', action='append', nargs='?', type=path_argument)      # the real one says what is missing
-    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path]
+    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path is not None]
     if paths:
         from classification.plugin_files import load
         load(paths)

@@ -119,6 +119,11 @@ def where(path, error):
     return '%s, line %d' % (path, lines[-1]) if lines else path
 
 
+def words():
+    """The words of a command line that loads what is loaded."""
+    return [word for path in _loaded for word in ('--plugin', path)]
+
+
 def of_files(paths):
     """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another declares."""
     return [plugin for path, plugin in _loaded.items() if path in paths]

@@ -1,7 +1,9 @@
 """Plug-ins: what cannot be loaded is one line; what is loaded belongs to the experiment, and its copy to the run folder."""
 import hashlib
+import importlib
 import json
 import os
+import sys
 
 import pytest
 
@@ -10,9 +12,9 @@ from classification import download, plugin_files, train_wrapper
 from classification.experiment import info, resolve
 from classification.model.registry import MODELS
 from tests import command_line
-from tests.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, process, run, run_and_listen
-from tests.plugins import EXAMPLES, ROOT, plugins  # noqa: F401
-from tests.processes import Run, inside, place_of, resumptions
+from tests.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
+from tests.plugins import EXAMPLES, plugins  # noqa: F401
+from tests.processes import SECONDS, Run, inside, place_of, resumptions, start
 from utils import report
 from utils.read_results import load_config, load_results
 from utils.utils import UserError
@@ -57,7 +59,7 @@ def write(path, content):
     ('x = 1\nreturn x\n', 2, 'outside function'),
     ('x = 1\n\nx[0] = 2\n', 3, 'TypeError'),
     ('import sys\nsys.exit(3)\n', 2, 'SystemExit'),
-    ('def f():\n    raise ValueError("no\\nway")\nf()\n', 2, 'no way'),
+    ('def f():\n    raise ValueError("no\\nway")\nf()\n', 2, 'ValueError: no'),
     ('import numpy\nimport neighbour\n', 2, 'a plug-in is one file'),
     ('def f():\n    from neighbour import x\n', 2, 'a plug-in is one file'),
     ('import folder.part\n', 1, 'a plug-in is one file'),
@@ -111,7 +113,7 @@ def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, say
 
 @pytest.mark.parametrize('name, says', [
     ('none.py', 'No such file'), ('folder.py', 'directory'), ('mine.txt', 'a Python file is needed'),
-    ('my-file.py', 'a Python file is needed'), ('', 'a Python file is needed'), ('bad.py', ''), ('latin.py', '')])
+    ('my-file.py', 'a Python file is needed'), ('', 'directory'), ('bad.py', ''), ('latin.py', '')])
 def test_what_is_no_plug_in(name, says, folder, plugins):  # noqa: F811
     (folder / 'folder.py').mkdir()
     write(folder / 'mine.txt', '')
@@ -140,7 +142,7 @@ def test_the_same_file_twice_is_loaded_once(folder, plugins):  # noqa: F811
 
 @pytest.mark.parametrize('classes, tasks, says', [
     ('1 / 0', TASKS, 'ZeroDivisionError'), ('np.zeros((2, 6, 8, 8, 1))', TASKS, 'uint8'),
-    ('np.zeros((2, 6, 9, 9, 1), np.uint8)', TASKS, 'uint8 of shape [n, 8, 8, 1]'), ('3', TASKS, 'made'),
+    ('np.zeros((2, 6, 9, 9, 1), np.uint8)', TASKS, 'uint8 of shape [n, 8, 8, 1]'), ('3', TASKS, 'not iterable'),
     ('np.zeros((2, 2, 8, 8, 1), np.uint8)', TASKS, 'at least 3'), (SIX, '[[0, 5]]', 'class 5'), (SIX, '[]', 'tasks'),
     (SIX, '[[0, -1]]', 'tasks')])
 def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins):  # noqa: F811
@@ -223,7 +225,7 @@ def train_here(monkeypatch):
     monkeypatch.setattr(train_wrapper._Run, '_train', command_line._train_here)
 
 
-def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, plugins, train_here, capsys):  # noqa: F811
+def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train_here, plugins, capsys):  # noqa: F811
     path = write(folder / 'mine.py', PLAIN)
     options = TINY + ['--model_type', 'Plain', '--transfer_config', 'all', '--save_mat_name', 'x.mat']
     assert run(options + ['--plugin', path]) == 0
@@ -294,14 +296,15 @@ def test_declarations_need_no_tensorflow(option):
 def test_a_plug_in_may_import_tensorflow_itself(tmp_path):
     path = write(tmp_path / 'mine.py', PLAIN.replace('Option, nn, tf', 'Option, nn\nimport tensorflow.compat.v1 as tf').replace(
         'nn.bias_value', 'lambda shape, state: nn.zeros(shape, state) + float(tf.float32.max > 1)'))
-    child, out, err = process([main.__file__, '--plugin', path, '--data_type', 'DIGITS5', '--model_type', 'Plain', '--dry_run'])
-    assert child.returncode == 0 and 'plug-in: %s, digest ' % os.path.realpath(path) in out, err
-    assert 'AlreadyExists' not in err and 'Traceback' not in err
+    said = tmp_path / 'said.txt'
+    asked = start([main.__file__, '--plugin', path, '--data_type', 'DIGITS5', '--model_type', 'Plain', '--dry_run'], said)
+    assert asked.wait(SECONDS) == 0, said.read_text()
+    assert 'plug-in: %s, digest ' % os.path.realpath(path) in said.read_text() and 'parameters: ' in said.read_text()
 
 
 # ---- other commands ----
 
-def test_every_command_takes_plug_ins(folder, plugins, capsys):  # noqa: F811
+def test_every_command_takes_plug_ins(folder, plugins, capsys, monkeypatch):  # noqa: F811
     path = write(folder / 'mine.py', DATA % (NAMED, TASKS, "'digits5'", SIX))
     assert download.main(['Made', '--plugin', path]) == 0
     bad = write(folder / 'bad.py', 'x[0]\n')
@@ -310,6 +313,21 @@ def test_every_command_takes_plug_ins(folder, plugins, capsys):  # noqa: F811
         assert command(['x.mat', '--plugin', bad]) == 2
         err = capsys.readouterr().err
         assert err.startswith('error: --plugin %s, line 1: ' % bad) and err.count('\n') == 1
-    child, out, err = process([os.path.join(ROOT, 'scripts', 'bench.py'), '--plugin', bad])
-    assert (child.returncode, out) == (2, '') and err.splitlines()[-1].startswith('error: --plugin %s, line 1: ' % bad)
-    assert 'Traceback' not in err
+    monkeypatch.setattr(sys, 'argv', ['bench', '--plugin', bad])
+    capsys.readouterr()
+    assert importlib.import_module('scripts.bench').main() == 2
+    assert capsys.readouterr().err.startswith('error: --plugin %s, line 1: ' % bad)
+
+
+def test_the_benchmark_hands_plug_ins_to_its_processes(folder, plugins, monkeypatch):  # noqa: F811
+    bench, started = importlib.import_module('scripts.bench'), []
+
+    def start_none(words, **more):
+        started.append(words)
+        raise KeyboardInterrupt
+    path = write(folder / 'mine.py', PLAIN)
+    monkeypatch.setattr(sys, 'argv', ['bench', '--plugin', path, '--models', 'LASEM_Plain'])
+    monkeypatch.setattr(bench.subprocess, 'run', start_none)
+    with pytest.raises(KeyboardInterrupt):
+        bench.main()
+    assert started[0][-2:] == ['--plugin', os.path.realpath(path)] and 'LASEM_Plain' in started[0]
