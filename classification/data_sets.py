@@ -5,10 +5,12 @@ from collections import OrderedDict
 import numpy as np
 
 from classification import gen_data
+from classification.model.declare import check_help, check_options
+from classification.plugin_files import where
 from classification.source import Source, below
 from utils import utils_env_cl as env
 from utils.declarations import check_name
-from utils.utils import UserError
+from utils.utils import UserError, in_one_line
 
 LEAST = 3           # images of a class: one each to train, validate and test
 DEFAULT_TRAINING = env.TRAINING['digits5']
@@ -51,7 +53,11 @@ class Made(Source):
         """List of uint8 arrays, one for each class."""
         options = tuple(sorted(self.options.items()))
         if self.made[0] != options:
-            classes = list(self.read_classes(dict(self.options)))
+            try:
+                classes = list(self.read_classes(dict(self.options)))
+            except Exception as error:      # whatever a user's function does
+                path = self.read_classes.__code__.co_filename
+                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error)))
             for number, images in enumerate(classes):
                 images = np.asarray(images)
                 if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
@@ -82,6 +88,12 @@ def data_set(name, help, image_shape, tasks, network, training=None, options=(),
     """
     def declare(read):
         check_name(name, 'data set')
+        check_help('data set ' + name, help)
+        if not tasks or not all(len(task) and min(task) >= 0 for task in tasks):
+            raise UserError('data set %s: tasks needs the numbers, from 0 on, of the classes of each task' % name)
+        check_options('data set ' + name, options)
+        if any(option.flag for option in options):
+            raise UserError('data set %s: its options have no flags; they are set with --set' % name)
         networks = [row for (family, _), row in env.NETWORKS.items() if family == network] if isinstance(
             network, str) else list(network) if isinstance(network, list) else [network]
         if not networks:

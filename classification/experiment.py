@@ -12,12 +12,11 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 from classification import analyses, gen_data, plugin_files
 from classification.model.registry import MODELS, all_options, canonical_model
 from utils import utils_env_cl as env
-from utils.declarations import Context, checked, read_setting, resolved, stored_fields
+from utils.declarations import LARGEST_NUMBER, Context, checked, read_setting, resolved, stored_fields
 from utils.utils import UserError, entry, without_credentials
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
 FINGERPRINT_DIGITS = 8
-LARGEST_NUMBER = 2 ** 63 - 1      # that a .mat file can hold
 MOST = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}      # more would fill the memory before anything is trained
 
 
@@ -258,7 +257,7 @@ def resolve(flags, say):
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, tensorflow=major,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
         numeric_versions=numeric_versions(model, options, small_classes, {data_type: dataset.version}),
-        data_options=data_options, plugins=tuple(plugin.digest for plugin in plugins_of(model, dataset)))
+        data_options=data_options, plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))))
 
 
 def plugins_of(model, dataset):

@@ -60,7 +60,7 @@ def load_plugins(argv):
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument('--plugin', action='append', nargs='?', type=path_argument)      # the real one says what is missing
-    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path]
+    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path is not None]
     if paths:
         from classification.plugin_files import load
         load(paths)
@@ -212,10 +212,20 @@ def parser(argv=()):
         argv: the command line, of which the plug-ins are loaded: their options have flags, too.
     """
     load_plugins(argv)
+    return _parser([_method_flags, _option_flags, _start_flags])
+
+
+def own_flags():
+    """Names of the flags, and of what else the parser's namespace holds, that belong to no declared option."""
+    made = _parser([_method_flags, _start_flags])
+    return {action.dest for action in made._actions} | {'set', 'given'}
+
+
+def _parser(of_methods):
     made = Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
                                'layers to share.', allow_abbrev=False,
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
-    for title, add in (('data', [_data_flags]), ('method', [_method_flags, _option_flags, _start_flags]),
+    for title, add in (('data', [_data_flags]), ('method', of_methods),
                        ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]), ('run', [_run_flags])):
         group = made.add_argument_group(title)
         for add_to in add:

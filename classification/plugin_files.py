@@ -17,6 +17,7 @@ from utils.utils import UserError, in_one_line, write_atomically
 
 FOLDER = 'plugins'          # in a run folder
 OURS = ('classification', 'utils')
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PREFIX = 'plugin_'          # of the name of a plug-in's module
 
 
@@ -45,45 +46,57 @@ def load(paths):
 
 
 def _load(path):
-    name = os.path.basename(path)
-    try:
-        with open(path, 'rb') as stream:
-            content = stream.read()
-    except OSError as error:
-        raise UserError('--plugin %s: %s' % (path, error.strerror))
+    name, content = os.path.basename(path), _content(path)
     if not name.endswith('.py') or not name[:-len('.py')].isidentifier():
         raise UserError('--plugin %s: a Python file is needed, whose name is letters, digits and underscores and ends in .py'
                         % path)
     try:
         tree = ast.parse(content, path)
-    except (SyntaxError, ValueError) as error:
+        code = compile(tree, path, 'exec')
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
                                                getattr(error, 'msg', error)))
     _check_imports(path, tree)
     from classification import source_digest
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
                        source_digest.of_tree(tree))
+    for other in _loaded.values():
+        if (other.module, other.content) == (found.module, content):        # a copy of it
+            return other
     if found.module in sys.modules:
         raise UserError('--plugin %s: another plug-in has the name %s; rename one of them' % (path, name))
-    _run(found, compile(tree, path, 'exec'))
+    _run(found, code)
     return found
+
+
+def _content(path):
+    try:
+        with open(path, 'rb') as stream:
+            return stream.read()
+    except OSError as error:
+        raise UserError('--plugin %s: %s' % (path, error.strerror))
 
 
 def _check_imports(path, tree):
     """A UserError where a plug-in imports a file beside it, which would not be copied with it."""
-    folder = os.path.dirname(path)
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             continue
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or node.names[0].name]
         for name in names:
             first = name.split('.')[0]
-            beside = any(os.path.exists(os.path.join(folder, *parts)) for parts in ((first + '.py',), (first, '__init__.py')))
-            if getattr(node, 'level', 0) or beside and first not in OURS:
-                raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one beside it, '
-                                '%s; put what it needs into the plug-in' % (path, node.lineno, first))
+            if getattr(node, 'level', 0) or first not in OURS and _is_another_file(first, os.path.dirname(path)):
+                raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
+                                'what it needs into the plug-in' % (path, node.lineno, first))
             if first == 'tensorflow':
                 from utils import runtime       # noqa: F401  before TensorFlow is imported
+
+
+def _is_another_file(name, folder):
+    """Whether a module is another plug-in, a file beside the plug-in, or one of this project that is not made for it."""
+    of_project = os.path.isdir(os.path.join(ROOT, name)) or os.path.isfile(os.path.join(ROOT, name + '.py'))
+    return name.startswith(PREFIX) and name in sys.modules or of_project or any(
+        os.path.exists(os.path.join(folder, *parts)) for parts in ((name + '.py',), (name, '__init__.py')))
 
 
 def _run(plugin, code):
@@ -97,13 +110,23 @@ def _run(plugin, code):
             exec(code, module.__dict__)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
-        lines = [frame.lineno for frame in traceback.extract_tb(sys.exc_info()[2]) if frame.filename == plugin.path]
-        raise UserError('--plugin %s%s: %s' % (plugin.path, ', line %d' % lines[-1] if lines else '', in_one_line(error)))
+        raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error)))
+
+
+def where(path, error):
+    """'FILE.py, line 7': where in a plug-in an exception came from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return '%s, line %d' % (path, lines[-1]) if lines else path
+
+
+def words():
+    """The words of a command line that loads what is loaded."""
+    return [word for path in _loaded for word in ('--plugin', path)]
 
 
 def of_files(paths):
-    """The PluginFiles of some of the loaded files, each once, in the order of their digests."""
-    return sorted({_loaded[path] for path in paths}, key=lambda plugin: plugin.digest)
+    """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another declares."""
+    return [plugin for path, plugin in _loaded.items() if path in paths]
 
 
 def keep(plugins, run_folder):
@@ -131,7 +154,6 @@ def load_kept(run_folder, kept):
     """
     for row in kept:
         path = os.path.join(run_folder, row['file'])
-        load([path])
-        found = _loaded[os.path.realpath(path)]
-        if found.sha256 != row['sha256']:
+        if hashlib.sha256(_content(path)).hexdigest() != row['sha256']:
             raise UserError('%s is not the plug-in that this experiment began with; run the same command again' % path)
+        load([path])

@@ -29,6 +29,7 @@ from classification import evaluation as evaluate  # noqa: E402
 from classification.experiment import Experiment  # noqa: E402
 from classification.flags import PLUGIN, Parser, load_plugins  # noqa: E402
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
+from classification import plugin_files  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
 from classification.task_graph import TaskGraph  # noqa: E402
@@ -37,7 +38,7 @@ from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E4
 from tests.explicit import Explicit  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.cores import cores  # noqa: E402
-from utils.utils import at_least, random_state, run_command  # noqa: E402
+from utils.utils import UserError, at_least, random_state, run_command, tell_error  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
 CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 15, 5
@@ -273,7 +274,8 @@ def bench_models(names, threads):
         if MODELS[name].selection == 'bruteforce':
             print('%-18s trains one fixed pattern after the other, each as fast as %s' % (name, name.split('_')[1]))
             continue
-        ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)],
+        ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)]
+                             + plugin_files.words(),
                              stdout=subprocess.PIPE, universal_newlines=True)
         if ran.returncode:
             sys.exit('%s could not be measured' % name)
@@ -292,7 +294,10 @@ def bench_models(names, threads):
 
 def main():
     """Command line."""
-    load_plugins(None)
+    try:
+        load_plugins(None)
+    except UserError as error:
+        return tell_error(error)
     parser = Parser(description=__doc__.split('\n')[0])
     parser.add_argument('--plugin', **PLUGIN)
     parser.add_argument('--models', type=lambda text: tuple(models_argument(text)), default='',

@@ -10,6 +10,10 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 from utils.utils import UserError
 
 
+LARGEST_NUMBER = 2 ** 63 - 1      # that a .mat file can hold
+LONGEST_NAME = 63                 # of a field there
+
+
 # ---- what a value may be ----
 
 class Check(NamedTuple):
@@ -28,7 +32,8 @@ def number(least=None, most=None, needed=None):
 
 def whole(least=None, most=None):
     """A whole number from `least` to `most`, either of which may be None."""
-    return Check(int, lambda value: _between(value, least, most), 'a whole number%s' % _bounds(least, most))
+    return Check(int, lambda value: _between(value, least, most) and abs(value) <= LARGEST_NUMBER,
+                 'a whole number%s' % _bounds(least, most))
 
 
 def numbers(count, least=None):
@@ -36,7 +41,7 @@ def numbers(count, least=None):
     def read(text):
         return tuple(float(part) for part in text.split(','))
     return Check(read, lambda values: len(values) == count and all(
-        _between(value, least, None) and value < float('inf') for value in values),
+        _between(value, least, None) and abs(value) < float('inf') for value in values),
         '%d numbers, separated by commas,' % count)
 
 
@@ -82,8 +87,8 @@ class Option(NamedTuple):
     check: Check                      # what it may be
     help: str                         # what it means, in one line
     flag: Optional[str] = None        # name of the flag that sets it, without dashes; None: only --set does
-    stored: Any = False               # whether `model_specific_info` holds it whatever its value (what is set otherwise always
-                                      # stands there); or a function value -> dict of the fields that hold it
+    stored: Any = False               # whether `model_specific_info` holds it also at its default (a default that depends on
+                                      # the rest always stands there); or a function value -> dict of the fields that hold it
     later: bool = False               # results are older than this option: at its default it is no part of the fingerprint
     needs: Optional[str] = None       # an option that must be True for this one to have an effect
     when: Callable = lambda options: True        # whether it exists, by the options before it
@@ -206,7 +211,7 @@ def stored_fields(options, values):
         value = values[option.name]
         if callable(option.stored):
             fields.update(option.stored(value))
-        elif option.stored or not callable(option.default) and value != option.default:
+        elif option.stored or callable(option.default) or value != option.default:
             fields[option.name] = 'none' if value is None else list(value) if isinstance(value, tuple) else value
     return fields
 
@@ -245,12 +250,13 @@ class Table(OrderedDict):
 def check_name(name, kind):
     """A UserError unless `name` can be part of file names, flags and fields of a .mat file."""
     if not _is_name(name):
-        raise UserError('%s %r: a name of letters, digits and underscores that begins with a letter is needed'
-                        % (kind, name))
+        raise UserError('%s %r: a name of letters, digits and underscores that begins with a letter, at most %d of them, is '
+                        'needed' % (kind, name, LONGEST_NAME))
 
 
 def _is_name(name):
-    return isinstance(name, str) and name.isidentifier() and name[0] != '_' and all(ord(sign) < 128 for sign in name)
+    return isinstance(name, str) and name.isidentifier() and name[0] != '_' and all(ord(sign) < 128 for sign in name) and len(
+        name) <= LONGEST_NAME
 
 
 _loading = [None]                    # the plug-in that is being loaded

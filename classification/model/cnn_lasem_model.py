@@ -8,7 +8,7 @@ import numpy as np
 from classification.model.declare import selection
 from classification.model.search import PatternSearch
 from utils import utils_nn as nn
-from utils.declarations import Option, number, text, yes_or_no
+from utils.declarations import Option, number, or_none, text, yes_or_no
 from utils.lazy_tensorflow import tf
 from utils.utils import UserError
 from utils.utils_env_cl import MAX_PATTERNS, layer_groups, pattern_from_name, patterns_of
@@ -21,7 +21,7 @@ PRIOR = (
     Option('em_prior_init_cnt', 1., number(0, needed='a finite count of at least 0'),
            'LASEM with --em_cnt_prior: count that each pattern starts with', 'em_prior_init_cnt', needs='em_cnt_prior'),
     Option('reset_prior', False, yes_or_no(), 'LASEM: the prior starts anew at each epoch', 'reset_prior'))
-GROUPS = Option('groups', None, text(), 'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
+GROUPS = Option('groups', None, or_none(text()), 'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
                 'layer_groups', stored=lambda sizes: {'layer_group_config': list(sizes)},
                 resolve=lambda sizes, at: layer_groups(sizes, at))
 

@@ -7,7 +7,8 @@ import argparse
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
-from utils.declarations import Context, Field, Table, check_name, loading, own_names, resolved, shared_names, stored_fields
+from classification.flags import own_flags
+from utils.declarations import Check, Context, Field, Table, check_name, loading, own_names, resolved, shared_names, stored_fields
 from utils.utils import UserError, entry
 from utils.utils_env_cl import TRAINING, Network
 
@@ -154,6 +155,14 @@ def _plain_files(mechanism):
 MECHANISMS = Table('mechanism')      # key -> Declared
 METHODS = OrderedDict()              # key of a selection or a method -> Declared
 MODELS = Table('model')              # name -> Model, as --model_type takes it
+# What no option can be called: it stands in `options`, or in `model_specific_info`, for something else.
+NOT_OPTIONS = ('pattern', 'architecture', 'learning_rate', 'improvement_threshold', 'early_stopping_para', 'padding_type',
+               'max_pooling', 'dropout', 'image_dimension', 'skip_connect', 'highway_connect', 'hidden_activation', 'batch_size',
+               'hidden_layer', 'kernel_sizes', 'stride_sizes', 'channel_sizes', 'pooling_size', 'conv_sharing',
+               'number_of_trainable_parameters', 'data_augment', 'STL_analysis', 'STL_analysis_task', 'STL_analysis_ratio',
+               'STL_analysis_comparable_epoch', 'mutual_info_alpha', 'mutual_info_kernel_h', 'mutual_info_kernel_h_backward')
+
+
 def mechanism(name, help, key=None, architecture=None, models=(), **more):
     """Class decorator: declares a mechanism, a subclass of mechanisms.Mechanism.
 
@@ -172,9 +181,8 @@ def mechanism(name, help, key=None, architecture=None, models=(), **more):
         files: function of a selection's key -> tuple of Field, where parameter files have published names.
     """
     def declare(cls):
-        found = _declared(cls, name, help, key, dict(more, architecture=architecture or '%s_cnn' % (key or name.lower())))
-        if 'weights' not in dir(cls) or cls.weights is _base(cls, 'weights'):
-            raise UserError('mechanism %s: a method weights(self, task) is needed' % name)
+        found = _declared(cls, name, help, key, dict(more, architecture=architecture or '%s_cnn' % (key or name.lower())),
+                          ('weights',))
         cls.name = found.key
         MECHANISMS.add(found.key, found)
         for each in list(METHODS.values()):
@@ -196,7 +204,7 @@ def selection(name, help, key=None, aliases=(), **more):
         The others: see `method`.
     """
     def declare(cls):
-        found = _declared(cls, name, help, key, dict(more, aliases=tuple(aliases)), build='build')
+        found = _declared(cls, name, help, key, dict(more, aliases=tuple(aliases)), ('build', 'build_search'))
         _add_method(found)
         for each in list(MECHANISMS.values()):
             if found.key not in each.make.without_models:
@@ -237,7 +245,7 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
     def declare(make):
         found = _declared(make, name, help, key, dict(more, mechanism=mechanism, aliases=tuple(aliases),
                                                       architecture=architecture or '%s_cnn' % (key or name.lower())),
-                          build='build')
+                          ('build', 'build_search'))
         if mechanism not in MECHANISMS:
             raise UserError('method %s: there is no mechanism %s' % (name, mechanism))
         _add_method(found)
@@ -246,17 +254,20 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
     return declare
 
 
-def _declared(make, name, help, key, more, build=None):
+def _declared(make, name, help, key, more, hooks):
+    """A Declared; its class needs those of the hooks that its base class has."""
     check_name(name, 'a name')
-    _one_line(name, help)
+    check_help(name, help)
     found = Declared(key or name.lower(), name, make, help, origin=loading(), **more)
-    if build and isinstance(make, type) and getattr(make, build, None) is _base(make, build):
-        raise UserError('%s: a method %s is needed, which says how it is trained' % (name, build))
+    for hook in hooks if isinstance(make, type) else ():
+        if (hook == hooks[0] or hasattr(make, hook)) and getattr(make, hook, None) is _base(make, hook):
+            raise UserError('%s: a method %s is needed; see its base class' % (name, hook))
     check_options(name, found.options)
     return found
 
 
-def _one_line(name, help):
+def check_help(name, help):
+    """A UserError unless a help text is one line."""
     if not isinstance(help, str) or not help.strip() or '\n' in help:
         raise UserError('%s: help needs one line that says what it is' % name)
 
@@ -277,6 +288,7 @@ def _add_method(found):
 
 def _add_pair(of_selection, of_mechanism):
     name = '%s_%s' % (of_selection.name, of_mechanism.name)
+    check_different(name, of_selection.options, of_mechanism.options)
     aliases = of_selection.short(of_mechanism.name) + tuple('%s_%s' % (alias, of_mechanism.name)
                                                             for alias in of_selection.aliases)
     MODELS.add(name, Model(name, of_selection, of_mechanism, '%s_%s' % (of_selection.key, of_mechanism.architecture),
@@ -296,13 +308,28 @@ def all_options():
 
 
 def check_options(name, options):
-    """A UserError if declared options are not, or if a flag is another option's."""
-    flags = all_options()
+    """A UserError if declared options are not complete, or have a name or a flag that is taken."""
+    flags, check_own = all_options(), loading() is not None
+    check_different(name, options)
     for option in options:
         check_name(option.name, '%s: option' % name)
-        _one_line('%s: option %s' % (name, option.name), option.help)
-        if option.flag and option.flag in flags and flags[option.flag] != option:
-            raise UserError('%s: --%s is the flag of another option' % (name, option.flag))
+        check_help('%s: option %s' % (name, option.name), option.help)
+        if option.name in NOT_OPTIONS:
+            raise UserError('%s: option %s: another field of the results has this name; choose another one' % (name, option.name))
+        if not isinstance(option.check, Check):
+            raise UserError('%s: option %s needs a check: number(), whole(), one_of(), ...' % (name, option.name))
+        if option.flag:
+            check_name(option.flag, '%s: flag' % name)
+            if flags.get(option.flag, option) != option or check_own and option.flag in own_flags():
+                raise UserError('%s: --%s exists already; choose another flag' % (name, option.flag))
+
+
+def check_different(name, *options):
+    """A UserError if two options of what is called `name` have the same name."""
+    names = [option.name for some in options for option in some]
+    for option in names:
+        if names.count(option) > 1:
+            raise UserError('%s: two options are called %s' % (name, option))
 
 
 def canonical_model(name):
