@@ -261,8 +261,8 @@ def resolve(flags, say):
 
 
 def plugins_of(model, dataset):
-    """The plug-ins that declare a model or a data set."""
-    return plugin_files.of_files(model.plugins + [dataset.origin] * bool(dataset.origin))
+    """The plug-ins that declare a model or a data set (None: one that is not declared)."""
+    return plugin_files.of_files(model.plugins + ([dataset.origin] if dataset is not None and dataset.origin else []))
 
 
 def numeric_versions(model, options, small_classes=False, of_data=()):

@@ -5,6 +5,7 @@ the file lies in the run folder, which the trials load, wherever they run.
 """
 import ast
 import hashlib
+import importlib.abc
 import importlib.util
 import os
 import sys
@@ -52,7 +53,7 @@ def _load(path):
                         % path)
     try:
         tree = ast.parse(content, path)
-        code = compile(tree, path, 'exec')
+        _Loader(path, content).get_code(name)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
                                                getattr(error, 'msg', error)))
@@ -65,7 +66,7 @@ def _load(path):
             return other
     if found.module in sys.modules:
         raise UserError('--plugin %s: another plug-in has the name %s; rename one of them' % (path, name))
-    _run(found, code)
+    _run(found)
     return found
 
 
@@ -99,15 +100,28 @@ def _is_another_file(name, folder):
         os.path.exists(os.path.join(folder, *parts)) for parts in ((name + '.py',), (name, '__init__.py')))
 
 
-def _run(plugin, code):
+class _Loader(importlib.abc.SourceLoader):
+    """Python's own loader of a source file, on the bytes that were checked."""
+
+    def __init__(self, path, content):
+        self.path, self.content = path, content
+
+    def get_filename(self, name):
+        return self.path
+
+    def get_data(self, path):
+        return self.content
+
+
+def _run(plugin):
     """Runs a plug-in's file, which declares what is in it."""
     from classification.model import registry        # noqa: F401  the project's own come first
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(plugin.module, loader=None, origin=plugin.path))
-    module.__file__ = plugin.path
+    loader = _Loader(plugin.path, plugin.content)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(plugin.module, loader))
     sys.modules[plugin.module] = module
     try:
         with declared_by(plugin.path):
-            exec(code, module.__dict__)
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
         raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error)))

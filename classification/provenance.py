@@ -39,8 +39,8 @@ def source(experiment, files=None):
     trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
     rows = {('classification.gen_data', 'DATASETS'): experiment.data_type}
     declared = [part.make for part in (experiment.model.method, experiment.model.kind)]
-    dataset, files = gen_data.DATASETS[experiment.data_type], files or source_digest.Source()
-    if dataset.origin:
+    dataset, files = gen_data.DATASETS.get(experiment.data_type), files or source_digest.Source()
+    if dataset is not None and dataset.origin:
         declared.append(dataset.source.read_classes)
     for plugin in plugins_of(experiment.model, dataset):
         files.add(plugin.module, plugin.content)
