@@ -4,10 +4,14 @@ import hashlib
 import io
 import json
 import os
+import re
 
 import numpy as np
 
-_MAGIC = b'lasem-checkpoint-2\n'
+from utils.utils import check_version
+
+VERSION = 2       # raised where older code would misread a checkpoint, not for what is added to one
+_MAGIC, _MAGIC_OF_ANY = b'lasem-checkpoint-%d\n', re.compile(br'lasem-checkpoint-(\d+)\n')
 _BEFORE, _UNFINISHED, _DAMAGED = '.previous', '.new', '.damaged'      # what else stands beside a checkpoint
 
 
@@ -37,7 +41,7 @@ def save(path, meta, groups):
     payload = buffer.getbuffer()
     try:
         with open(path + _UNFINISHED, 'wb') as stream:      # the same name: killed saves leave one file at most
-            stream.write(_MAGIC + _digest(payload) + b'\n')
+            stream.write(_MAGIC % VERSION + _digest(payload) + b'\n')
             stream.write(payload)
             stream.flush()
             os.fsync(stream.fileno())
@@ -66,15 +70,21 @@ def load(path, say):
     """The newest good checkpoint at PATH: (meta, groups), or None if there is none.
 
     A damaged one is put aside with one line (`say`), so that the next save does not keep it in place of a good one.
+
+    Raises:
+        UserError: it is of a newer version.
     """
     found = [candidate for candidate in (path, path + _BEFORE) if os.path.exists(candidate)]
     for candidate in found:
         with open(candidate, 'rb') as stream:
             content = stream.read()
-        header = len(_MAGIC) + 65
-        payload = memoryview(content)[header:]
-        if content[:header] == _MAGIC + _digest(payload) + b'\n':
-            return _unpack(payload)
+        magic = _MAGIC_OF_ANY.match(content)
+        if magic:
+            check_version(candidate, int(magic.group(1)), VERSION)
+            header = magic.end() + 65
+            payload = memoryview(content)[header:]
+            if content[magic.end():header] == _digest(payload) + b'\n':
+                return _unpack(payload)
         os.replace(candidate, path + _DAMAGED)
         say('checkpoint %s is damaged; %s' % (candidate, 'the trial starts anew' if candidate == found[-1] else
                                               'the one before it is used'))
@@ -85,6 +95,8 @@ def _unpack(payload):
     with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
         meta = json.loads(arrays['meta'].tobytes().decode('utf-8'))
         names = json.loads(arrays['names'].tobytes().decode('utf-8'))
+        if isinstance(names, list):      # version 1 has an array for each name
+            names = {name: place for place, name in enumerate(names)}
         distinct, groups = {}, {}
         for name in sorted(names):
             group, _, key = name.partition(':')

@@ -9,6 +9,8 @@ import numpy as np
 
 from utils.locks import Held, Lock
 
+VERSION = 1             # raised where older code would misread a file; one that names no version is of the first
+_MARK, _TRAILER = b'lasem-images', struct.Struct('<12sII')      # behind the images: the mark, version, checksum
 LOCK_SECONDS = 600      # while another process decodes the same images
 
 
@@ -25,6 +27,11 @@ def cached(data_dir, name, key, shape, decode, say):
     """
     folder = os.path.join(data_dir, 'cache')
     path = os.path.join(folder, '%s-%s.npy' % (name, hashlib.sha256(key.encode('utf-8')).hexdigest()[:16]))
+    version = _version(path)
+    if version > VERSION:
+        say('%s was written by newer code (version %d of such files; this code reads up to version %d): the images '
+            'are decoded anew each time' % (path, version, VERSION))
+        return decode()
     images = _opened(path, shape)
     if images is not None:
         return images
@@ -42,6 +49,16 @@ def cached(data_dir, name, key, shape, decode, say):
         return images
     mapped = _opened(path, shape)
     return images if mapped is None else mapped
+
+
+def _version(path):
+    """Of a cache file, whether it is damaged or not; VERSION if there is none."""
+    with contextlib.suppress(OSError), open(path, 'rb') as stream:
+        stream.seek(max(0, os.path.getsize(path) - _TRAILER.size))
+        content = stream.read()
+        if content.startswith(_MARK) and len(content) == _TRAILER.size:
+            return _TRAILER.unpack(content)[1]
+    return VERSION
 
 
 def _opened(path, shape):
@@ -81,12 +98,12 @@ def _lock(path, say):
 
 
 def _write(path, images):
-    """Writes a cache file, a checksum of the pixels behind them; returns why not, if that fails."""
+    """Writes a cache file, version and checksum of the pixels behind them; returns why not, if that fails."""
     temporary = path + '.tmp'          # the same for all: who writes holds the lock, and takes what a killed one left
     try:
         with open(temporary, 'wb') as stream:
             np.save(stream, images, allow_pickle=False)
-            stream.write(struct.pack('<I', zlib.crc32(images)))
+            stream.write(_TRAILER.pack(_MARK, VERSION, zlib.crc32(images)))
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

@@ -101,12 +101,16 @@ def _method_flags(method):
 
 def _option_flags(method):
     from classification.model.registry import all_options      # imports NumPy
+    from utils.utils import UserError
     for flag, option in all_options().items():
         default = option.fixed_default
         shown = '' if default in (None, False) else ' (default: %s)' % (
             '%g' % default if isinstance(default, float) else default)
         how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read, 'choices': option.check.choices}
-        method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
+        try:
+            method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
+        except argparse.ArgumentError:
+            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag))
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
                         help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '

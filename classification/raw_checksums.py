@@ -115,7 +115,7 @@ def remember(data_dir, name):
     """Writes the checksums that were computed since, for other processes, if that is possible."""
     memory = _memory(data_dir, name)
     new = _new.pop(memory, {})
-    if new:
+    if new and not _is_newer(memory):
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(memory), exist_ok=True)
             write_atomically(memory, _text(dict(_stored(memory), **new)))
@@ -142,6 +142,12 @@ def _memory(data_dir, name):
 
 def _text(entries):
     return json.dumps({'version': VERSION, 'host': platform.node(), 'files': entries})
+
+
+def _is_newer(path):
+    """Whether a file of checksums is of a newer version, whose code still wants it."""
+    version = read_dict(path).get('version')
+    return isinstance(version, int) and version > VERSION
 
 
 def _stored(path):

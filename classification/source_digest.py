@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DIGITS = 16
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
+DECLARING = ('classification.model.declare', 'classification.data_sets', 'classification.plugin')
 _NO_MEANING = ('ctx', 'kind', 'type_comment', 'type_ignores')      # of a syntax tree's fields: the place tells, or nothing
 
 
@@ -66,11 +67,19 @@ class _Module(object):
         self.definitions, self.loose, self.imports = {}, [], _imported(tree.body)
         for place, statement in enumerate(tree.body):
             names = _defined(statement)
+            if isinstance(statement, _DEFINITIONS):
+                statement.decorator_list = [node for node in statement.decorator_list if not self._declares(node)]
             self.definitions.update((name, statement) for name in names)
             main = isinstance(statement, ast.If) and "'__name__'" in ast.dump(statement.test)
             if not names and not isinstance(statement, _IMPORTS) and not main and not (
                     place == 0 and _is_text([statement])):
                 self.loose.append(statement)
+
+
+    def _declares(self, decorator):
+        """Whether a decorator only declares what the experiment holds: a call of a name of DECLARING."""
+        name = getattr(decorator.func, 'id', None) if isinstance(decorator, ast.Call) else None
+        return self.imports.get(name, ('',))[0] in DECLARING
 
 
 def _defined(statement):

@@ -43,6 +43,8 @@ class History(object):
         extra: dict name -> rows of the method's own histories.
         leep: LEEP scores [parts, positions, tasks]; 0 where there is none.
     """
+    PLAIN = ('rows', 'best_test', 'changed', 'seconds', 'matrix', 'final', 'leep')      # lists and arrays
+    BY_TASK = ('peak', 'at_chance')                                                      # dicts
 
     def __init__(self, num_tasks, positions):
         self.num_tasks = num_tasks
@@ -53,27 +55,28 @@ class History(object):
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
-        arrays = {'rows': np.reshape(self.rows, (-1, self.num_tasks, 3)), 'best_test': np.array(self.best_test),
-                  'changed': np.array(self.changed, int), 'seconds': np.array(self.seconds),
-                  'matrix': np.array(self.matrix), 'final': self.final, 'peak_tasks': np.array(sorted(self.peak), int),
-                  'peak': np.array([self.peak[task] for task in sorted(self.peak)]), 'leep': self.leep,
-                  'at_chance_tasks': np.array(sorted(self.at_chance), int),
-                  'at_chance': np.array([self.at_chance[task] for task in sorted(self.at_chance)], bool)}
+        arrays = {name: np.array(getattr(self, name)) for name in self.PLAIN}
+        arrays['rows'] = np.reshape(self.rows, (-1, self.num_tasks, 3))
+        for name in self.BY_TASK:
+            values = getattr(self, name)
+            arrays[name + '_tasks'] = np.array(sorted(values), int)
+            arrays[name] = np.array([values[task] for task in sorted(values)])
         arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
         return arrays
 
     @classmethod
     def from_arrays(cls, num_tasks, arrays):
-        """The history that `arrays` gave."""
+        """The history that `arrays` gave; what one of before lacks is as in a new history."""
         history = cls(num_tasks, 0)
-        history.leep = arrays['leep']
-        history.rows, history.best_test = list(arrays['rows']), list(arrays['best_test'])
-        history.changed = [int(row) for row in arrays['changed']]
-        history.matrix, history.seconds = list(arrays['matrix']), list(arrays['seconds'])
-        history.final = arrays['final']
-        history.peak = {int(task): float(value) for task, value in zip(arrays['peak_tasks'], arrays['peak'])}
-        history.at_chance = {int(task): bool(value) for task, value in zip(arrays.get('at_chance_tasks', ()),
-                                                                           arrays.get('at_chance', ()))}
+        for name in cls.PLAIN:
+            if name in arrays:
+                value = arrays[name]
+                if isinstance(getattr(history, name), list):
+                    value = list(value) if value.ndim > 1 else value.tolist()
+                setattr(history, name, value)
+        for name in cls.BY_TASK:
+            values = arrays.get(name, np.zeros(0))
+            setattr(history, name, dict(zip(map(int, arrays.get(name + '_tasks', ())), values.tolist())))
         for name in sorted(arrays):
             if name.startswith('extra/'):
                 history.extra[name[len('extra/'):]] = list(arrays[name])
@@ -145,6 +148,8 @@ class Trial(object):
         given: dict name -> array, what variables of these names start from instead of being drawn.
     """
     graph_type = TaskGraph
+    # What a checkpoint keeps beside parameters and histories; one that lacks some of it leaves that as it is at the start.
+    KEPT = ('position', 'phase', 'epoch', 'global_epoch', 'trained', 'elapsed')
 
     def __init__(self, experiment, number, tasks, surroundings, given=None):
         self.experiment, self.number, self.given = experiment, number, given or {}
@@ -404,10 +409,10 @@ class Trial(object):
     def _checkpoint(self, variables):
         self.check_lock()
         self._count_time()
-        meta = {'position': self.position, 'phase': self.phase, 'epoch': self.epoch,
-                'global_epoch': self.global_epoch, 'trained': self.trained, 'elapsed': self.elapsed, 'state': self.method.state,
-                'progress': self.progress.state() if self.progress else None, 'inside': bool(variables), 'scores': self.policy.scores,
-                'fingerprint': self.experiment.fingerprint(), 'origins': self.origins}
+        meta = {name: getattr(self, name) for name in self.KEPT}
+        meta.update({'state': self.method.state, 'scores': self.policy.scores, 'inside': bool(variables),
+                     'progress': self.progress.state() if self.progress else None, 'origins': self.origins,
+                     'fingerprint': self.experiment.fingerprint()})
         checkpoint.save(self.path, meta, {'store': self.store, 'before': self.before, 'variables': variables,
                                           'best': self.best_values, 'method': self.method.arrays, 'winner': self.policy.winner,
                                           'history': self.history.arrays()})
@@ -419,12 +424,12 @@ class Trial(object):
             return
         meta, groups = loaded
         assert meta['fingerprint'] == self.experiment.fingerprint()
-        self.position, self.phase, self.epoch = meta['position'], meta['phase'], meta['epoch']
-        self.global_epoch, self.trained, self.elapsed = meta['global_epoch'], meta['trained'], meta['elapsed']
+        for name in self.KEPT:
+            setattr(self, name, meta.get(name, getattr(self, name)))
         self.method.state = meta['state']
         self.store, self.before = groups.get('store', {}), groups.get('before', {})
         self.best_values, self.method.arrays = groups.get('best', {}), groups.get('method', {})
-        self.policy.restore(meta['scores'], groups.get('winner', {}))
+        self.policy.restore(meta.get('scores', []), groups.get('winner', {}))
         self.history = History.from_arrays(self.history.num_tasks, groups['history'])
         if meta['inside']:
             self.restored = groups['variables']

@@ -271,7 +271,7 @@ def test_a_large_sparsity_weight_closes_the_gates():
     method = gates(PAPER, channel_gate_sparsity=100.)
     with GateRig(method, random_gates(NET, 0), 0, [0]) as rig:
         method.phases(0, 1)
-        method.start_epoch(rig.session, 0)
+        method.start_epoch(rig, 0)
         open_share = []
         for seed in range(61):
             if seed % 60 == 0:
@@ -287,7 +287,7 @@ def test_the_sparsity_loss_starts_after_its_share_of_the_epochs():
         images, labels = random_batch(0, 3)
         weights = []
         for _ in range(5):
-            method.start_epoch(rig.session, 0)
+            method.start_epoch(rig, 0)
             factors, sparsity, loss = rig.run([rig.factors[0], method.sparsity, method.loss], images, labels)
             np.testing.assert_allclose(sparsity, np.mean([factor.mean() for factor in factors]), rtol=1e-6)
             weights.append(loss)
@@ -322,11 +322,11 @@ def learn(method, store, learned, index):
         mask = method.relevance_name(index, 1)
         assert graph.values()[mask].all()       # while a task is trained, a known one too, it is evaluated without a mask
         method.phases(index, 1)
-        method.start_phase(graph.session, index, 0)
-        method.start_epoch(graph.session, index)
+        method.start_phase(graph, index, 0)
+        method.start_epoch(graph, index)
         for step in range(8):
             graph.step({'training': np.arange(4 * step, 4 * step + 4)}, 0.05, (index, step))
-        method.before_last_evaluation(index, graph)
+        method.end_epoch(graph, index, True)
         values = graph.values()
         at.store = method.end_task(index, {}, values, graph)
         np.testing.assert_array_equal(values[mask], at.store[mask])      # the last epoch's row counts with the mask

@@ -4,7 +4,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_darts_model
-from classification.model.mechanisms import MECHANISMS, HardSharing, Mechanism
+from classification.model.declare import MECHANISMS, Declared
+from classification.model.mechanisms import HardSharing, Mechanism
 from classification.model.method import Batch
 from tests.small import BATCH, Rig, make_method, random_batch
 from utils.utils_nn import Parameters, assign, bias_value, truncated_normal
@@ -114,7 +115,7 @@ class Demanding(Mechanism):
 
 
 def test_the_second_order_is_right_for_whatever_a_mechanism_asks_of_parameters(monkeypatch):
-    monkeypatch.setitem(MECHANISMS, 'demanding', Demanding)
+    monkeypatch.setitem(MECHANISMS, 'demanding', Declared('demanding', 'Demanding', Demanding, ''))
     test_second_order_differentiates_the_bilevel_objective('demanding', monkeypatch)
 
 
@@ -126,7 +127,7 @@ class Idle(HardSharing):
 
 
 def test_a_weight_that_the_loss_does_not_depend_on_stays_as_it_is(monkeypatch):
-    monkeypatch.setitem(MECHANISMS, 'idle', Idle)
+    monkeypatch.setitem(MECHANISMS, 'idle', Declared('idle', 'Idle', Idle, ''))
     with Rig(darts('idle', 2), {}, 0, [0]) as rig:
         before = rig.values()
         rig.step(*random_batch())
@@ -175,7 +176,7 @@ def test_discretised_network_is_evaluated_and_kept():
         assign(rig.session, {rig.parameters.variables['%s/task0/darts/selection' % layer]: value
                              for layer, value in selections.items()})
         images = random_batch(3)[0]
-        row = method.end_epoch(rig.session, 0)['history_DARTS_arch_select']
+        row = method.end_epoch(rig, 0, False)['history_DARTS_arch_select']
         fixed = make_method('hybrid', 'hps', pattern='TST')
         with Rig(fixed, rig.values(), 0, [0]) as other:
             np.testing.assert_allclose(rig.logits(0, images), other.logits(0, images), atol=1e-6)

@@ -44,7 +44,7 @@ def make_method(kind=Watched, order=(0, 1, 2), hidden=(), **options):
 
 def open_graph(method, store, task):
     graph = TaskGraph(method, store, make_task(task), [make_task(task)], draw, 4, 8, runtime.session_config(1))
-    method.start_phase(graph.session, task, 0)
+    method.start_phase(graph, task, 0)
     return graph
 
 

@@ -151,10 +151,10 @@ def test_prior_and_its_histories(options):
     with Rig(method, {}, 0, []) as rig:
         np.testing.assert_allclose(rig.session.run(method.prior), np.full(8, 1 / 8.))
         for epoch in range(2):
-            method.start_epoch(rig.session, 0)
+            method.start_epoch(rig, 0)
             epoch_posteriors = [rig.step(*random_batch(10 * epoch + step, 3), fetch=method.posterior) for step in range(3)]
             posteriors.append(np.array(epoch_posteriors, float))
-            rows.append(method.end_epoch(rig.session, 0))
+            rows.append(method.end_epoch(rig, 0, False))
     for epoch in range(2):
         seen = posteriors[epoch] if options.get('reset_prior') else np.concatenate(posteriors[:epoch + 1])
         if options.get('em_cnt_prior'):
@@ -207,7 +207,7 @@ def test_a_known_task_is_trained_with_its_pattern_and_has_no_posterior():
     method.remember(1, 'STS')
     with Rig(method, {}, 1, [1]) as rig:
         rig.step(*BATCHES[0])
-        rows = method.end_epoch(rig.session, 1)
+        rows = method.end_epoch(rig, 1, False)
         values = rig.values()
         assert method.end_task(1, {}, values, rig) == values
     assert set(name for name in values if name.startswith('conv1')) == {'conv1/task1/own/kernel', 'conv1/task1/own/bias'}

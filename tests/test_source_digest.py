@@ -199,7 +199,7 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     first = digests()
     assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'readers', 'model.method'))
     assert not any(name in first['HPS'] for name in ('classification.flags', 'classification.readers_officehome', 'utils.report'))
-    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'class DEN(', 'UNUSED = 1\n\n\nclass DEN(')
+    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'def _notes(', 'UNUSED = 1\n\n\ndef _notes(')
     edit(house / 'utils' / 'utils_env_cl.py', "('den_split', True)", "('den_split', False)")
     assert changed_since(first) == {}           # an unused name, and a value that an experiment holds itself
     edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'class DEN(Method):', 'class DEN(Method):\n    new = 1\n')

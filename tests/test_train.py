@@ -179,13 +179,13 @@ def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
     trial = make_trial(make_experiment('LASEM_HPS', (0, 1), 2, lr=0.03, depth=1, seed=0), tmp_path)
     end_epoch = trial.method.end_epoch
 
-    def disturb(session, task):        # the second task spoils what it shares with the first, which it then does not choose
+    def disturb(graph, task, last):        # the second task spoils what it shares with the first, which it then does not choose
         if trial.position == 1:
-            shared = [variable for variable in session.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+            shared = [variable for variable in graph.session.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
                       if variable.op.name.startswith('conv0/shared/') and 'RMSProp' not in variable.op.name]
             assert len(shared) == 2
-            assign(session, {variable: -session.run(variable) for variable in shared})
-        return end_epoch(session, task)
+            assign(graph.session, {variable: -graph.session.run(variable) for variable in shared})
+        return end_epoch(graph, task, last)
     monkeypatch.setattr(trial.method, 'end_epoch', disturb)
     record = trial.run()
     assert record.extra['conv_sharing'].tolist() == [[True], [False]]
@@ -239,9 +239,9 @@ def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, han
     trial = make_trial(make_experiment('LASEM_HPS', (0,), 2, early_stopping=9), tmp_path)
     start_epoch = trial.method.start_epoch
 
-    def favour(session, task):      # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
-        start_epoch(session, task)
-        assign(session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.epoch]})
+    def favour(graph, task):      # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
+        start_epoch(graph, task)
+        assign(graph.session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.epoch]})
     monkeypatch.setattr(trial.method, 'start_epoch', favour)
     record = trial.run()
     assert [np.argmax(prior) for prior in record.extra['history_net_prior']] == [1, 2]

@@ -158,16 +158,18 @@ def differences(now, before):
                 yield '%s: another order: %s' % (name, ', '.join(text.split(':')[0] for text in now[name]))
         elif name in ARRAYS:
             for field in sorted(set(now[name]) | set(before[name])):
-                one, other = now[name].get(field), before[name].get(field)
-                if not _close(one, other):
-                    yield '%s: %s: %s instead of %s' % (name, field, json.dumps(one), json.dumps(other))
+                if (field in now[name]) != (field in before[name]):
+                    yield '%s: %s: %s' % (name, 'new' if field in now[name] else 'missing', field)
+                elif not _close(now[name][field], before[name][field]):
+                    yield '%s: %s: %s instead of %s' % (name, field, json.dumps(now[name][field]),
+                                                        json.dumps(before[name][field]))
         elif now[name] != before[name]:
             yield '%s: %s' % (name, _first_difference(now[name], before[name]))
 
 
 def _close(one, other):
     """Whether two arrays are the same; numbers that are no counts may differ in their last digits between processors."""
-    if None in (one, other) or one['type'] != 'f' or (one['type'], one['shape']) != (other['type'], other['shape']):
+    if one['type'] != 'f' or (one['type'], one['shape']) != (other['type'], other['shape']):
         return one == other
     return np.allclose(one['values'], other['values'], rtol=TOLERANCE, atol=TOLERANCE / 1000, equal_nan=True)
 

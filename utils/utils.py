@@ -233,6 +233,17 @@ def at_least(least):
     return number
 
 
+def check_version(path, version, known):
+    """Refuses a file whose version is newer than the one that this code knows.
+
+    Raises:
+        UserError
+    """
+    if version > known:
+        raise UserError('%s was written by newer code (version %d of such files; this code reads up to version %d); go '
+                        'on with that code, or give another result folder (--result_dir)' % (path, version, known))
+
+
 def counted(number, noun):
     """'1 task', '2 tasks'."""
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
