@@ -174,7 +174,10 @@ class Source(object):
         """The module of this project that an import names, or None."""
         module, name = imported
         full = module if name is None else '%s.%s' % (module, name)
-        return full if self.module(full) else None
+        if self.module(full):
+            return full
+        passed_on = self.module(module).imports.get(name) if name and self.module(module) else None
+        return self._as_module(passed_on) if passed_on else None
 
 
 def _row(statement, key):

@@ -6,16 +6,16 @@ from classification.plugin import Option, PatternSearch, nn, number, selection, 
 
 
 @selection('Gated', 'a layer is shared where validation data ask for it', options=(
-    Option('share', 0.5, number(0, 1), 'Gated: share of the shared kernel while a task is learned', flag='share'),))
+    Option('share', 0.5, number(0, 1), 'Gated: share of the shared kernel while learning', flag='share'),))
 class Gated(PatternSearch):
-    """A layer's output is share * shared + (1 - share) * own; the slope of the validation loss along `share`, summed over
-    the steps of a task, is the score that decides."""
+    """A layer's output is share * shared + (1 - share) * own. The slope of the validation loss along `share`,
+    summed over the steps of a task, is the score that decides."""
     validation_batches = True
 
     def build_search(self, parameters, task, batch):
         layers, share = len(self.net.layers), self.setting.options['share']
-        gates = [tf.constant(share) for _ in range(layers)]
-        score = tf.Variable(tf.zeros([layers]), trainable=False, name='gated/score')
+        gates = [tf.constant(share, parameters.dtype) for _ in range(layers)]
+        score = tf.Variable(tf.zeros([layers], parameters.dtype), trainable=False, name='gated/score')
         self.shared_now = score <= 0
         self.loss = self.mixed_loss(parameters, task, batch, gates)
         for layer in range(layers):
@@ -26,12 +26,14 @@ class Gated(PatternSearch):
 
     def mixed_loss(self, parameters, task, batch, gates):
         """Cross-entropy of the mixture on a batch."""
-        layers = [self.mixture(*[nn.activation(self.layer_weights(parameters, layer, task, shared), self.net.padding)
-                                 for shared in (True, False)], gate=gate) for layer, gate in enumerate(gates)]
-        features = nn.dropout(nn.convolutional_part(self.net, batch.images, [[layers]]), self.setting.keep, batch.seed)
+        layers = [self.mixture(gate, *[
+            nn.activation(self.layer_weights(parameters, layer, task, shared), self.net.padding)
+            for shared in (True, False)]) for layer, gate in enumerate(gates)]
+        features = nn.convolutional_part(self.net, batch.images, [[layers]])
+        features = nn.dropout(features, self.setting.keep, batch.seed)
         return tf.reduce_mean(nn.cross_entropy(self.head(parameters, task, features), batch.labels))
 
     @staticmethod
-    def mixture(shared, own, gate):
+    def mixture(gate, shared, own):
         """The function of a layer."""
         return lambda x: gate * shared(x) + (1. - gate) * own(x)

@@ -1,6 +1,6 @@
 """A mechanism: one kernel that all tasks share, plus a low-rank update that each task has of its own.
 
-    python3 main.py --plugin examples/low_rank.py --data_type DIGITS5 --model_type LASEM_LowRank --lifelong --rank 3
+    python3 main.py --plugin examples/low_rank.py --data_type DIGITS5 --model_type LASEM_LowRank --lifelong
 """
 from classification.plugin import Mechanism, Option, mechanism, nn, number, tf, whole
 
@@ -8,7 +8,7 @@ from classification.plugin import Mechanism, Option, mechanism, nn, number, tf, 
 @mechanism('LowRank', 'a shared kernel plus a low-rank update of the task\'s own', shared=('kernel', 'bias'),
            own=('left', 'right'), makes_kernels=True, options=(
                Option('rank', 2, whole(1), 'LowRank: rank of a task\'s update', flag='rank', stored=True),
-               Option('update_decay', 1e-4, number(0), 'LowRank: factor of half the update\'s sum of squares')))
+               Option('update_decay', 1e-4, number(0), 'LowRank: weight of half the sum of its squares')))
 class LowRank(Mechanism):
     """kernel = shared + left * right, as matrices [height * width * in, out]."""
 

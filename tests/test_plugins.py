@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import main
-from classification import download, plugin_files, train_wrapper
+from classification import download, plugin_files, provenance, train_wrapper
 from classification.experiment import info, resolve
 from classification.model.registry import MODELS
 from tests import command_line
@@ -177,6 +177,16 @@ def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):  # n
     flag, words, default = [resolve(flags, pytest.fail) for flags in (flag, words, default)]
     assert flag == words != default and flag.options['plainness'] == 0.25 and flag.model_type == 'Hybrid_Plain'
     assert info(flag)['plainness'] == 0.25 and info(flag)['architecture'] == 'hybrid_plain_cnn'
+
+
+def test_the_source_digest_reaches_what_it_uses_of_the_project(folder, plugins):  # noqa: F811
+    digests = []
+    for content in (PLAIN, PLAIN.replace('nn.truncated_normal', 'nn.glorot_uniform')):
+        plugins.load(write(folder / 'mine.py', content))
+        digests.append(provenance.source(experiment_of('--model_type', 'Plain', '--test_type', '0')))
+        plugins.forget()
+    changed = [name for name in digests[0] if digests[0][name] != digests[1][name]]
+    assert changed == ['plugin_mine', 'utils.utils_nn'], changed
 
 
 def kept_in(folder, *paths):
