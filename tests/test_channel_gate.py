@@ -6,8 +6,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_channel_gate_model
-from classification.parameters import count_of
-from classification.task_graph import TaskGraph
+from classification.trial.count_parameters import count_of
+from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, TaskProgress
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)

@@ -4,9 +4,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 from scipy.signal import correlate
 
-from classification import evaluation
-from classification.experiment import info
-from classification.parameters import count, count_of
+from classification.trial import evaluation
+from classification.experiment.experiment import info
+from classification.trial.count_parameters import count, count_of
 from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import NET, Rig, make_method, random_batch
