@@ -42,7 +42,7 @@ def main(argv=None):
         for name in WITHOUT_EFFECT:
             if getattr(flags, name) is not None:
                 say('--%s has no effect' % name)
-        from classification.experiment.experiment import resolve
+        from classification.experiment.resolve import resolve
         from classification.runs.run_folder import result_name
         from classification.train_wrapper import run_experiment
         result_name(flags.save_mat_name)
@@ -52,7 +52,8 @@ def main(argv=None):
                 return 0
             if flags.dry_run:
                 from classification.experiment.describe import dry_run
-                print(dry_run(experiment, flags))
+                from classification.trial.count_parameters import count  # imports TensorFlow
+                print(dry_run(experiment, flags, count))
                 return 0
             return run_experiment(experiment, flags, argv, say)
     except KeyboardInterrupt:

@@ -102,7 +102,7 @@ class Lock(object):
         """
         if self.still_mine():
             return
-        from utils.utils import UserError       # needs NumPy, which is not there when an environment is made
+        from utils.utils import UserError  # needs NumPy, which is not there when an environment is made
         if os.path.exists(self.token):
             why = '%s, because this process did not run for %d s or longer' % (self.holder(), self.stale_seconds)
         else:

@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, others
 
     def error(self, message):
-        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        from utils.utils import tell_error  # imports NumPy, for which --help need not wait
         self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
@@ -100,7 +100,7 @@ def _method_flags(method):
 
 
 def _option_flags(method):
-    from classification.model.registry import all_options      # imports NumPy
+    from classification.model.registry import all_options  # imports NumPy
     from utils.utils import UserError
     for flag, option in all_options().items():
         default = option.fixed_default

@@ -90,7 +90,7 @@ def _check_imports(path, tree):
                 raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
                                 'what it needs into the plug-in' % (path, node.lineno, first))
             if first == 'tensorflow':
-                from utils import runtime       # noqa: F401  before TensorFlow is imported
+                from utils import runtime  # noqa: F401  before TensorFlow is imported
 
 
 def _is_another_file(name, folder):
@@ -115,12 +115,13 @@ class _Loader(importlib.abc.SourceLoader):
 
 def _run(plugin):
     """Runs a plug-in's file, which declares what is in it."""
-    from classification.model import registry        # noqa: F401  the project's own come first
+    from classification.experiment.flags import own_flags
+    from classification.model import registry  # noqa: F401  the project's own come first
     loader = _Loader(plugin.path, plugin.content)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(plugin.module, loader))
     sys.modules[plugin.module] = module
     try:
-        with declared_by(plugin.path):
+        with declared_by(plugin.path, own_flags()):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]

@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 from collections import OrderedDict
-from typing import Any, Mapping, NamedTuple, Tuple
+from typing import Any, Mapping, NamedTuple
 
 import numpy as np
 
