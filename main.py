@@ -4,7 +4,7 @@ Options in, a .mat file out; knows no data set and no method by name.
 """
 import sys
 
-from classification.flags import WITHOUT_EFFECT, parser
+from classification.experiment.flags import WITHOUT_EFFECT, parser
 
 TRIAL_COMMAND = '--run_trial'      # main.py starts itself with it, once per trial
 CLUSTER_TRIAL_COMMAND = '--run_cluster_trial'      # the worker of a cluster starts main.py with it
@@ -18,10 +18,10 @@ def main(argv=None):
     """Runs the command line; returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == [TRIAL_COMMAND] and len(argv) == 3:
-        from classification.trial_process import run_trial_process
+        from classification.runs.trial_process import run_trial_process
         return run_trial_process(argv[1], int(argv[2]))
     if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
-        from classification.cluster_worker import run_cluster_trial
+        from classification.runs.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
     from utils.utils import UserError, tell_error
     try:
@@ -36,14 +36,14 @@ def main(argv=None):
 
     try:
         if flags.list:
-            from classification.describe import listing
+            from classification.experiment.describe import listing
             print(listing())
             return 0
         for name in WITHOUT_EFFECT:
             if getattr(flags, name) is not None:
                 say('--%s has no effect' % name)
-        from classification.experiment import resolve
-        from classification.run_folder import result_name
+        from classification.experiment.experiment import resolve
+        from classification.runs.run_folder import result_name
         from classification.train_wrapper import run_experiment
         result_name(flags.save_mat_name)
         with signals_to(_leave):        # while trials run, their handler is another
@@ -51,7 +51,7 @@ def main(argv=None):
             if experiment is None:       # the data of a dry run are not there yet
                 return 0
             if flags.dry_run:
-                from classification.describe import dry_run
+                from classification.experiment.describe import dry_run
                 print(dry_run(experiment, flags))
                 return 0
             return run_experiment(experiment, flags, argv, say)

@@ -6,8 +6,8 @@ import numpy as np
 
 from classification import gen_data
 from classification.model.declare import check_help, check_options
-from classification.plugin_files import where
-from classification.source import Source, below
+from classification.experiment.plugin_files import where
+from classification.data.source import Source, below
 from utils import utils_env_cl as env
 from utils.declarations import check_name
 from utils.utils import UserError, in_one_line

@@ -11,10 +11,10 @@ import shutil
 from collections import OrderedDict
 from typing import NamedTuple, Optional, Tuple
 
-from classification import archives, readers, transfer
-from classification.flags import PLUGIN, Parser, load_plugins
+from classification.data import http_download as transfer, readers, unpack as archives
+from classification.experiment.flags import PLUGIN, Parser, load_plugins
 from classification.gen_data import DATASETS
-from classification.source import Incomplete
+from classification.data.source import Incomplete
 from utils.locks import DAY, Held, Lock
 from utils.paths import path_argument
 from utils.utils import UserError, run_command, show, tell_error, without_credentials

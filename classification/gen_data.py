@@ -5,9 +5,9 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from classification import readers, stl10_designs, task_lists
-from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
-from classification.stl10_designs import NoisyImages, Preset
+from classification.data import readers, stl10_designs, task_lists
+from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.data.stl10_designs import NoisyImages, Preset
 from utils import declarations
 from utils import utils_env_cl as env
 from utils.utils import UserError, counted, entry, random_state

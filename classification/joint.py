@@ -3,7 +3,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.task_graph import TaskGraph
+from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, VALID, PublishedPatience, Trial
 from utils import utils_nn as nn
 from utils.utils import random_state

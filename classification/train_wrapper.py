@@ -15,13 +15,16 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import psutil
 
-from classification import (gen_data, mat_file, origin, parameter_files, plugin_files, provenance, raw_checksums, results, sizes,
-                            tensor_factors)
-from classification.experiment import plugins_of
-from classification.local_pool import ERRORS, LocalPool, visible_devices
-from classification.progress import Progress
-from classification.run_folder import Place, check_folder, config_in, unfinished
-from classification.trial_process import CONFIG, RECORD, SIGN, hold, log_line, trial_folder
+from classification import gen_data
+from classification.data import raw_checksums
+from classification.experiment import plugin_files, sizes, tensor_factors
+from classification.results import mat_file, origin, parameter_files, results
+from classification.runs import provenance
+from classification.experiment.experiment import plugins_of
+from classification.runs.local_pool import ERRORS, LocalPool, visible_devices
+from classification.runs.progress import Progress
+from classification.runs.run_folder import Place, check_folder, config_in, unfinished
+from classification.runs.trial_process import CONFIG, RECORD, SIGN, hold, log_line, trial_folder
 from utils.cores import cores
 from utils.report import command_for
 from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line,
@@ -97,7 +100,7 @@ def _pool(flags, trials, say):
     if flags.scheduler is None:
         devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
         return LocalPool(MAIN, [devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
-    from classification.cluster import Cluster
+    from classification.runs.cluster import Cluster
     return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
 
 

@@ -16,8 +16,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 
 from utils import runtime  # noqa: E402
-from classification.experiment import Experiment  # noqa: E402
-from classification.flags import Parser  # noqa: E402
+from classification.experiment.experiment import Experiment  # noqa: E402
+from classification.experiment.flags import Parser  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
 from classification.model.registry import MODELS, default_options  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402

@@ -18,7 +18,7 @@ except ImportError:
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from classification.flags import Parser  # noqa: E402
+from classification.experiment.flags import Parser  # noqa: E402
 from utils.utils import at_least, take_signals  # noqa: E402
 
 MAIN = os.path.join(ROOT, 'main.py')

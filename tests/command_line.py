@@ -26,7 +26,7 @@ def change(set_row=lambda table, row, value: table.update({row: value})):
 
 
 def _train_here(run, number, progress):
-    from classification.trial_process import _train, trial_folder
+    from classification.runs.trial_process import _train, trial_folder
     folder = trial_folder(run.place.run, number)
     os.makedirs(folder)
     _train(run.place.run, folder, number, lambda: False, lambda: None)

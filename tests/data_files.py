@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from classification.task_lists import OFFICEHOME_CLASSES
+from classification.data.task_lists import OFFICEHOME_CLASSES
 
 
 def pictures(labels, height, width, channels, seed, style=0):

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from classification import gen_data, plugin_files
+from classification import gen_data
+from classification.experiment import plugin_files
 from classification.model import declare
 from utils import utils_env_cl as env
 

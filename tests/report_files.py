@@ -5,9 +5,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.mat_file import append_entry
+from classification.results.mat_file import append_entry
 from classification.model.registry import MODELS
-from classification.results import TrialRecord, distinct, summary
+from classification.results.results import TrialRecord, distinct, summary
 from utils.utils_env_cl import patterns_of
 
 LAYERS = 4

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from classification import augmentation
-from classification.augmentation import augmented, enlarged, enlarged_size
-from classification.task_graph import TaskGraph
+from classification.data import augmentation
+from classification.data.augmentation import augmented, enlarged, enlarged_size
+from classification.trial.task_graph import TaskGraph
 from classification.train import PublishedPatience
 from tests.trials import BATCH, SIZES, make_experiment, make_task, train, train_with_stops
 from utils.utils import random_state
@@ -71,7 +71,7 @@ def batches(monkeypatch):
         first = state.get_state()[1][:2].tobytes()
         seen.append((images, first, augmented(images, state)))
         return seen[-1][2]
-    monkeypatch.setattr('classification.task_graph.augmented', spy)
+    monkeypatch.setattr('classification.trial.task_graph.augmented', spy)
     return seen
 
 
@@ -96,7 +96,7 @@ def test_training_batches_are_augmented_as_the_network_sees_them(batches, tmp_pa
 
 def test_the_network_learns_from_what_augmentation_gives(tmp_path, monkeypatch):
     """With images in the place of the batch's that do not depend on it, nothing of the batch but its labels is learned."""
-    monkeypatch.setattr('classification.task_graph.augmented', lambda images, state: np.zeros_like(images))
+    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images, state: np.zeros_like(images))
     experiment = make_experiment('STL', (0,), 1)._replace(analyses={'data_augment': True})
     trial = train(experiment, tmp_path)[0]
     kernel = trial.store['conv0/task0/own/kernel']

@@ -6,17 +6,19 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from classification import checkpoint, metrics
+from classification.results import metrics
+from classification.trial import checkpoint
 from classification.joint import JointTrial
-from classification.mat_file import append_entry, entries
-from classification.results import load_record, save_record, summary, table
+from classification.results.mat_file import append_entry, entries
+from classification.results.results import load_record, save_record, summary, table
 from classification.train import TRAIN, Trial
 from tests import trials
 from tests.report_files import info, record, write
 from tests.test_joint import make_joint
 from tests.test_train import accuracies, handed_on      # noqa: F401
 from tests.trials import SIZES, make_experiment, train, train_with_stops
-from utils import report, report_marks
+from classification.report import marks as report_marks
+from utils import report
 from utils.read_results import load_results
 
 NAN = np.nan
@@ -204,9 +206,9 @@ def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
 
 
 def test_plots_of_methods_are_marked(marked):
-    from utils import report_plots
-    from utils.report_groups import read_groups
-    from utils.report_statistics import compare
+    from classification.report import plots as report_plots
+    from classification.report.groups import read_groups
+    from classification.report.statistics import compare
     group, = read_groups([marked])[0]
     for _, _, figure in report_plots.plots_of_group(compare(group)):
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]

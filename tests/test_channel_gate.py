@@ -6,8 +6,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_channel_gate_model
-from classification.parameters import count_of
-from classification.task_graph import TaskGraph
+from classification.trial.count_parameters import count_of
+from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, TaskProgress
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
@@ -145,7 +145,7 @@ def test_the_network_is_the_numpy_network(name, options, gate):
     ('OfficeHome', {'published_code': 62031680, 'paper': 23600}, 1613312)])
 def test_numbers_of_parameters(data_type, gates_alone, trunk):
     shape, family = {'C': ((32, 32, 3), 'cifar100'), 'O': ((128, 128, 3), 'officehome')}[data_type[0]]
-    net = env.build_net(env.network_of(family, data_type, 4, 'hps')[1], shape)
+    net = env.build_net(env.network_of(family, data_type, 4)[1], shape)
     independent = count_of('STL', net, {0: 10}, {}, 'TTTT')
     for mode, gates_of_task in gates_alone.items():
         options = dict(env.CHANNEL_GATE[mode], channel_gate_mode=mode)

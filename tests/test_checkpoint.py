@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from classification import checkpoint
+from classification.trial import checkpoint
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 META = {'position': 3, 'progress': [0.1 + 0.2, 1 / 3., 0], 'state': {'patterns': {'0': 'ST'}}, 'scores': [], 'inside': True}
@@ -134,7 +134,7 @@ def test_a_damaged_one_never_takes_the_place_of_a_good_one(path):
 KILLED = """
 import builtins, os, signal, sys
 import numpy as np
-from classification import checkpoint
+from classification.trial import checkpoint
 left = [10 ** 6]
 def counted(call):
     def count(*args, **named):

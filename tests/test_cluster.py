@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 import main
-from classification import cluster_trial, cluster_worker, train_wrapper, trial_process
+from classification import train_wrapper
+from classification.runs import cluster_trial, cluster_worker, trial_process
 from tests import command_line
 from tests.processes import SECONDS, Run, command_of, gone, inside, place_of, resumptions, start, waited_for
 from tests.test_resume import OPTIONS, same

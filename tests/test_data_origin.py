@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import main
-from classification import gen_data, provenance, raw_checksums, readers, train_wrapper, trial_process
-from classification.experiment import resolve
-from classification.mat_file import entries
-from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification import gen_data, train_wrapper
+from classification.data import raw_checksums, readers
+from classification.runs import provenance, trial_process
+from classification.experiment.experiment import resolve
+from classification.results.mat_file import entries
+from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from tests.calls import DIGITS, is_refused, run, run_and_listen
 from utils.utils import UserError

@@ -5,10 +5,10 @@ from collections import OrderedDict
 import pytest
 
 from classification import gen_data
-from classification.describe import listing
-from classification.experiment import Experiment, info
-from classification.flags import own_flags
-from classification.mat_file import encoded
+from classification.experiment.describe import listing
+from classification.experiment.experiment import Experiment, info
+from classification.experiment.flags import own_flags
+from classification.results.mat_file import encoded
 from classification.model.declare import METHODS, NOT_OPTIONS, check_options
 from classification.model.registry import MECHANISMS, MODELS, all_options
 from tests.calls import DIGITS, experiment_of, is_refused, run_and_listen

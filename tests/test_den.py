@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import results
-from classification.experiment import Experiment
+from classification.results import results
+from classification.experiment.experiment import Experiment
 from classification.gen_data import load_tasks
 from classification.model import den_blocks, den_report
 from classification.model.cnn_den_model import DEN, EXPANSION, HEAD, RETRAINING, SUBNETWORK
@@ -14,7 +14,7 @@ from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.method import Setting
 from classification.model.published_trainer import best_epoch_fields
 from classification.model.registry import make_method
-from classification.task_graph import TaskGraph
+from classification.trial.task_graph import TaskGraph
 from classification.train import Surroundings, Trial
 from tests import den_small, trials
 from tests.calls import experiment_of

@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 
 import main
-from classification import archives, download, experiment, readers, transfer
+from classification import download
+from classification.data import http_download as transfer, readers, unpack as archives
+from classification.experiment import experiment
 from classification.gen_data import DATASETS
-from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from tests.download_server import Server, content_of, packed, remote, waited, zipped
 from utils.utils import UserError

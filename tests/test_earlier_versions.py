@@ -11,9 +11,9 @@ import shutil
 import numpy as np
 import pytest
 
-from classification import origin, results
-from classification.experiment import tensorflow_version
-from classification.mat_file import entries
+from classification.results import origin, results
+from classification.experiment.experiment import tensorflow_version
+from classification.results.mat_file import entries
 from classification.model.registry import MODELS
 from tests.calls import experiment_of, run_and_listen
 

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import evaluation
+from classification.trial import evaluation
 from classification.gen_data import PARTS
-from classification.results import history_csv, run_struct
-from classification.task_graph import TaskGraph
+from classification.results.results import history_csv, run_struct
+from classification.trial.task_graph import TaskGraph
 from tests.trials import BATCH, SIZES, learned, make_experiment, make_task, train
 from utils import runtime
 from utils.utils_env_cl import Net

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.experiment import resolve
+from classification.experiment.experiment import resolve
 from classification.model.declare import MECHANISMS, METHODS, MODELS
-from classification.parameter_files import FINAL, load
+from classification.results.parameter_files import FINAL, load
 from main import parser
 from tests import command_line
 from tests.calls import run_and_listen

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from classification.experiment import Experiment, info, numeric_versions, task_order
+from classification.experiment.experiment import Experiment, info, numeric_versions, task_order
 from classification.model.registry import MODELS
 from tests import data_files
 from tests.calls import DIGITS, experiment_of, run

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import trial_process
-from classification.experiment import resolve
+from classification.runs import trial_process
+from classification.experiment.experiment import resolve
 from tests import command_line
 from utils import gpu, runtime
 from utils.utils import UserError

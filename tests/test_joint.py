@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from classification.joint import JointTrial
-from classification.mat_file import entries
-from classification.parameter_files import FINAL, load
+from classification.results.mat_file import entries
+from classification.results.parameter_files import FINAL, load
 from classification.train import PublishedPatience
 from tests import trials
 from tests.test_resume import same_trial
@@ -140,7 +140,7 @@ def test_result_has_the_published_layout_of_joint_training(tmp_path, monkeypatch
 def test_analyses_of_joint_training(tmp_path, monkeypatch):
     """The batches of every task are augmented, all tasks are in the parameter file and have mutual information."""
     seen = []
-    monkeypatch.setattr('classification.task_graph.augmented', lambda images, state: seen.append(images) or images)
+    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images, state: seen.append(images) or images)
     settings = {'data_augment': True, 'saveparam': True,
                 'mutual_info': {'alpha': 1.01, 'kernel_h': 1., 'kernel_h_backward': 1.}}
     experiment = make_joint('Hybrid_HPS', (0, 1))._replace(analyses=settings)

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
-from classification.leep import leep
-from classification.results import LEEP_SCORES, run_struct
-from classification.task_graph import TaskGraph
+from classification.analysis.leep import leep
+from classification.results.results import LEEP_SCORES, run_struct
+from classification.trial.task_graph import TaskGraph
 from classification.train import Trial
 from tests.trials import SIZES, make_experiment, make_task, train, train_with_stops
 

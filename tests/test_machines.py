@@ -12,8 +12,10 @@ import tempfile
 import pytest
 
 import main
-from classification import download, flags, readers, train_wrapper
-from classification.experiment import tensorflow_distribution
+from classification import download, train_wrapper
+from classification.data import readers
+from classification.experiment import flags
+from classification.experiment.experiment import tensorflow_distribution
 from tests import data_files
 from tests.calls import SHORT, is_refused, run, run_and_listen
 from tests.download_server import content_of, remote

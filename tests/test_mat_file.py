@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from classification import mat_file
-from classification.mat_file import append_entry, as_stored, entries, find_entry, write_temp
+from classification.results import mat_file
+from classification.results.mat_file import append_entry, as_stored, entries, find_entry, write_temp
 from tests.published_file import DUMP, dump, same, write_published
 from utils.locks import Lock
 from utils.utils import UserError
@@ -215,5 +215,5 @@ def test_a_lock_that_is_never_given_back_is_named(tmp_path, monkeypatch):
 
 
 def test_importing_does_not_wait_for_scipy():
-    program = 'import sys, classification.results; sys.exit("scipy" in sys.modules)'
+    program = 'import sys, classification.results.results; sys.exit("scipy" in sys.modules)'
     assert subprocess.call([sys.executable, '-c', program]) == 0

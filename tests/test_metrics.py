@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from classification import metrics
+from classification.results import metrics
 
 NAN = np.nan
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import mutual_information as mi
-from classification.learned_network import LearnedNetwork, layer_values
+from classification.analysis import mutual_information as mi
+from classification.analysis.learned_network import LearnedNetwork, layer_values
 from tests.trials import learned, make_experiment, make_task, train
 from utils import runtime
 from utils import utils_env_cl as env

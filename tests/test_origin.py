@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classification import origin, provenance, results
-from classification.experiment import tensorflow_distribution
-from classification.mat_file import as_stored, entries
-from classification.source_digest import ROOT
+from classification.results import origin, results
+from classification.runs import provenance
+from classification.experiment.experiment import tensorflow_distribution
+from classification.results.mat_file import as_stored, entries
+from utils.source_digest import ROOT
 from tests import report_files
 from tests.calls import MAT, SHORT, experiment_of, is_refused, run_and_listen
 from utils import report
@@ -53,7 +54,7 @@ def test_a_trial_has_a_new_stretch_only_where_something_changed():
 
 @pytest.mark.parametrize('trials', [[[ONE]], [[ONE], [origin.UNKNOWN, NEWER]], [[ONE, EDITED]] * 5])
 def test_a_result_file_gives_origins_back(tmp_path, trials):
-    from classification.mat_file import append_entry
+    from classification.results.mat_file import append_entry
     append_entry(str(tmp_path / 'x.mat'), {'train_valid_data_group': list(range(len(trials))), 'origin': [
         origin.as_fields(stretches) for stretches in trials]})
     entry, = entries(str(tmp_path / 'x.mat'))

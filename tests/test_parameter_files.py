@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from classification import checkpoint, parameter_files
+from classification.results import parameter_files
+from classification.trial import checkpoint
 from classification.model.cnn_darts_model import LEFT
 from classification.model.declare import KERNEL
 from classification.model.registry import MODELS
 from classification.model.search import PatternSearch
-from classification.parameter_files import FINAL, load, new_folder, path_of
-from classification.tensor_factors import tensor_factors
-from classification.task_graph import TaskGraph
+from classification.results.parameter_files import FINAL, load, new_folder, path_of
+from classification.experiment.tensor_factors import tensor_factors
+from classification.trial.task_graph import TaskGraph
 from classification.train import Trial
 from tests.test_train import accuracies
 from tests.trials import learned, make_experiment, make_trial
@@ -321,7 +322,7 @@ def test_what_is_no_parameter_file(tmp_path, file_of_tf):
     (tmp_path / 'changed').write_bytes(content.replace(kernel, bytes(bytearray(16))))
     with pytest.raises(UserError, match='damaged .*its values are not those that were written'):
         load(str(tmp_path / 'changed'))
-    from classification.mat_file import append_entry
+    from classification.results.mat_file import append_entry
     append_entry(str(tmp_path / 'result.mat'), {'fingerprint': 'x', 'values': np.arange(3.)})
     with pytest.raises(UserError, match='is not a parameter file that --saveparam wrote: it has no struct parameter'):
         load(str(tmp_path / 'result.mat'))

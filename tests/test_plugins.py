@@ -8,8 +8,10 @@ import sys
 import pytest
 
 import main
-from classification import download, plugin_files, provenance, train_wrapper
-from classification.experiment import info, resolve
+from classification import download, train_wrapper
+from classification.experiment import plugin_files
+from classification.runs import provenance
+from classification.experiment.experiment import info, resolve
 from classification.model.registry import MODELS
 from tests import command_line
 from tests.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen

@@ -4,9 +4,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 from scipy.signal import correlate
 
-from classification import evaluation
-from classification.experiment import info
-from classification.parameters import count, count_of
+from classification.trial import evaluation
+from classification.experiment.experiment import info
+from classification.trial.count_parameters import count, count_of
 from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import NET, Rig, make_method, random_batch
@@ -181,7 +181,7 @@ def test_columns_are_built_once_per_graph():
 
 
 def test_parameters_as_published():
-    _, network = env.network_of('cifar100', 'CIFAR100_10', 4, 'hps')
+    _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
     net = env.build_net(network, (32, 32, 3))
     assert count_of('ProgNN', net, {task: 10 for task in range(3)}, {'dim_reduction_scale': 2.}, 'TTTT') == 1025103
 

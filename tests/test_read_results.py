@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from classification.mat_file import write_temp
-from classification.results import summary
+from classification.results.mat_file import write_temp
+from classification.results.results import summary
 from tests.published_file import published_summary, write_published
 from tests.report_files import drawn, info, record, write
 from utils.read_results import load_config, load_results, test_curves as curves_of

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from classification import data_cache, jpeg, raw_checksums, readers
-from classification.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.data import data_cache, jpeg, raw_checksums, readers
+from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from tests import data_files
 from utils.locks import Lock
 from utils.utils import UserError, silent_libraries

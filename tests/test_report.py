@@ -15,8 +15,8 @@ import pytest
 from tests.published_file import write_published
 from tests.report_files import drawn, record, write
 from utils import report
-from utils.report_groups import read_groups
-from utils.report_statistics import METRICS, check_baseline, compare, interval, paired, summary
+from classification.report.groups import read_groups
+from classification.report.statistics import METRICS, check_baseline, compare, interval, paired, summary
 from utils.utils import UserError
 
 NAN = np.nan
@@ -256,7 +256,7 @@ def test_plots_are_written(tmp_path, capsys):
 
 def test_curves_and_bands_are_the_numbers(two):
     """Task 0 of HPS at the end: 0.6 in each trial; task 1: 0.8, 0.9, 0.7."""
-    from utils import report_plots
+    from classification.report import plots as report_plots
     group, = read_groups([two])[0]
     words, figure = report_plots.learning_curves(group.members[1])
     axes = figure.axes[0]
@@ -273,7 +273,7 @@ def test_curves_and_bands_are_the_numbers(two):
 @pytest.mark.parametrize('tasks, trials, order', [(3, 1, None), (20, 3, None), (6, 2, (0, 1, 2, 0, 1, 2, 3, 4, 5)), (1, 1, None)],
                          ids=str)
 def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tmp_path):
-    from utils import report_plots
+    from classification.report import plots as report_plots
     group, = read_groups([searches(tmp_path / 'x.mat', tasks, trials, order)])[0]
     comparison = compare(group)
     plots = OrderedDict((plot[0], plot) for plot in report_plots.plots_of_group(comparison))

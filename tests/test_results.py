@@ -4,8 +4,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from classification.mat_file import append_entry, as_stored, entries, write_temp
-from classification.results import (TrialRecord, accuracy_matrix_csv, history_csv, load_record, run_struct, save_record,
+from classification.results.mat_file import append_entry, as_stored, entries, write_temp
+from classification.results.results import (TrialRecord, accuracy_matrix_csv, history_csv, load_record, run_struct, save_record,
                                     summary, table)
 from tests.published_file import DUMP, dump, same, write_published
 from utils.utils import UserError

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 import main
-from classification import provenance, trial_process
-from classification.experiment import resolve
+from classification.runs import provenance, trial_process
+from classification.experiment.experiment import resolve
 from tests import command_line
 from tests.processes import Run, SECONDS, freeze, gone, inside, place_of, resumptions, start, waited_for
 from tests.sameness import same, same_result

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classification import train_wrapper, trial_process
-from classification.experiment import Experiment, tensorflow_version
-from classification.mat_file import append_entry, entries
+from classification import train_wrapper
+from classification.runs import trial_process
+from classification.experiment.experiment import Experiment, tensorflow_version
+from classification.results.mat_file import append_entry, entries
 from tests.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from tests.processes import ROOT
 from utils import locks

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import main
-from classification.experiment import info, resolve
-from classification.mat_file import entries
-from classification.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
+from classification.experiment.experiment import info, resolve
+from classification.results.mat_file import entries
+from classification.data.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from tests import data_files
 
 SAMPLES = [      # the longest first

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.results import SPLITS
-from classification.scalars import PREFIX, Scalars
+from classification.results.results import SPLITS
+from classification.trial.tensorboard import PREFIX, Scalars
 from tests.trials import make_experiment, train_with_stops
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import main
-from classification.mat_file import entries
+from classification.results.mat_file import entries
 from tests.calls import DIGITS, SHORT
 from tests.processes import ROOT, SECONDS, waited_for
 from tests.report_files import record, write

@@ -8,7 +8,7 @@ import pytest
 
 import main
 from classification import download, train_wrapper
-from classification.local_pool import LocalPool
+from classification.runs.local_pool import LocalPool
 from tests import report_files
 from tests.calls import SHORT, run, run_and_listen
 from utils import report

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import scipy.io  # noqa: F401  before users are changed, who cannot read it perhaps
 
-from classification.mat_file import append_entry, check_writable, entries
-from classification.run_folder import Place
+from classification.results.mat_file import append_entry, check_writable, entries
+from classification.runs.run_folder import Place
 from tests.calls import experiment_of
 from utils.utils import UserError, write_atomically
 

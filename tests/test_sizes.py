@@ -7,14 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from classification import mat_file, mat_parts, provenance, sizes, train_wrapper
-from classification.mat_file import append_entry, encoded, entries, find_entry, locate
-from classification.mat_parts import continued, first_of, series
+from classification import train_wrapper
+from classification.experiment import sizes
+from classification.results import mat_file, mat_parts
+from classification.runs import provenance
+from classification.results.mat_file import append_entry, encoded, entries, find_entry, locate
+from classification.results.mat_parts import continued, first_of, series
 from scipy.io import loadmat, savemat
 from tests import report_files
 from tests.calls import SHORT, experiment_of, is_refused, run, run_and_listen
 from tests.trials import make_experiment, train
-from utils.report_groups import read_groups
+from classification.report.groups import read_groups
 from utils.utils import UserError
 
 MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN', 'EWC']
@@ -221,7 +224,7 @@ def test_adding_takes_little_memory(old, tmp_path):
     program = '''
 import os, sys, threading, time
 import numpy as np
-from classification.mat_file import append_entry
+from classification.results.mat_file import append_entry
 
 def entry(number):
     return {'run_id': str(number), 'runs': [{'values': np.full((3000, 100), float(number + run))} for run in range(5)]}

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from classification.source_digest import ROOT, Source, canonical
+from utils.source_digest import ROOT, Source, canonical
 
 # Every kind of node that Python 3.6 has.
 SAMPLE = '''
@@ -182,7 +182,7 @@ def edit(path, old, new):
 
 
 def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
-    from classification import provenance
+    from classification.runs import provenance
     from tests.calls import experiment_of
     experiments = {name: experiment_of('--model_type', name) for name in ('HPS', 'Hybrid_TF', 'LASEM_HPS')}
     experiments['DEN'] = experiment_of('--model_type', 'DEN', '--test_type', '0')
@@ -198,7 +198,7 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
 
     first = digests()
     assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'readers', 'model.method'))
-    assert not any(name in first['HPS'] for name in ('classification.flags', 'classification.readers_officehome', 'utils.report'))
+    assert not any(name in first['HPS'] for name in ('classification.experiment.flags', 'classification.data.readers_officehome', 'utils.report'))
     edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'def _notes(', 'UNUSED = 1\n\n\ndef _notes(')
     edit(house / 'utils' / 'utils_env_cl.py', "('den_split', True)", "('den_split', False)")
     assert changed_since(first) == {}           # an unused name, and a value that an experiment holds itself

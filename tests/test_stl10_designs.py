@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from classification import stl10_designs
-from classification.stl10_designs import Preset, draw, draw_kinds, file_name, from_text, keep, leak, load, to_text
+from classification.data import stl10_designs
+from classification.data.stl10_designs import Preset, draw, draw_kinds, file_name, from_text, keep, leak, load, to_text
 from utils.utils import UserError
 
 FIFTEEN, TWENTY = Preset(10, 50, 15, 5), Preset(25, 15, 20, 3)

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification import checkpoint
+from classification.trial import checkpoint
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.task_graph import TaskGraph
+from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, VALID, TaskProgress, TrialFailed
 from tests.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime

@@ -11,7 +11,12 @@ import os
 import numpy as np
 import pytest
 
-from classification import checkpoint, data_cache, raw_checksums, results, sizes, train, train_wrapper, trial_process
+from classification import train, train_wrapper
+from classification.data import data_cache, raw_checksums
+from classification.experiment import sizes
+from classification.results import results
+from classification.runs import trial_process
+from classification.trial import checkpoint
 from tests import data_files
 from tests.calls import run_and_listen
 from tests.test_earlier_versions import BEGUN, FINISHED, result  # noqa: F401: a fixture

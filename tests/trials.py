@@ -4,7 +4,7 @@ import collections
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from classification.experiment import Experiment
+from classification.experiment.experiment import Experiment
 from classification.gen_data import Part, Task
 from classification.model.method import Setting
 from classification.model.registry import MODELS, default_options, make_method

@@ -16,9 +16,10 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification import mat_file, parameter_files, sizes
-from classification.experiment import info, resolve, tensorflow_version
-from classification.flags import parser
+from classification.experiment import sizes
+from classification.results import mat_file, parameter_files
+from classification.experiment.experiment import info, resolve, tensorflow_version
+from classification.experiment.flags import parser
 from classification.gen_data import load_tasks
 from classification.joint import JointTrial
 from classification.model.registry import MODELS

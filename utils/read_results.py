@@ -8,9 +8,9 @@ import os
 
 import numpy as np
 
-from classification import mat_file
-from classification.metrics import METRICS
-from classification.results import distinct, last_rows
+from classification.results import mat_file
+from classification.results.metrics import METRICS
+from classification.results.results import distinct, last_rows
 from utils.utils import UserError, read_dict
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others become numbers.
@@ -60,7 +60,7 @@ def load_results(path):
         accuracy_matrix [R, K, n], in [0, 1]: test accuracy after position i; NaN before a task is learned. Tasks here
             and below are in order of first appearance.
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
-            backward_transfer [R]: as in `classification.metrics`.
+            backward_transfer [R]: as in `classification.results.metrics`.
         at_chance [R, n]: whether the network was no better than chance on the task's training images when the task was
             first learned; not in files of before.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.

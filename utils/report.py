@@ -8,10 +8,10 @@ import os
 import shlex
 import sys
 
-from classification.flags import PLUGIN, load_plugins
+from classification.experiment.flags import PLUGIN, load_plugins
 from utils.paths import home_folder, path_argument
-from utils.report_groups import read_groups
-from utils.report_statistics import check_baseline, compare
+from classification.report.groups import read_groups
+from classification.report.statistics import check_baseline, compare
 from utils.utils import UserError, run_command, show, tell_error, write_atomically
 
 ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
@@ -72,9 +72,9 @@ def main(argv=None):
 def _content(kind, comparisons, notes, command):
     if kind == 'html':
         _check_matplotlib()
-        from utils.report_page import page
+        from classification.report.page import page
         return page(comparisons, notes, command)
-    from utils import report_tables
+    from classification.report import tables as report_tables
     return {'text': report_tables.text, 'csv': report_tables.as_csv, 'latex': report_tables.latex}[kind](comparisons, notes)
 
 
@@ -101,7 +101,7 @@ def _write(out, kind, content, comparisons):
 def _write_plots(folder, comparisons):
     """Returns how many."""
     _check_matplotlib()
-    from utils import report_plots
+    from classification.report import plots as report_plots
     count = 0
     for number, comparison in enumerate(comparisons, 1):
         prefix = 'data%d_' % number if len(comparisons) > 1 else ''

@@ -7,7 +7,7 @@ import argparse
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
-from classification.flags import own_flags
+from classification.experiment.flags import own_flags
 from utils.declarations import Check, Context, Field, Table, check_name, loading, own_names, resolved, shared_names, stored_fields
 from utils.utils import UserError, entry
 from utils.utils_env_cl import TRAINING, Network

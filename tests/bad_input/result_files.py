@@ -11,9 +11,9 @@ import scipy.sparse
 from scipy.io import savemat
 
 import main
-from classification import mat_file, parameter_files
-from classification.experiment import resolve
-from classification.results import save_record
+from classification.results import mat_file, parameter_files
+from classification.experiment.experiment import resolve
+from classification.results.results import save_record
 from classification.model.registry import MODELS
 from tests.bad_input.command_lines import DIGITS
 from tests.bad_input.trial import Entry, edit, replace

@@ -15,12 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import main
-from classification import checkpoint, data_cache, mat_file, parameter_files, readers, stl10_designs
-from classification.flags import parser
+from classification.data import data_cache, readers, stl10_designs
+from classification.results import mat_file, parameter_files
+from classification.trial import checkpoint
+from classification.experiment.flags import parser
 from classification.gen_data import DATASETS
 from classification.model.registry import MODELS
-from classification.readers_officehome import OFFICEHOME
-from classification.results import load_record, save_record
+from classification.data.readers_officehome import OFFICEHOME
+from classification.results.results import load_record, save_record
 from tests import data_files
 from tests.bad_input import result_files
 from tests.bad_input.trial import PREFIX, c_stderr, listed, listened, replace

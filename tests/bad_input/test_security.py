@@ -11,7 +11,7 @@ import tempfile
 import pytest
 
 import main
-from classification import readers
+from classification.data import readers
 from tests import data_files
 from tests.bad_input.corpus import ENTRIES
 from tests.bad_input.pickles import ODD, PICKLES

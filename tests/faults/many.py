@@ -22,8 +22,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 import numpy as np  # noqa: E402
 import scipy.io  # noqa: E402,F401  before the forks
 
-from classification import readers  # noqa: E402
-from classification.mat_file import append_entry, entries  # noqa: E402
+from classification.data import readers  # noqa: E402
+from classification.results.mat_file import append_entry, entries  # noqa: E402
 from tests import data_files  # noqa: E402
 from tests.faults import no_locks  # noqa: E402
 from tests.published_file import write_published  # noqa: E402

@@ -6,8 +6,8 @@ import sys
 import psutil
 import pytest
 
-from classification.mat_file import entries
-from classification.trial_process import RECORD, trial_folder
+from classification.results.mat_file import entries
+from classification.runs.trial_process import RECORD, trial_folder
 from tests.faults import no_locks
 from tests.faults.soak import OPTIONS, Victim
 from tests.processes import ROOT, Run, freeze, gone, inside, resumptions, waited_for

@@ -21,7 +21,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import main  # noqa: E402
-from classification import local_pool, train_wrapper, trial_process  # noqa: E402
+from classification import train_wrapper  # noqa: E402
+from classification.runs import local_pool, trial_process  # noqa: E402
 from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
 from utils import locks  # noqa: E402

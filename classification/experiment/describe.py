@@ -1,0 +1,117 @@
+"""What `--list` and `--dry_run` print."""
+from collections import OrderedDict
+
+from classification import gen_data
+from classification.data.augmentation import enlarged_size
+from classification.experiment.experiment import plugins_of
+from classification.model.registry import MECHANISMS, METHODS, MODELS
+from classification.experiment.sizes import check, shown
+from utils import utils_env_cl as env
+from utils.utils import counted
+
+
+def _rows(rows, indent='  '):
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+
+
+def listing():
+    """Data types, model types, and the transfer configurations of every depth."""
+    lines = ['Data types (--data_type; layers: --num_clayers, the first by default):']
+    lines += _rows([(name, counted(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
+        str(depth) for family, depth in env.NETWORKS if family == dataset.family), dataset.help)
+        for name, dataset in gen_data.DATASETS.items()])
+    lines += ['', 'Sizes (--data_percent):']
+    lines += _rows([(name, 'ignored' if dataset.sizes is None else ', '.join(map(str, sorted(dataset.sizes))))
+                    for name, dataset in gen_data.DATASETS.items()])
+    lines += ['', 'Model types (--model_type):']
+    lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
+                    for name, model in MODELS.items()])
+    lines += ['  ' + note for declared in list(MECHANISMS.values()) + list(METHODS.values()) for note in declared.notes()]
+    lines += ['', 'Options (--set NAME=VALUE; those with a flag also by --NAME or the flag in brackets):']
+    lines += _rows([(option.name + (' (--%s)' % option.flag if option.flag not in (None, option.name) else ''),
+                     _default(option), option.help) for option in _all_options()])
+    lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
+                  'S: shared, T: task-specific, input side first):']
+    tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
+    tables += [('%s with %d layers' % (family, depth), family, depth) for family, depth in env.TRANSFER_CONFIGURATIONS_OF]
+    for title, family, depth in tables:
+        lines.append('  %s:' % title)
+        lines += _rows([('%d-%d' % (5 * row, 5 * row + 4), name, env.pattern_from_name(name, depth))
+                        for row, name in enumerate(env.pattern_names(family, depth))], indent='    ')
+    lines.append('  every depth: all, none, top1.., bottom1.., alternating')
+    lines += ['', 'Groups of layers of LASEMG (--test_type, or as sizes with --layer_groups):']
+    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', env.listed(groups))
+                    for depth, rows in env.LAYER_GROUPS.items() for row, groups in enumerate(rows)])
+    return '\n'.join(lines)
+
+
+def _all_options():
+    """Every declared option, each name once."""
+    declared = list(METHODS.values()) + list(MECHANISMS.values()) + list(gen_data.DATASETS.values())
+    return list(OrderedDict((option.name, option) for each in declared for option in each.options).values())
+
+
+def _default(option):
+    """'0.1', or 'by table' where it depends on the rest."""
+    if callable(option.default):
+        return 'by table'
+    return 'none' if option.default is None else env.listed(option.default) if isinstance(option.default, tuple) else str(
+        option.default)
+
+
+def dry_run(experiment, flags):
+    """The resolved experiment: tasks and sizes, layers, parameters, epochs."""
+    net, training = experiment.net, experiment.training
+    sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent, experiment.seed, 0,
+                                experiment.normalize, len(experiment.class_counts))
+    lines = ['%s on %s%s, fingerprint %s' % (
+        experiment.model_type, experiment.data_type,
+        '' if experiment.data_percent is None else ' at %d %%' % experiment.data_percent, experiment.fingerprint()[:8])]
+    lines += _rows([('task', 'classes', 'training', 'validation', 'test')] + [tuple(map(str, size)) for size in sizes])
+    lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
+    rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
+    for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
+        rows.append((str(layer), '%dx%d' % (spec.kernel, spec.kernel), '%d -> %d' % (spec.in_channels, spec.out_channels),
+                     str(spec.pool), '%dx%d' % size,
+                     'searched' if experiment.pattern is None else 'yes' if experiment.pattern[layer] == 'S' else 'no'))
+    lines += _rows(rows)
+    lines.append('head: %s -> classes; padding %s; skip connections: %s' % (
+        ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
+        ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
+    lines.append('parameters: %s' % _parameters(experiment))
+    lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
+        counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
+        experiment.seed))
+    lines.append(gen_data.origin(experiment.data_type, gen_data.folder_of(experiment.data_type, flags.data_dir)))
+    lines.append('result file: this entry takes %s%s' % (
+        'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
+        shown(check(experiment, flags.num_runs))))
+    for name, value in sorted(dict(experiment.options, **experiment.data_options).items()):
+        lines.append('%s: %s' % (name, value))
+    for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
+        lines.append('plug-in: %s, digest %s' % (plugin.path, plugin.digest[:8]))
+    return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))
+
+
+def _analyses(experiment, train_sizes):
+    """A line for each analysis."""
+    lines = []
+    for name, setting in sorted(experiment.analyses.items()):
+        if name == 'stl_analysis':
+            lines.append('STL analysis of task %d: %d training images, patience %s, at most %s' % (
+                setting['task'], enlarged_size(train_sizes, setting['task'], setting['ratio']),
+                counted(experiment.early_stopping, 'epoch'), counted(experiment.training.epochs, 'epoch')))
+        elif isinstance(setting, dict):
+            lines.append('%s: %s' % (name, ', '.join('%s %g' % pair for pair in sorted(setting.items()))))
+        else:
+            lines.append('%s: %s' % (name, setting))
+    return lines
+
+
+def _parameters(experiment):
+    from classification.trial.count_parameters import count     # imports TensorFlow
+    if experiment.pattern is not None:
+        return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
+    depth = len(experiment.net.layers)
+    return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth), count(experiment, 'T' * depth))

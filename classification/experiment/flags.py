@@ -1,0 +1,240 @@
+"""The flags of the command line: names, defaults, what --help says. What they mean is resolved in experiment.py."""
+import argparse
+import re
+
+from utils.paths import path_argument
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line with exit status 2."""
+
+    def __init__(self, *args, **more):
+        super(Parser, self).__init__(*args, **more)
+        # What begins with a minus sign and is no flag but a value; older versions of argparse know -1 and -0.5 only.
+        self._negative_number_matcher = re.compile(r'-(\.?\d|inf|nan)', re.IGNORECASE)
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, others = super(Parser, self).parse_known_args(args, namespace)
+        for action in self._actions:        # some versions of argparse make a list of --name=--
+            values = getattr(namespace, action.dest, None)
+            if isinstance(action, argparse._AppendAction):
+                values = next((value for value in values or () if isinstance(value, list)), None)
+            if action.nargs is None and isinstance(values, list):
+                self.error('argument --%s: expected one argument' % action.dest)
+        return namespace, others
+
+    def error(self, message):
+        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        self.exit(tell_error('%s (--help lists all flags)' % message))
+
+
+class _Given(argparse.Action):
+    """Stores a value, and in `given` that the user gave it."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        value = True if self.nargs == 0 else values
+        setattr(namespace, self.dest, value)
+        namespace.given = dict(namespace.given, **{self.dest: value})
+
+
+def _gpus(text):
+    """'0,1' -> (0, 1)."""
+    return tuple(int(number) for number in text.split(','))
+
+
+_gpus.__name__ = 'list of GPUs'      # for argparse's message
+
+
+PLUGIN = dict(action='append', metavar='FILE.py', type=path_argument,
+              help='load a file that declares methods, mechanisms or data sets (docs/extending.md); may be repeated (default: '
+                   'none)')
+
+
+def load_plugins(argv):
+    """Loads the files that a command line gives with --plugin, before their options are asked for.
+
+    Args:
+        argv: list of words; None: those of this process.
+    Raises:
+        UserError: a file cannot be loaded.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument('--plugin', action='append', nargs='?', type=path_argument)      # the real one says what is missing
+    paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path is not None]
+    if paths:
+        from classification.experiment.plugin_files import load
+        load(paths)
+
+
+def _data_flags(data):
+    data.add_argument('--data_type', default='MNIST5', help='data set; --list shows all (default: %(default)s)')
+    data.add_argument('--data_percent', type=int, default=None,
+                      help='row of the table of data sizes (default: 100)')
+    data.add_argument('--num_tasks', type=int, default=None, help='the first N tasks only (default: all)')
+    data.add_argument('--normalize', choices=('split', 'train'), default='split',
+                      help='CIFAR: standardise each part with its own statistics, or all with the training part\'s '
+                           '(default: %(default)s)')
+    data.add_argument('--data_augment', action='store_true',
+                      help='training batches are augmented: each image is, with equal chances, left as it is, put under '
+                           'noise, rotated by 180 degrees, or shifted')
+    data.add_argument('--data_dir', type=path_argument, default='Data', help='raw data and caches (default: %(default)s)')
+    data.add_argument('--download', action='store_true',
+                      help='fetch the data set\'s files into --data_dir if they are not there')
+    data.add_argument('--archive', type=path_argument, nargs='+', default=None, metavar='FILE',
+                      help='the same from files that were downloaded by hand, without network (default: none)')
+
+
+def _method_flags(method):
+    method.add_argument('--model_type', default='STL', help='method; --list shows all (default: %(default)s)')
+    method.add_argument('--test_type', type=int, default=0,
+                        help='number of a transfer configuration; --list shows them (default: %(default)s)')
+    method.add_argument('--transfer_config', default=None,
+                        help='the same by name: all, none, topK, bottomK, alternating, or one letter per layer like '
+                             'TTSS, S: shared, T: task-specific, input side first (default: by --test_type)')
+    method.add_argument('--num_clayers', type=int, default=-1,
+                        help='number of convolution layers (default: the data set\'s, --list shows it)')
+    method.add_argument('--skip_connect_test_type', type=int, default=0,
+                        help='preset of skip connections; 0: none (default: %(default)s)')
+    method.add_argument('--cnn_padtype_valid', action='store_true',
+                        help='VALID instead of SAME padding in convolutions and pools')
+
+
+def _option_flags(method):
+    from classification.model.registry import all_options      # imports NumPy
+    from utils.utils import UserError
+    for flag, option in all_options().items():
+        default = option.fixed_default
+        shown = '' if default in (None, False) else ' (default: %s)' % (
+            '%g' % default if isinstance(default, float) else default)
+        how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read, 'choices': option.check.choices}
+        try:
+            method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
+        except argparse.ArgumentError:
+            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag))
+    method.set_defaults(given={})
+    method.add_argument('--set', action='append', metavar='NAME=VALUE',
+                        help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '
+                             'shows them (default: none)')
+
+
+def _start_flags(method):
+    method.add_argument('--tensorfactor_param_path', type=path_argument, default=None, metavar='FILE',
+                        help='TF: knowledge bases and factors start from this parameter file of a TF model (--saveparam); '
+                             'looked for below --result_dir, then as a path of its own (default: they are drawn)')
+
+
+def _schedule_flags(schedule):
+    schedule.add_argument('--lifelong', action='store_true',
+                          help='train one task after the other; without it, all tasks together (STL, SNN, HPS, Hybrid_TF, '
+                               'Hybrid_DFCNN, APD)')
+    schedule.add_argument('--task_order_type', type=int, default=0,
+                          help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
+    schedule.add_argument('--epochs_per_task', type=int, default=None,
+                          help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
+    schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
+                          help='end a task when validation accuracy has not improved for max(N, 1.5 x epochs to the '
+                               'best), and keep the best epoch\'s parameters (default: off)')
+    schedule.add_argument('--eval_interval', type=int, default=1, metavar='N',
+                          help='evaluate earlier tasks every N epochs, and at the end of each task (default: %(default)s)')
+    schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
+    schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
+
+
+def _analysis_flags(analyses):
+    analyses.add_argument('--saveparam', action='store_true',
+                          help='write the parameters after each task, below params/ of --result_dir')
+    analyses.add_argument('--leep', action='store_true',
+                          help='LEEP scores: how well each earlier task\'s network transfers to a task before it is learned')
+    analyses.add_argument('--mutual_info', action='store_true',
+                          help='mutual information of each convolution layer with the images and with the labels, after '
+                               'training')
+    analyses.add_argument('--mutual_info_alpha', type=float, default=1.01,
+                          help='its order of Renyi entropy (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h', type=float, default=1.,
+                          help='its kernel width, in units of n^(-1/(4+d)) for n images of d values (default: %(default)g)')
+    analyses.add_argument('--mutual_info_kernel_h_backward', type=float, default=1.,
+                          help='the same for the labels (default: %(default)g)')
+    analyses.add_argument('--stl_analysis', action='store_true',
+                          help='STL: learn one task only, from as many images as the tasks up to it have, augmented')
+    analyses.add_argument('--stl_task_to_learn', type=int, default=-1,
+                          help='that task; -1: none (default: %(default)s)')
+    analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
+                          help='share of those images, 0 to 1; never fewer than the task\'s own (default: %(default)g)')
+
+
+def _run_flags(run):
+    run.add_argument('--gpu', type=_gpus, default='-1',
+                     help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+    run.add_argument('--scheduler', default=None, metavar='ADDRESS',
+                     help='train the trials on the workers of a Dask cluster; the address of its scheduler, like '
+                          'tcp://host:8786 (default: on this machine)')
+    run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
+    run.add_argument('--gpu_memory_fraction', type=float, default=None,
+                     help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
+                          'use one GPU equal shares of 0.9)')
+    run.add_argument('--threads', type=int, default=None,
+                     help='CPU threads of a trial (default: the cores that it may use / --jobs; with --scheduler those there)')
+    run.add_argument('--save_mat_name', default='delete_this.mat',
+                     help='result file below --result_dir (default: %(default)s)')
+    run.add_argument('--result_dir', type=path_argument, default='Result', help='results out (default: %(default)s)')
+    run.add_argument('--checkpoint_minutes', type=float, default=5,
+                     help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
+    run.add_argument('--restart', type=_trials, nargs='?', const=(), default=None, metavar='TRIALS',
+                     help='train again although this experiment is finished or begun: all trials, whose results are then '
+                          'added, or only some like 0,2, whose results are then replaced (default: none)')
+    run.add_argument('--savegraph', action='store_true', help='write the first trial\'s graphs for TensorBoard')
+    run.add_argument('--tensorboard', action='store_true',
+                     help='write each trial\'s accuracies, epoch by epoch, for TensorBoard')
+    run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
+    run.add_argument('--list', action='store_true',
+                     help='print data types, model types and transfer configurations, and exit')
+    run.add_argument('--quiet', action='store_true', help='print errors and the final table only')
+
+
+def _trials(text):
+    """'0,2' as numbers."""
+    numbers = tuple(int(number) for number in text.split(','))
+    if min(numbers) < 0:
+        raise ValueError(text)
+    return numbers
+
+
+_trials.__name__ = 'list of trials like 0,2'        # in argparse's message
+
+
+WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code
+
+
+def parser(argv=()):
+    """The argument parser; a mistake leaves with one line and exit status 2.
+
+    Args:
+        argv: the command line, of which the plug-ins are loaded: their options have flags, too.
+    """
+    load_plugins(argv)
+    return _parser([_method_flags, _option_flags, _start_flags])
+
+
+def own_flags():
+    """Names of the flags, and of what else the parser's namespace holds, that belong to no declared option."""
+    made = _parser([_method_flags, _start_flags])
+    return {action.dest for action in made._actions} | {'set', 'given'}
+
+
+def _parser(of_methods):
+    made = Parser(description='Trains convolutional networks on a sequence of image-classification tasks and finds which '
+                               'layers to share.', allow_abbrev=False,
+                   formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
+    for title, add in (('data', [_data_flags]), ('method', of_methods),
+                       ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]), ('run', [_run_flags])):
+        group = made.add_argument_group(title)
+        for add_to in add:
+            add_to(group)
+        if title == 'analyses':
+            group.description = 'results beside the accuracies; an experiment with one of them is another experiment'
+        if title == 'run':
+            group.add_argument('--plugin', **PLUGIN)
+    other = made.add_argument_group('accepted without effect')
+    for name in WITHOUT_EFFECT:
+        other.add_argument('--' + name, type=int, default=None, help='a flag of the published code')
+    return made

@@ -1,0 +1,204 @@
+"""Which experiments of some result files can be compared, and what each is called."""
+import os
+from collections import OrderedDict
+from typing import Any, Dict, List, NamedTuple
+
+import numpy as np
+
+from classification.results import origin
+from classification.results.mat_parts import first_of, series
+from classification.model.registry import MODELS
+from classification.results.results import distinct
+from utils.read_results import load_config, load_results
+from utils.utils import UserError, counted
+
+_BY_ARCHITECTURE = {row.architecture: model for model, row in MODELS.items()}
+
+
+class Reported(NamedTuple):
+    """An experiment of the report."""
+    label: str                   # the method; unique in its group
+    path: str                    # of its file
+    number: int                  # of the experiment in its file, from 1
+    result: Dict[str, Any]       # what `load_results` gave
+    config: Dict[str, Any]       # its config.json; {}: there is none
+
+    @property
+    def trials(self):
+        """[R]; the trials' numbers, which are also those of their data."""
+        return self.result['train_valid_data_group']
+
+    @property
+    def tasks(self):
+        """The different tasks in order of first appearance."""
+        return distinct(self.result['task_order'].tolist())
+
+
+class Group(NamedTuple):
+    """Experiments on the same data, in the order of the files."""
+    title: str
+    members: List[Reported]
+    notes: List[str]             # what the reader should know about the comparison
+
+
+def read_groups(paths, assume_same_data=False):
+    """The experiments of result files, grouped by their data.
+
+    Args:
+        paths: of result files.
+        assume_same_data: files of the published code do not say what data they used; True: the same where image sizes
+            and orders of tasks agree.
+    Returns:
+        (list of Group, list of notes on the files).
+    Raises:
+        UserError: a file cannot be read.
+    """
+    if not paths:
+        raise UserError('no result file was given')
+    found = []
+    for path in _with_next_files(paths):
+        for number, result in enumerate(load_results(path), 1):
+            config = load_config(first_of(path), result['fingerprint']) if 'fingerprint' in result else {}
+            found.append(Reported(method_name(result, config), path, number, result, config))
+    found, notes = _newest(found)
+    groups = {}
+    for one in found:
+        groups.setdefault(_data_key(one, assume_same_data), []).append(one)
+    return [_group(members) for same in groups.values() for members in _by_checksums(same)], notes
+
+
+def _with_next_files(paths):
+    """Result files, and those that continue them; each once."""
+    found = {}
+    for path in paths:
+        for file in series(path):
+            found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
+
+
+def method_name(result, config):
+    """'Hybrid_HPS TTSS', 'LASEM_TF': the model type, and the shared layers where they were asked for."""
+    info = result['model_specific_info']
+    architecture = info.get('architecture', 'unknown method')
+    name = config.get('experiment', {}).get('model_type') or _BY_ARCHITECTURE.get(architecture, architecture)
+    shared = info.get('conv_sharing')
+    if shared is not None and (name not in MODELS or MODELS[name].pattern == 'asked'):
+        name += ' ' + ''.join('TS'[int(one)] for one in shared)
+    if 'STL_analysis' in info:
+        name += ' (STL analysis)'
+    elif 'best_valid_error' in result:
+        name += ' (joint)'
+    return name
+
+
+def _newest(found):
+    """Of each experiment the entry with most trials, the finished and the later one first; and notes on the others."""
+    best, notes = {}, []
+    for place, one in enumerate(found):
+        key = one.result.get('fingerprint') or (one.path, one.number)
+        rank = (len(one.trials), not one.result['unfinished'], place)
+        if key in best:
+            left_out = min((rank, one), best[key], key=lambda pair: pair[0])[1]
+            notes.append('%s of %s is left out: the same experiment again' % (left_out.label, _place(left_out)))
+        best[key] = max((rank, one), best.get(key, (rank, one)), key=lambda pair: pair[0])
+    return [one for rank, one in sorted(best.values(), key=lambda pair: pair[0][2])], notes
+
+
+def _place(one):
+    return '%s, experiment %d' % (one.path, one.number)
+
+
+def _data_key(one, assume_same_data):
+    """What must agree in experiments that are compared."""
+    result = one.result
+    data = result.get('data_type')
+    if data is None and not assume_same_data:
+        data = (one.path, one.number)
+    percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
+    return (data, percent, tuple(result['task_order'].tolist()), seed,
+            tuple(np.ravel(result['model_specific_info'].get('image_dimension', ()))))
+
+
+def _number(value):
+    """An int; None for what stands for none: a missing field, -1, MATLAB's []."""
+    return int(value) if isinstance(value, (int, float)) and value >= 0 else None
+
+
+def _by_checksums(members):
+    """Parts whose raw data and scaling are the same, as far as config.json tells: without it they join the only other."""
+    known = {}
+    for one in members:
+        experiment = one.config.get('experiment')
+        data = None if experiment is None else repr((experiment.get('checksums'), experiment.get('normalize')))
+        known.setdefault(data, []).append(one)
+    return [members] if len(set(known) - {None}) < 2 else list(known.values())
+
+
+def _group(members):
+    notes = []
+    if any('data_type' not in one.result for one in members):
+        notes.append('A file of the published code does not say on what data it was trained%s.' % (
+            '; the same is assumed' if len(members) > 1 else ''))
+    computed = [one.path for one in members if one.result['computed_fields']]
+    if computed:
+        notes.append('Computed from the histories, which LASEM and DARTS write before unchosen layers are rolled back: %s.'
+                     % ', '.join(distinct(computed)))
+    for one in members:
+        if one.result['unfinished']:
+            notes.append('%s is not finished: %s so far.' % (one.label, counted(len(one.trials), 'trial')))
+    members = _told_apart(members)
+    difference = _different_libraries(members)
+    if difference:
+        notes.append('Not all methods were trained with the same libraries: %s.' % difference)
+    return Group(_title(members[0]), members, notes)
+
+
+def _different_libraries(members):
+    """'numpy 1.16.6 (STL), 1.21.0 (HPS)': in what the libraries of the methods differ, as far as their origins are known."""
+    used = OrderedDict()            # library -> version -> labels
+    for one in members:
+        for stretches in origin.from_entry(one.result).values():
+            for stretch in filter(None, stretches):
+                for library, version in stretch['versions'].items():
+                    used.setdefault(library, OrderedDict()).setdefault(version, OrderedDict())[one.label] = None
+    return '; '.join('%s %s' % (library, ', '.join('%s (%s)' % (version, ', '.join(labels))
+                                                   for version, labels in versions.items()))
+                     for library, versions in used.items() if len(versions) > 1)
+
+
+def _title(one):
+    result = one.result
+    percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
+    order = result['task_order'].tolist()
+    named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order == list(range(order[0], order[0] + len(order)))
+                                   and len(order) > 4 else ' '.join(map(str, order)))
+    return ', '.join([str(result.get('data_type', 'data not recorded')) + ('' if percent is None else ' at %d %%' % percent),
+                      counted(len(distinct(order)), 'task'), named] + ([] if seed is None else ['seed %d' % seed]))
+
+
+def _told_apart(members):
+    """The members with unique labels: what differs in their settings, else their file, else their place in it."""
+    for more in (_settings_that_differ, lambda same: [os.path.basename(one.path) for one in same],
+                 lambda same: ['experiment %d' % one.number for one in same],
+                 lambda same: ['no. %d' % number for number in range(1, len(same) + 1)]):
+        labels = [one.label for one in members]
+        for label in distinct(labels):
+            places = [place for place, one in enumerate(members) if labels[place] == label]
+            texts = more([members[place] for place in places])
+            if len(set(texts)) > 1:
+                for place, text in zip(places, texts):
+                    members[place] = members[place]._replace(label='%s, %s' % (label, text))
+    return members
+
+
+def _settings_that_differ(members):
+    infos = [dict(one.result['model_specific_info']) for one in members]
+    names = [name for name in distinct([name for info in infos for name in info])
+             if name != 'number_of_trainable_parameters' and len({_short(info.get(name)) for info in infos}) > 1][:2]
+    return [', '.join('%s %s' % (name, _short(info.get(name))) for name in names) for info in infos]
+
+
+def _short(value):
+    if isinstance(value, np.ndarray):
+        return ' '.join('%g' % one for one in value.ravel()) if value.dtype.kind in 'biuf' else '...'
+    return '%g' % value if isinstance(value, float) else str(value)

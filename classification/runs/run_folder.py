@@ -1,0 +1,87 @@
+"""Where the files of an experiment are, and what is known of one that was begun."""
+import glob
+import os
+
+from classification.results import mat_file, mat_parts
+from classification.runs.local_pool import ERRORS
+from classification.runs.trial_process import CONFIG, LOG
+from utils.utils import UserError, read_dict, readable, write_atomically
+
+LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
+
+
+def result_name(mat_name):
+    """NAME of --save_mat_name, without its ending.
+
+    Raises:
+        UserError: it cannot be the name of a result.
+    """
+    name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
+    if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
+        raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
+                        'or "."; folders go to --result_dir' % mat_name)
+    if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
+        raise UserError('--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
+                        % (mat_name, LONGEST_NAME))
+    return name
+
+
+class Place(object):
+    """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
+
+    def __init__(self, result_dir, mat_name, experiment):
+        name = result_name(mat_name)
+        self.result_dir = result_dir
+        self.mat = os.path.join(result_dir, name + '.mat')
+        first = mat_parts.continued(self.mat)
+        if first is not None:
+            raise UserError('--save_mat_name %s: that file continues %s; give --save_mat_name %s' % (mat_name, first, first))
+        self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
+        self.folder = os.path.join(result_dir, name)
+        self.run = os.path.join(self.folder, experiment.folder_name())
+        self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0',
+                                   experiment.folder_name())
+
+    def make(self):
+        """Creates the folders, and finds out whether all that a run writes can be written, also at its end.
+
+        Raises:
+            UserError: something cannot be written.
+        """
+        try:
+            os.makedirs(self.run, exist_ok=True)
+            for folder in [self.run] + glob.glob(os.path.join(glob.escape(self.run), 'trial*')):
+                check_folder(folder)
+            for name in (LOG, ERRORS):
+                with open(os.path.join(self.run, name), 'ab'):
+                    pass
+        except OSError as error:
+            raise UserError('--result_dir %s cannot be written: %s (%s)'
+                            % (self.result_dir, error.strerror or error, error.filename))
+        mat_file.check_writable(self.mat)
+
+    def other_unfinished(self):
+        """Experiments of other settings, as dicts, that were begun under this name and not finished."""
+        configs = [config_in(os.path.join(self.folder, name)) for name in sorted(os.listdir(self.folder))
+                   if name != os.path.basename(self.run)]
+        return [config['experiment'] for config in configs if unfinished(config)]
+
+
+def check_folder(folder):
+    """Raises an OSError if no file can be written to a folder."""
+    probe = os.path.join(folder, '.writable-%s' % os.urandom(4).hex())      # others may probe now, too
+    write_atomically(probe, '')
+    os.remove(probe)
+
+
+def config_in(folder):
+    """What a run folder's config.json says; {} where there is none that can be read, or another program's."""
+    config = read_dict(os.path.join(folder, CONFIG))
+    ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
+        config['settings'].get('parameter_folder', ''), (str, type(None)))
+    return config if ours else {}
+
+
+def unfinished(config):
+    """Whether an experiment with this config.json was begun and not finished."""
+    return not config.get('finished', True)

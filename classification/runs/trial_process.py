@@ -1,0 +1,170 @@
+"""One trial as a child process: it reads the run folder, trains, and leaves its record in the trial folder.
+
+It speaks to its parent in lines of JSON on stdout, and stops when the parent does (its stdin closes).
+"""
+import contextlib
+import json
+import os
+import threading
+import time
+import traceback
+
+from classification.data import raw_checksums
+from classification.experiment import tensor_factors
+from classification.results import parameter_files
+from utils.cores import cores
+from utils.locks import Held, Lock
+from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, show, take_signals,
+                         write_atomically)
+
+CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
+SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
+LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
+GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
+
+
+def trial_folder(run_folder, number):
+    """Where a trial's checkpoint and record are."""
+    return os.path.join(run_folder, 'trial%d' % number)
+
+
+def hold(folder, what, say, seconds=None):
+    """A held lock on a folder: Lock.
+
+    Args:
+        what: it is that the folder holds.
+        say: function of one line for the user, who is told if it takes long.
+        seconds: to wait for it, LOCK_SECONDS by default.
+    Raises:
+        UserError: another process holds it, named by its pid and host.
+        OSError: the folder cannot be written.
+    """
+    try:
+        return Lock(os.path.join(folder, '.lock')).acquire(
+            LOCK_SECONDS if seconds is None else seconds,
+            lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
+    except Held as holder:
+        raise UserError('%s is already running: %s holds %s' % (what, holder, folder))
+
+
+def log_line(run_folder, line):
+    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a log."""
+    with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a', encoding='utf-8',
+                                                  errors='backslashreplace') as stream:
+        stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
+
+
+class _Stop(object):
+    """Whether the trial should stop at the next epoch boundary: a signal came, or the parent is gone."""
+
+    def __init__(self):
+        self.asked = False
+        take_signals(self._signalled)
+        watcher = threading.Thread(target=self._watch)
+        watcher.daemon = True
+        watcher.start()
+
+    def _signalled(self, number, frame):
+        self.asked = True
+
+    def _watch(self):
+        while os.read(0, 1024):
+            pass
+        self.asked = True
+        time.sleep(GRACE_SECONDS)
+        os._exit(EXIT_INTERRUPTED)
+
+    def __call__(self):
+        return self.asked
+
+
+def tell(**what):
+    """Says something to the parent."""
+    show(json.dumps(what))      # if the parent is gone the watcher sees to the rest
+
+
+def run_trial_process(run_folder, number, lock_seconds=None):
+    """Runs a trial of the experiment in `run_folder`; returns the exit status."""
+    stop = _Stop()
+    folder = trial_folder(run_folder, number)
+    try:
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
+        try:
+            _train(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
+        finally:
+            lock.release()
+        return 0
+    except UserError as error:
+        tell(error=str(error))
+        return EXIT_USER_ERROR
+    except Exception as error:      # the parent says it in one line; the log keeps the rest
+        from classification.train import Interrupted, TrialFailed
+        if isinstance(error, Interrupted):
+            return EXIT_INTERRUPTED
+        reason = str(error) if isinstance(error, TrialFailed) else in_one_line(error)
+        log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
+        tell(failed=reason)
+        return EXIT_FAILED
+
+
+def _given(experiment, path):
+    """What the variables start from: the tensor factors that --tensorfactor_param_path names."""
+    if 'tensorfactor' not in experiment.analyses:
+        return None
+    values = tensor_factors.tensor_factors(path, experiment.net)
+    if parameter_files.checksum(values) != experiment.analyses['tensorfactor']:
+        raise UserError('%s was changed while the experiment ran; start the experiment again' % path)
+    return values
+
+
+def _train(run_folder, folder, number, stop, check_lock):
+    with open(os.path.join(run_folder, CONFIG)) as stream:
+        config = json.load(stream)
+    from utils import gpu, runtime
+    from classification import gen_data
+    from classification.experiment import plugin_files
+    from classification.runs import provenance
+    from classification.trial import checkpoint
+    plugin_files.load_kept(run_folder, config.get('plugins', ()))
+    from classification.experiment.experiment import Experiment
+    from classification.joint import JointTrial
+    from classification.results.results import accuracy_matrix_csv, history_csv, save_record
+    from classification.train import Surroundings, Trial
+    from utils.utils_env_cl import EVALUATION_BATCH_GPU
+    experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
+
+    gen_data.choose_options(experiment.data_type, experiment.data_options)
+
+    def say(line):
+        log_line(run_folder, line)
+
+    found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
+    use_gpu = bool(found)
+    threads, device = settings['threads'] or cores(), 'CPU'
+    session = runtime.session_config(threads, use_gpu, settings['gpu_memory_fraction'])
+    if use_gpu:
+        known = gpu.facts(found[0])
+        device = known.get('name', 'GPU')
+        tell(device=known)
+        gpu.check(session, known)
+    elif min(settings['gpu']) >= 0:
+        tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
+    made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
+                                    gen_data.folder_of(experiment.data_type, settings['data_dir']))
+    raw_checksums.take(run_folder)
+    tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
+                                number, experiment.normalize, len(experiment.class_counts),
+                                say=lambda line: tell(note=line), expected=experiment.checksums)
+    kind = Trial if experiment.lifelong else JointTrial
+    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
+                                settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
+                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None,
+                                origin=made_here, check_lock=check_lock)
+    trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
+    record = trial.run()
+    check_lock()
+    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
+    save_record(os.path.join(folder, RECORD), record)
+    checkpoint.remove(os.path.join(folder, 'checkpoint'))
+    say('trial %d: finished' % number)

@@ -1,0 +1,170 @@
+"""The graph and session in which one task is learned: the training data, the update, the evaluation of every task."""
+from collections import OrderedDict
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from classification.data.augmentation import augmented
+from classification.trial.evaluation import Evaluation
+from classification.model.method import Batch
+from utils.utils_nn import Parameters, assign
+
+
+class TaskGraph(object):
+    """Built for one task (and phase) and closed at its end; nothing is added to the graph after it is built.
+
+    Args:
+        method: the Method; it builds the update and each task's logits.
+        store: parameter store, dict name -> array.
+        task: gen_data.Task to learn.
+        learned: list of gen_data.Task that are evaluated, the current one among them.
+        draw: function variable name -> RandomState for initial values.
+        batch_size: images per training step.
+        evaluation_batch: images per evaluation call.
+        config: tf.ConfigProto.
+        phase: number of the method's phase.
+        augments: whether steps get training images that are augmented.
+    """
+
+    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
+        self.method, self.task, self.learned = method, task, learned
+        self.batch_size, self._augments = batch_size, augments
+        self.learning_rate = None      # of the last step
+        self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
+        self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
+        self._constant = []  # maps of a training step that depend on its images alone
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self.parameters = Parameters(store, self._trained_tasks(), draw)
+            self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
+            self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
+            self._update, self._loss = self._training(phase)
+            constant = {other.index: method.constant_layers(other.index, phase) for other in learned
+                        if other.index not in self._trained_tasks() and method.may_change(other.index, phase)}
+            self._evaluation = Evaluation(method, self.parameters, task, learned, constant, evaluation_batch)
+            assign_values = self.parameters.start_values()
+            initialise = tf.global_variables_initializer()
+            self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
+        self.graph.finalize()
+        self.session = tf.Session(graph=self.graph, config=config)
+        self.session.run(initialise)
+        assign(self.session, assign_values)
+        for part, pixels, labels, _ in self._data.values():
+            assign(self.session, {labels: part.labels})
+            if pixels is not None:
+                assign(self.session, {pixels: part.images()})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.session.close()
+
+    def _trained_tasks(self):
+        return [self.task.index]
+
+    def _training(self, phase):
+        """(update, loss) of one step."""
+        batch = self._inputs(self.task.train, 'training', self._augments)
+        if self.method.validation_batches:
+            batch = batch._replace(selection=self._inputs(self.task.valid, 'validation'))
+        if self.method.single_images:
+            batch = batch._replace(single=self._single_images())
+        self.method.build(self.parameters, self.task.index, batch, phase)
+        self._constant = self.method.constant_maps(self.parameters, self.task.index, batch.images)
+        return self.method.update, self.method.loss
+
+    # ---- inputs ----
+
+    def _inputs(self, part, name, fed=False):
+        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
+
+        With `fed`, and where a part computes its images when they are asked for, a step feeds them as well.
+        """
+        first, pixels = part.images(np.arange(1)), None
+        computed = first.dtype != np.uint8
+        with tf.device('/cpu:0'):
+            rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
+            labels = self._stored(name + '_labels', [part.size], tf.int32)
+            if not computed and (not fed or self.method.single_images):
+                pixels = self._stored(name + '_pixels', (part.size,) + first.shape[1:], tf.uint8)
+            truth = tf.gather(labels, rows)
+        self._data[name] = (part, pixels, labels, rows)
+        if not fed and not computed:
+            with tf.device('/cpu:0'):
+                images = tf.gather(pixels, rows)
+            return self._batch(part, images, truth, self.batch_size)
+        self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
+        return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size,
+                     part.size // self.batch_size)
+
+    def _stored(self, name, shape, kind):
+        return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+
+    def _batch(self, part, images, truth, size):
+        images = tf.cast(images, tf.float32) * part.scale + part.offset
+        return Batch(images, truth, self._learning_rate, self._seed, size, part.size // size)
+
+    def _single_images(self):
+        part, pixels, labels, _ = self._data['training']
+        self._single = tf.placeholder(tf.int32, [], 'single_row')
+        return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
+
+    # ---- use ----
+
+    def step(self, rows, learning_rate, seed, fetch_loss=False, augmentation=None):
+        """One training step; returns the loss if asked.
+
+        Args:
+            rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
+            augmentation: RandomState with which the training images are augmented; None: they are not.
+        """
+        self.learning_rate = learning_rate
+        feed = {self._learning_rate: learning_rate, self._seed: seed}
+        for name, numbers in rows.items():
+            feed[self._data[name][3]] = numbers
+            if name in self._fed:
+                images = self._data[name][0].seen(numbers)
+                feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
+        if self._constant and not self._augments:
+            feed.update(zip(self._constant, self._evaluation.constant_rows(self.session, rows['training'])))
+        if fetch_loss:
+            return self.session.run([self._update, self._loss], feed)[1]
+        self.session.run(self._update, feed)
+
+    def accuracy(self, task):
+        """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""
+        return self._evaluation.accuracy(self.session, task)
+
+    def probe(self, name, part):
+        """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
+        return self._evaluation.probe(self.session, name, part)
+
+    def sweep(self, op, rows, feed=lambda row: {}):
+        """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.
+
+        Args:
+            feed: function row -> dict placeholder -> value.
+        """
+        for row in rows:
+            values = {self._single: row}
+            values.update(feed(row))
+            self.session.run(op, values)
+
+    def all_values(self):
+        """dict op name -> array: every variable, optimizer slots and accumulators included."""
+        return OrderedDict(zip(self.variables, self.session.run(list(self.variables.values()))))
+
+    def restore_all(self, values):
+        """Sets every variable to what `all_values` gave."""
+        assign(self.session, {self.variables[name]: value for name, value in values.items()})
+
+    def values(self):
+        """dict name -> array: the parameters."""
+        return OrderedDict(zip(self.parameters.variables,
+                               self.session.run(list(self.parameters.variables.values()))))
+
+    def set_values(self, values):
+        """Sets parameters by name; names that the graph does not have are passed over."""
+        assign(self.session, {self.parameters.variables[name]: value for name, value in values.items()
+                              if name in self.parameters.variables})
