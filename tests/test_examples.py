@@ -26,8 +26,8 @@ RUNS = {
     'low_rank': DIGITS + ['--model_type', 'LASEM_LowRank', '--rank', '3'],
     'gated_search': DIGITS + ['--model_type', 'Gated_HPS', '--share', '0.4'],
     'lwf': DIGITS + ['--model_type', 'LwF', '--lwf_weight', '0.5', '--set', 'temperature=3'],
-    'stripes': ['--data_type', 'Stripes', '--model_type', 'HPS', '--transfer_config', 'top1', '--set', 'images_per_class=60',
-                '--epochs_per_task', '12']}
+    'stripes': ['--data_type', 'Stripes', '--model_type', 'HPS', '--transfer_config', 'top1', '--set', 'noise=0.1',
+                '--epochs_per_task', '15']}
 
 
 def options_of(name):

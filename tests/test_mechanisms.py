@@ -12,7 +12,7 @@ from utils import utils_env_cl as env
 from utils.utils_nn import Parameters, assign
 
 SPEC = env.ConvSpec(kernel=3, in_channels=2, out_channels=4, df_knowledge=(2, 3), df_tensor=(3, 5))
-OPTIONS = {'hps': {}, 'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
+OPTIONS = {'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
            'apd': dict(lambda1=0.3, lambda2=7.)}
 
 
@@ -21,7 +21,8 @@ class Layer(object):
 
     def __init__(self, name, store=None, training=(0, 1)):
         self.parameters = Parameters(store or {}, training, draw, tf.float64)
-        self.layer = MECHANISMS[name].make(SPEC, 'conv0', self.parameters, OPTIONS[name])
+        self.layer = MECHANISMS[name].make(SPEC, 'conv0', self.parameters, dict(
+            {option.name: option.fixed_default for option in MECHANISMS[name].options}, **OPTIONS.get(name, {})))
 
     def run(self, *tensors):
         with tf.Session() as session:

@@ -13,12 +13,12 @@ import traceback
 from collections import OrderedDict
 from typing import NamedTuple
 
+from utils import source_digest
 from utils.declarations import declared_by
 from utils.utils import UserError, in_one_line, write_atomically
 
 FOLDER = 'plugins'          # in a run folder
 OURS = ('classification', 'utils')
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PREFIX = 'plugin_'          # of the name of a plug-in's module
 
 
@@ -58,7 +58,6 @@ def _load(path):
         raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
                                                getattr(error, 'msg', error)))
     _check_imports(path, tree)
-    from utils import source_digest
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
                        source_digest.of_tree(tree))
     for other in _loaded.values():
@@ -95,7 +94,8 @@ def _check_imports(path, tree):
 
 def _is_another_file(name, folder):
     """Whether a module is another plug-in, a file beside the plug-in, or one of this project that is not made for it."""
-    of_project = os.path.isdir(os.path.join(ROOT, name)) or os.path.isfile(os.path.join(ROOT, name + '.py'))
+    of_project = os.path.isdir(os.path.join(source_digest.ROOT, name)) or os.path.isfile(
+        os.path.join(source_digest.ROOT, name + '.py'))
     return name.startswith(PREFIX) and name in sys.modules or of_project or any(
         os.path.exists(os.path.join(folder, *parts)) for parts in ((name + '.py',), (name, '__init__.py')))
 
