@@ -95,7 +95,7 @@ def _write(out, kind, content, comparisons):
         if kind != 'html':
             show('plots: %d as PNG and SVG in %s' % (_write_plots(plots, comparisons), plots))
     except OSError as error:
-        raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error))
+        raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error)) from error
 
 
 def _write_plots(folder, comparisons):

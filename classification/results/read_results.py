@@ -85,7 +85,7 @@ def load_results(path):
             results.append(_experiment(entry, unfinished))
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
             raise UserError('%s: experiment %d is not one that this project or the published code wrote (%s)'
-                            % (path, number, str(problem).split('\n')[0]))
+                            % (path, number, str(problem).split('\n')[0])) from problem
     return results
 
 
