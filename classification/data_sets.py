@@ -5,9 +5,9 @@ from collections import OrderedDict
 import numpy as np
 
 from classification import gen_data
-from classification.model.declare import check_help, check_options
-from classification.experiment.plugin_files import where
 from classification.data.source import Source, below
+from classification.experiment.plugin_files import where
+from classification.model.declare import check_help, check_options
 from utils import utils_env_cl as env
 from utils.declarations import check_name
 from utils.utils import UserError, in_one_line
@@ -57,7 +57,7 @@ class Made(Source):
                 classes = list(self.read_classes(dict(self.options)))
             except Exception as error:      # whatever a user's function does
                 path = self.read_classes.__code__.co_filename
-                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error)))
+                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error))) from error
             for number, images in enumerate(classes):
                 images = np.asarray(images)
                 if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:

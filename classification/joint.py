@@ -3,8 +3,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, VALID, PublishedPatience, Trial
+from classification.trial.task_graph import TaskGraph
 from utils import utils_nn as nn
 from utils.utils import random_state
 

@@ -21,14 +21,14 @@ initial values of the project (utils.utils_nn): `truncated_normal`, `zeros`, `cr
 What `batch` (model.method.Batch), `parameters` (utils_nn.Parameters), `graph` (task_graph.TaskGraph) and `setting`
 (model.method.Setting; its `options` are the declared ones by name) hold stands in those classes.
 """
-from classification.data_sets import data_set                                               # noqa: F401
-from classification.model.cnn_baseline_model import FixedPattern                             # noqa: F401
-from classification.model.declare import mechanism, method, selection                        # noqa: F401
-from classification.model.mechanisms import Mechanism                                        # noqa: F401
-from classification.model.method import Batch, Method, Setting                               # noqa: F401
-from classification.model.search import PatternSearch                                        # noqa: F401
-from utils import utils_nn as nn                                                             # noqa: F401
-from utils.declarations import Option, number, numbers, one_of, or_none, text, whole, yes_or_no     # noqa: F401
-from utils.lazy_tensorflow import tf                                                         # noqa: F401
-from utils.utils import UserError                                                            # noqa: F401
-from utils.utils_env_cl import Network, Training                                             # noqa: F401
+from classification.data_sets import data_set  # noqa: F401
+from classification.model.cnn_baseline_model import FixedPattern  # noqa: F401
+from classification.model.declare import mechanism, method, selection  # noqa: F401
+from classification.model.mechanisms import Mechanism  # noqa: F401
+from classification.model.method import Batch, Method, Setting  # noqa: F401
+from classification.model.search import PatternSearch  # noqa: F401
+from utils import utils_nn as nn  # noqa: F401
+from utils.declarations import Option, number, numbers, one_of, or_none, text, whole, yes_or_no  # noqa: F401
+from utils.lazy_tensorflow import tf  # noqa: F401
+from utils.utils import UserError  # noqa: F401
+from utils.utils_env_cl import Network, Training  # noqa: F401

@@ -6,16 +6,16 @@ from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.analysis import leep, trial_analyses
-from classification.results import metrics, origin
-from classification.trial import checkpoint
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.results.results import TrialRecord
-from classification.trial.tensorboard import Scalars
+from classification.results import metrics, origin
+from classification.results.trial_record import TrialRecord
+from classification.trial import checkpoint
 from classification.trial.task_graph import TaskGraph
+from classification.trial.tensorboard import Scalars
+from utils.lazy_tensorflow import tf
 from utils.utils import random_state, readable, stateless_seed
 
 TRAIN, VALID, TEST = 0, 1, 2      # places of the parts in a row of accuracies

@@ -18,17 +18,29 @@ import psutil
 from classification import gen_data
 from classification.data import raw_checksums
 from classification.experiment import plugin_files, sizes, tensor_factors
-from classification.results import mat_file, origin, parameter_files, results
-from classification.runs import provenance
 from classification.experiment.experiment import plugins_of
+from classification.report.command import command_for
+from classification.results import mat_file, origin, parameter_files, summary, texts, trial_record
+from classification.runs import provenance
 from classification.runs.local_pool import ERRORS, LocalPool, visible_devices
 from classification.runs.progress import Progress
 from classification.runs.run_folder import Place, check_folder, config_in, unfinished
 from classification.runs.trial_process import CONFIG, RECORD, SIGN, hold, log_line, trial_folder
 from utils.cores import cores
-from utils.report import command_for
-from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, in_one_line, one_line,
-                         readable, show, signals_to, without_credentials, write_atomically)
+from utils.utils import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    UserError,
+    counted,
+    in_one_line,
+    one_line,
+    readable,
+    show,
+    signals_to,
+    without_credentials,
+    write_atomically,
+)
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'main.py')
 SCHEMA_VERSION = 1
@@ -132,7 +144,7 @@ def _check_files(experiment, flags, say, place):
     gen_data.prepare(experiment.data_type, flags.data_dir, note)
     if flags.restart != ():
         for path in glob.glob(os.path.join(glob.escape(place.run), 'trial*', RECORD)):
-            results.load_record(path)
+            trial_record.load_record(path)
     return said
 
 
@@ -185,7 +197,7 @@ class _Run(object):
 
     def _warn_of_other_origins(self, missing):
         """Says in what the trials that are trained already differ from those that are trained now."""
-        trained = OrderedDict((number, results.stretches_of(results.load_record(self._record_path(number))))
+        trained = OrderedDict((number, summary.stretches_of(trial_record.load_record(self._record_path(number))))
                               for number in self.numbers if number not in missing)
         difference = origin.mixture(origin.with_new(trained, self.origin)) if missing else ''
         if difference:
@@ -307,7 +319,7 @@ class _Run(object):
 
     def _records(self):
         paths = [self._record_path(number) for number in self.numbers]
-        return [results.load_record(path) for path in paths if path is not None]
+        return [trial_record.load_record(path) for path in paths if path is not None]
 
     def _command(self):
         words = [without_credentials(readable(word), self.flags.scheduler) for word in self.argv]
@@ -339,7 +351,7 @@ class _Run(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', self.origin['git_commit']),
             ('origin', self.origin),
-            ('origin_of_trial', {str(record.trial): results.stretches_of(record) for record in self._records()}),
+            ('origin_of_trial', {str(record.trial): summary.stretches_of(record) for record in self._records()}),
         ])
         write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -393,7 +405,7 @@ class _Run(object):
             summary = self._summary(records)
             self._check_lock()
             path = mat_file.append_entry(self.place.mat, summary, replace=not self.config['restarted'])
-            self._show(results.table(summary, self.experiment.task_order))
+            self._show(texts.table(summary, self.experiment.task_order))
             if self.experiment.pattern is None:
                 self._show('layers that each task shares (S) or has of its own (T), input side first:')
                 for record in records:

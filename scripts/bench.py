@@ -23,21 +23,21 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-from utils import runtime  # noqa: E402
-from utils.runtime import tf  # noqa: E402
-from classification.trial import evaluation as evaluate  # noqa: E402
+from classification.experiment import plugin_files  # noqa: E402
 from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import PLUGIN, Parser, load_plugins  # noqa: E402
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
-from classification.experiment import plugin_files  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
-from classification.trial.task_graph import TaskGraph  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
+from classification.trial import evaluation as evaluate  # noqa: E402
+from classification.trial.task_graph import TaskGraph  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
 from tests.explicit import Explicit  # noqa: E402
+from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.cores import cores  # noqa: E402
+from utils.lazy_tensorflow import tf  # noqa: E402
 from utils.utils import UserError, at_least, random_state, run_command, tell_error  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 

@@ -15,12 +15,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import numpy as np  # noqa: E402
 
-from utils import runtime  # noqa: E402
 from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import Parser  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
 from classification.model.registry import MODELS, default_options  # noqa: E402
 from classification.train import Surroundings, Trial  # noqa: E402
+from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import at_least, random_state, run_command  # noqa: E402
 

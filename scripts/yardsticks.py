@@ -2,7 +2,7 @@
 import numpy as np
 
 from utils import runtime
-from utils.runtime import tf
+from utils.lazy_tensorflow import tf
 from utils.utils_nn import assign
 
 CONVOLUTIONS, PRODUCTS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'), ('MatMul', 'BatchMatMul', 'BatchMatMulV2')

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import main
-from classification.experiment.experiment import resolve
+from classification.experiment.resolve import resolve
 
 DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--test_type', '10', '--lifelong']
 SHORT = DIGITS + ['--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1', '--save_mat_name', 'digits.mat']

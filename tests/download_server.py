@@ -10,7 +10,7 @@ import threading
 import time
 import zipfile
 
-from classification.download import Remote
+from classification.data.download import Remote
 
 
 class Server(object):

@@ -19,8 +19,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 
 import main  # noqa: E402
-from classification.model.registry import MODELS, models_argument  # noqa: E402
 from classification.data.task_lists import CIFAR100_TEN_TASKS  # noqa: E402
+from classification.model.registry import MODELS, models_argument  # noqa: E402
 from tests import data_files  # noqa: E402
 from tests.processes import Run, inside, resumptions  # noqa: E402
 

@@ -8,9 +8,9 @@ import time
 import psutil
 
 import main
-from classification.trial import checkpoint
 from classification.results.mat_file import entries
 from classification.runs.trial_process import trial_folder
+from classification.trial import checkpoint
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SECONDS = 120       # before a run is taken to hang; only a defect makes a test wait that long

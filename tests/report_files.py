@@ -5,9 +5,10 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.results.mat_file import append_entry
 from classification.model.registry import MODELS
-from classification.results.results import TrialRecord, distinct, summary
+from classification.results.mat_file import append_entry
+from classification.results.summary import distinct, summary
+from classification.results.trial_record import TrialRecord
 from utils.utils_env_cl import patterns_of
 
 LAYERS = 4

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.trial import checkpoint
 from classification.gen_data import load_tasks
 from classification.model import cnn_apd_model
 from classification.model.cnn_apd_model import consolidate
-from classification.trial.count_parameters import count_of
 from classification.train import TEST, Surroundings, Trial
+from classification.trial import checkpoint
+from classification.trial.count_parameters import count_of
 from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import CLASSES, NET, Rig, draw, make_method, random_batch

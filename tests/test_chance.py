@@ -6,20 +6,22 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from classification.results import metrics
-from classification.trial import checkpoint
 from classification.joint import JointTrial
+from classification.report import command as report
+from classification.report import marks
+from classification.results import metrics
 from classification.results.mat_file import append_entry, entries
-from classification.results.results import load_record, save_record, summary, table
+from classification.results.read_results import load_results
+from classification.results.summary import summary
+from classification.results.texts import table
+from classification.results.trial_record import load_record, save_record
 from classification.train import TRAIN, Trial
+from classification.trial import checkpoint
 from tests import trials
 from tests.report_files import info, record, write
 from tests.test_joint import make_joint
-from tests.test_train import accuracies, handed_on      # noqa: F401
+from tests.test_train import accuracies, handed_on  # noqa: F401
 from tests.trials import SIZES, make_experiment, train, train_with_stops
-from classification.report import marks as report_marks
-from utils import report
-from utils.read_results import load_results
 
 NAN = np.nan
 MOST = (SIZES['train'] + 1) // 2      # of two classes that take turns
@@ -198,7 +200,7 @@ def test_every_format_marks_the_method(marked, tmp_path, capsys):
 
 def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
     more = [('of two versions', lambda one: 'trials 0 & 1' if one.label == 'DEN' else None)]
-    monkeypatch.setattr(report_marks, 'MARKS', OrderedDict(list(report_marks.MARKS.items()) + more))
+    monkeypatch.setattr(marks, 'MARKS', OrderedDict(list(marks.MARKS.items()) + more))
     text = said(capsys, marked)
     assert text.count('  DEN [at chance, of two versions]  ') == 10
     assert 'Note: DEN [of two versions]: trials 0 & 1.' in text.split('\n')
@@ -206,11 +208,11 @@ def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
 
 
 def test_plots_of_methods_are_marked(marked):
-    from classification.report import plots as report_plots
+    from classification.report import plots
     from classification.report.groups import read_groups
     from classification.report.statistics import compare
     group, = read_groups([marked])[0]
-    for _, _, figure in report_plots.plots_of_group(compare(group)):
+    for _, _, figure in plots.plots_of_group(compare(group)):
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert labels[-1] == 'DEN\n[at chance]' and 'STL' in labels[:1] or labels == ['DEN\n[at chance]']
-        report_plots.close(figure)
+        plots.close(figure)

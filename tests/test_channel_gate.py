@@ -6,9 +6,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_channel_gate_model
+from classification.train import TEST, TaskProgress
 from classification.trial.count_parameters import count_of
 from classification.trial.task_graph import TaskGraph
-from classification.train import TEST, TaskProgress
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_convolution, numpy_pool

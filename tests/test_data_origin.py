@@ -12,10 +12,10 @@ import pytest
 import main
 from classification import gen_data, train_wrapper
 from classification.data import raw_checksums, readers
-from classification.runs import provenance, trial_process
-from classification.experiment.experiment import resolve
-from classification.results.mat_file import entries
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.experiment.resolve import resolve
+from classification.results.mat_file import entries
+from classification.runs import provenance, trial_process
 from tests import data_files
 from tests.calls import DIGITS, is_refused, run, run_and_listen
 from utils.utils import UserError

@@ -6,14 +6,30 @@ import pytest
 
 from classification import gen_data
 from classification.experiment.describe import listing
-from classification.experiment.experiment import Experiment, info
+from classification.experiment.experiment import Experiment
 from classification.experiment.flags import own_flags
-from classification.results.mat_file import encoded
+from classification.experiment.mat_info import info
 from classification.model.declare import METHODS, NOT_OPTIONS, check_options
 from classification.model.registry import MECHANISMS, MODELS, all_options
+from classification.results.mat_file import encoded
 from tests.calls import DIGITS, experiment_of, is_refused, run_and_listen
-from utils.declarations import (Check, Context, Option, Table, checked, number, numbers, one_of, or_none, read_setting,
-                                resolved, stored_fields, text, whole, yes_or_no)
+from utils.declarations import (
+    Check,
+    Context,
+    Option,
+    Table,
+    checked,
+    number,
+    numbers,
+    one_of,
+    or_none,
+    read_setting,
+    resolved,
+    stored_fields,
+    text,
+    whole,
+    yes_or_no,
+)
 from utils.utils import UserError
 
 WORDS = ('true', 'false', '0.5', '1', '2', '3', '0.25,0.5', '0.1,0.2,0.3,0.4', '1,3', 'top2', 'none')

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.results import results
 from classification.experiment.experiment import Experiment
 from classification.gen_data import load_tasks
 from classification.model import den_blocks, den_report
@@ -14,12 +13,12 @@ from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.method import Setting
 from classification.model.published_trainer import best_epoch_fields
 from classification.model.registry import make_method
-from classification.trial.task_graph import TaskGraph
+from classification.results import summary
 from classification.train import Surroundings, Trial
+from classification.trial.task_graph import TaskGraph
 from tests import den_small, trials
 from tests.calls import experiment_of
-from tests.den_small import (CHANNELS, COUNTS, K, LAYERS, NET, ORDER, PAIR, POSITIONS, WIDTHS, blocks_of, make_task,
-                             options)
+from tests.den_small import CHANNELS, COUNTS, LAYERS, NET, ORDER, PAIR, POSITIONS, WIDTHS, K, blocks_of, make_task, options
 from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters, assign
@@ -65,7 +64,7 @@ class Run(object):
                 if place and found[1] == stage]
 
     def result(self):
-        return results.run_struct(self.record, list(self.experiment.task_order), trainer_fields=best_epoch_fields)
+        return summary.run_struct(self.record, list(self.experiment.task_order), trainer_fields=best_epoch_fields)
 
 
 @pytest.fixture(scope='module')

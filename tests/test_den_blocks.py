@@ -5,8 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from classification.model import den_blocks
 from classification.model.den_blocks import Body
-from tests.den_small import (CLASSES, HEAD_BIAS, IMAGES, LAYERS, NET, POSITIONS, WIDTHS, copy_of, logits, narrowed,
-                             random_body)
+from tests.den_small import CLASSES, HEAD_BIAS, IMAGES, LAYERS, NET, POSITIONS, WIDTHS, copy_of, logits, narrowed, random_body
 from utils import runtime
 from utils.utils_env_cl import Network, build_net
 from utils.utils_nn import DEVIATION, truncated_normal

@@ -11,12 +11,24 @@ from classification.model.cnn_den_model import EXPANSION, HEAD, RETRAINING, SUBN
 from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.method import Batch
 from tests import den_small
-from tests.den_small import (CHANNELS, HEAD_BIAS, IMAGES, K, LAYERS, POSITIONS, blocks_of, groups_shrunk, make_task, method_of,
-                             random_body, shrunk, soft)
+from tests.den_small import (
+    CHANNELS,
+    HEAD_BIAS,
+    IMAGES,
+    LAYERS,
+    POSITIONS,
+    K,
+    blocks_of,
+    groups_shrunk,
+    make_task,
+    method_of,
+    random_body,
+    shrunk,
+    soft,
+)
 from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters, assign
-
 
 # ---- tables ----
 

@@ -22,11 +22,11 @@ import numpy as np
 import pytest
 
 import main
-from classification import download
-from classification.data import http_download as transfer, readers, unpack as archives
-from classification.experiment import experiment
-from classification.gen_data import DATASETS
+from classification import download as download_command
+from classification.data import download, http_download, readers, unpack
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
+from classification.experiment import resolve
+from classification.gen_data import DATASETS
 from tests import data_files
 from tests.download_server import Server, content_of, packed, remote, waited, zipped
 from utils.utils import UserError
@@ -90,7 +90,7 @@ def command(*words):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = download.main([str(word) for word in words])
+            status = download_command.main([str(word) for word in words])
         except SystemExit as end:
             status = end.code
     return status, out.getvalue(), err.getvalue()
@@ -280,7 +280,7 @@ def test_servers_that_have_nothing(small, tmp_path, monkeypatch):
 
 
 def test_a_server_that_sleeps(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, 'TIMEOUT', (1, 0.2))
+    monkeypatch.setattr(http_download, 'TIMEOUT', (1, 0.2))
     monkeypatch.setattr(download, 'ATTEMPTS', 2)
     small.gate = threading.Event()
     assert '%s (timed out)' % TAR in refused(*cifar(tmp_path))
@@ -293,8 +293,8 @@ def test_a_server_that_sleeps(small, tmp_path, monkeypatch):
 def process(small, folder):
     """`python3 -m classification.download cifar100` in a process of its own."""
     row, = download.REMOTES['cifar100']
-    program = ('import sys; from classification import download; '
-               'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = download.main(sys.argv[1:]); '
+    program = ('import sys; from classification import download as download_command; '
+               'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = download_command.main(sys.argv[1:]); '
                'assert "tensorflow" not in sys.modules; sys.exit(status)' % (tuple(row),))
     child = subprocess.Popen([sys.executable, '-c', program] + [str(word) for word in cifar(folder)], cwd=ROOT,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
@@ -339,7 +339,7 @@ def test_a_killed_download_goes_on(small, originals, tmp_path):
     part = tmp_path / 'downloads' / 'cifar-100-python' / (TAR + '.part')
     half = len(contents[TAR]) // 2
     with process(small, tmp_path) as child:
-        waited(lambda: part.exists() and part.stat().st_size > half - 2 * archives.PIECE)
+        waited(lambda: part.exists() and part.stat().st_size > half - 2 * unpack.PIECE)
         child.kill()
         child.wait()
     small.gate.set()
@@ -539,7 +539,7 @@ def test_a_tar_that_means_harm(name, small, tmp_path, monkeypatch):
     """Even if its checksum is right."""
     content, says = TARS[name]
     path, = given(tmp_path / 'given', [content])
-    monkeypatch.setattr(archives, 'MOST_MEMBERS', 50)
+    monkeypatch.setattr(unpack, 'MOST_MEMBERS', 50)
     monkeypatch.setitem(download.REMOTES, 'cifar100', (remote(TAR, content, unpacked=5),))
     line = refused(*cifar(tmp_path / 'here' / 'data', '--archive', path))
     assert line.startswith('error: %s: ' % path) and says in line and 'get %s anew from' % TAR in line
@@ -652,7 +652,7 @@ ZIPS = {
 def test_a_zip_that_means_harm(name, archive, small, tmp_path, monkeypatch):
     change, says = ZIPS[name]
     path, = given(tmp_path / 'given', [change(archive)])
-    monkeypatch.setattr(archives, 'MOST_MEMBERS', 50 if name == 'too many' else 1000)
+    monkeypatch.setattr(unpack, 'MOST_MEMBERS', 50 if name == 'too many' else 1000)
     monkeypatch.setitem(download.REMOTES, 'officehome', (download.OFFICEHOME[0]._replace(unpacked=5),))
     line = refused('officehome', '--data_dir', tmp_path / 'data', '--archive', path)
     assert line.startswith('error: %s: ' % path) and says in line
@@ -696,7 +696,7 @@ def test_a_run_downloads_only_when_asked(small, tmp_path, monkeypatch):
     flags = main.parser().parse_args('--data_type MNIST5 --lifelong --download --data_percent 1'.split())
     resolved, said = [], []
     for flags.download in (True, False):
-        resolved.append(experiment.resolve(flags, said.append))
+        resolved.append(resolve.resolve(flags, said.append))
     assert len(small.asked) == 4 and said[-1] == 'MNIST is in ' + os.path.join('Data', 'MNIST_data')
     assert resolved[0] == resolved[1]
 

@@ -11,11 +11,11 @@ import shutil
 import numpy as np
 import pytest
 
-from classification.results import origin, results
-from classification.experiment.experiment import tensorflow_version
-from classification.results.mat_file import entries
 from classification.model.registry import MODELS
+from classification.results import origin, summary, trial_record
+from classification.results.mat_file import entries
 from tests.calls import experiment_of, run_and_listen
+from utils.tensorflow_version import tensorflow_version
 
 GENERATION = 'tf%s' % tensorflow_version().split('.')[0]
 EARLIER = os.path.join(os.path.dirname(__file__), 'earlier', GENERATION)
@@ -69,8 +69,8 @@ def test_a_begun_trial_goes_on_inside_its_task(result):
               if 'trial 1: resumed at position 0' in line]
     assert 0 < int(epoch) < 8
     assert 'trial 1 goes on from a checkpoint of another origin (unknown origin of trial 1)' in out
-    record = results.load_record(str(folder / 'trial1' / 'record.npz'))
-    assert len(record.accuracy) == 1 + 2 * 8 and results.stretches_of(record)[0] == origin.UNKNOWN
+    record = trial_record.load_record(str(folder / 'trial1' / 'record.npz'))
+    assert len(record.accuracy) == 1 + 2 * 8 and summary.stretches_of(record)[0] == origin.UNKNOWN
     entry, = entries(str(result / 'begun.mat'))
     assert entry['train_valid_data_group'].tolist() == [[0, 1]]
     assert origin.mixture(origin.from_entry(entry)) == 'unknown origin of trial 0, 1'

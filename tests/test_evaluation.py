@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.trial import evaluation
 from classification.gen_data import PARTS
-from classification.results.results import history_csv, run_struct
+from classification.results.summary import run_struct
+from classification.results.texts import history_csv
+from classification.trial import evaluation
 from classification.trial.task_graph import TaskGraph
 from tests.trials import BATCH, SIZES, learned, make_experiment, make_task, train
 from utils import runtime

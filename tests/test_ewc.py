@@ -6,8 +6,8 @@ import tensorflow.compat.v1 as tf
 from classification.gen_data import Part, Task, load_tasks
 from classification.model.cnn_ewc_model import EWC
 from classification.model.method import Setting
-from classification.trial.task_graph import TaskGraph
 from classification.train import Surroundings, Trial
+from classification.trial.task_graph import TaskGraph
 from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import draw

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.experiment.experiment import resolve
-from classification.model.declare import MECHANISMS, METHODS, MODELS
+from classification.experiment.resolve import resolve
+from classification.model.declare import MECHANISMS, METHODS
+from classification.report import command as report
 from classification.results.parameter_files import FINAL, load
 from main import parser
 from tests import command_line
@@ -16,9 +17,8 @@ from tests.calls import run_and_listen
 from tests.plugins import EXAMPLES, ROOT, example, plugins  # noqa: F401
 from tests.processes import SECONDS, Run, inside, place_of, resumptions, start
 from tests.sameness import same, same_entry
-from tests.small import CLASSES, NET, Rig, make_method, random_batch
+from tests.small import CLASSES, Rig, make_method, random_batch
 from tests.trials import make_experiment, make_trial, train, train_with_stops
-from utils import report
 
 COMMON = ['--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2', '--num_tasks', '2', '--saveparam']
 DIGITS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--epochs_per_task', '6']

@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from classification.experiment.experiment import Experiment, info, numeric_versions, task_order
+from classification.experiment.experiment import Experiment, numeric_versions
+from classification.experiment.mat_info import info
+from classification.experiment.resolve import task_order
 from classification.model.registry import MODELS
 from tests import data_files
 from tests.calls import DIGITS, experiment_of, run
-from utils import utils_env_cl as env
 
 
 @pytest.mark.parametrize('options', [

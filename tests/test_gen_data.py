@@ -10,11 +10,21 @@ import pytest
 
 from classification import gen_data
 from classification.data import readers, task_lists
-from classification.experiment.experiment import numeric_versions
-from classification.gen_data import (DATASETS, PARTS, Index, Request, checksums, check_request, has_small_classes, load_tasks,
-                                     sixty_ten_thirty, task_sizes)
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT, OfficeHomeFolders
 from classification.data.stl10_designs import NoisyImages
+from classification.experiment.experiment import numeric_versions
+from classification.gen_data import (
+    DATASETS,
+    PARTS,
+    Index,
+    Request,
+    check_request,
+    checksums,
+    has_small_classes,
+    load_tasks,
+    sixty_ten_thirty,
+    task_sizes,
+)
 from classification.model.registry import MODELS
 from tests import data_files
 from utils.utils import UserError, random_state, sha256_of

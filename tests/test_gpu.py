@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import main
+from classification.experiment.resolve import resolve
 from classification.runs import trial_process
-from classification.experiment.experiment import resolve
 from tests import command_line
 from utils import gpu, runtime
 from utils.utils import UserError
-import main
 
 V100 = 'device: 0, name: Tesla V100-SXM2-16GB, pci bus id: 0000:00:1e.0, compute capability: 7.0'
 KNOWN = {'name': 'Tesla V100-SXM2-16GB', 'compute_capability': '7.0'}

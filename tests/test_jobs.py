@@ -9,12 +9,12 @@ import pytest
 
 import main
 from classification import train_wrapper
+from classification.experiment.resolve import resolve
 from classification.runs import provenance
-from classification.experiment.experiment import resolve
 from classification.runs.progress import Progress
 from classification.runs.run_folder import Place
-from classification.train_wrapper import _memory_fraction, _Run
 from classification.runs.trial_process import hold
+from classification.train_wrapper import _memory_fraction, _Run
 from tests import command_line
 from tests.processes import Run, waited_for
 from tests.sameness import same_entry

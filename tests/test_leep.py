@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from classification.analysis.leep import leep
-from classification.results.results import LEEP_SCORES, run_struct
-from classification.trial.task_graph import TaskGraph
+from classification.results.summary import LEEP_SCORES, run_struct
 from classification.train import Trial
+from classification.trial.task_graph import TaskGraph
 from tests.trials import SIZES, make_experiment, make_task, train, train_with_stops
 
 

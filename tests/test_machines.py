@@ -12,14 +12,15 @@ import tempfile
 import pytest
 
 import main
-from classification import download, train_wrapper
-from classification.data import readers
+from classification import download as download_command
+from classification import train_wrapper
+from classification.data import download, readers
 from classification.experiment import flags
-from classification.experiment.experiment import tensorflow_distribution
 from tests import data_files
 from tests.calls import SHORT, is_refused, run, run_and_listen
 from tests.download_server import content_of, remote
 from utils import paths, report, utils
+from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
@@ -93,7 +94,7 @@ def test_a_mirror_may_be_a_folder(mirror, tmp_path, monkeypatch):
     monkeypatch.setitem(download.REMOTES, 'mnist', rows)
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setenv(download.MIRRORS, mirror.format(home=tmp_path).split()[-1])
-    assert download.main(['mnist', '--data_dir', str(tmp_path / 'Data')]) == 0
+    assert download_command.main(['mnist', '--data_dir', str(tmp_path / 'Data')]) == 0
     assert sorted(readers.MNIST.files(str(tmp_path / 'Data'))) == sorted(readers.MNIST.files(str(tmp_path / 'a')))
 
 
@@ -102,7 +103,7 @@ def test_a_mirror_may_be_a_folder(mirror, tmp_path, monkeypatch):
     ('file:folder', 'file:folder is no base URL'), ('file://~no_such_user/x', 'the home folder of ~no_such_user is not known')])
 def test_a_mirror_that_is_no_folder_of_this_machine(mirror, says, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(download.MIRRORS, mirror)
-    assert download.main(['mnist', '--data_dir', str(tmp_path)]) == 2
+    assert download_command.main(['mnist', '--data_dir', str(tmp_path)]) == 2
     line = capsys.readouterr().err
     assert line.startswith('error: LASEM_MIRROR: ') and says in line and line.count('\n') == 1
 

@@ -215,5 +215,5 @@ def test_a_lock_that_is_never_given_back_is_named(tmp_path, monkeypatch):
 
 
 def test_importing_does_not_wait_for_scipy():
-    program = 'import sys, classification.results.results; sys.exit("scipy" in sys.modules)'
+    program = 'import sys, classification.results.trial_record; sys.exit("scipy" in sys.modules)'
     assert subprocess.call([sys.executable, '-c', program]) == 0

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classification.results import origin, results
-from classification.runs import provenance
-from classification.experiment.experiment import tensorflow_distribution
+from classification.report import command as report
+from classification.results import origin, trial_record
 from classification.results.mat_file import as_stored, entries
-from utils.source_digest import ROOT
+from classification.runs import provenance
 from tests import report_files
 from tests.calls import MAT, SHORT, experiment_of, is_refused, run_and_listen
-from utils import report
+from utils.source_digest import ROOT
+from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import EXIT_USER_ERROR, UserError
 
 ONE = {'versions': {'python': '3.7.16', 'numpy': '1.16.6'}, 'source_modules': ['a', 'b'], 'source_digests': ['1', '2'],
@@ -226,12 +226,12 @@ def copy(trained, tmp_path, monkeypatch):
     shutil.copytree(str(trained / 'Result'), str(tmp_path / 'Result'))
     monkeypatch.chdir(tmp_path)
     folder = next((tmp_path / 'Result' / 'digits').iterdir())
-    return SimpleNamespace(run=folder, record=results.load_record(str(folder / 'trial0' / 'record.npz')))
+    return SimpleNamespace(run=folder, record=trial_record.load_record(str(folder / 'trial0' / 'record.npz')))
 
 
 def with_origin(copy, stretches):
     """Writes the record of trial 0 with other origins (None: as a version before origins did)."""
-    results.save_record(str(copy.run / 'trial0' / 'record.npz'),
+    trial_record.save_record(str(copy.run / 'trial0' / 'record.npz'),
                         copy.record._replace(origin=stretches and json.dumps(stretches)))
 
 

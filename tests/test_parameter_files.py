@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from classification.results import parameter_files
-from classification.trial import checkpoint
+from classification.experiment.tensor_factors import tensor_factors
 from classification.model.cnn_darts_model import LEFT
-from classification.model.declare import KERNEL
 from classification.model.registry import MODELS
 from classification.model.search import PatternSearch
+from classification.results import parameter_files
 from classification.results.parameter_files import FINAL, load, new_folder, path_of
-from classification.experiment.tensor_factors import tensor_factors
-from classification.trial.task_graph import TaskGraph
 from classification.train import Trial
+from classification.trial import checkpoint
+from classification.trial.task_graph import TaskGraph
 from tests.test_train import accuracies
 from tests.trials import learned, make_experiment, make_trial
-from utils import utils_env_cl as env
+from utils.declarations import KERNEL
 from utils.utils import UserError
 
 SIZES = {'conv': 2, 'fc': 1}

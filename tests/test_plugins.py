@@ -10,15 +10,16 @@ import pytest
 import main
 from classification import download, train_wrapper
 from classification.experiment import plugin_files
-from classification.runs import provenance
-from classification.experiment.experiment import info, resolve
+from classification.experiment.mat_info import info
+from classification.experiment.resolve import resolve
 from classification.model.registry import MODELS
+from classification.report import command as report
+from classification.results.read_results import load_config, load_results
+from classification.runs import provenance
 from tests import command_line
 from tests.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from tests.plugins import EXAMPLES, plugins  # noqa: F401
 from tests.processes import SECONDS, Run, inside, place_of, resumptions, start
-from utils import report
-from utils.read_results import load_config, load_results
 from utils.utils import UserError
 
 IMPORTS = 'from classification.plugin import *\nfrom classification.plugin import Option, nn, tf\n'

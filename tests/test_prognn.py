@@ -4,8 +4,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from scipy.signal import correlate
 
+from classification.experiment.mat_info import info
 from classification.trial import evaluation
-from classification.experiment.experiment import info
 from classification.trial.count_parameters import count, count_of
 from tests.calls import experiment_of
 from tests.sameness import same

@@ -13,7 +13,8 @@ import termios
 
 import pytest
 
-from classification.runs import cluster_trial, progress as progress_module
+from classification.runs import cluster_trial
+from classification.runs import progress as progress_module
 from classification.runs.progress import Progress
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(progress_module.__file__)))

@@ -9,10 +9,11 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from classification.results.mat_file import write_temp
-from classification.results.results import summary
+from classification.results.read_results import load_config, load_results
+from classification.results.read_results import test_curves as curves_of
+from classification.results.summary import summary
 from tests.published_file import published_summary, write_published
 from tests.report_files import drawn, info, record, write
-from utils.read_results import load_config, load_results, test_curves as curves_of
 from utils.utils import UserError
 
 NAN = np.nan

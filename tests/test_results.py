@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from classification.results.mat_file import append_entry, as_stored, entries, write_temp
-from classification.results.results import (TrialRecord, accuracy_matrix_csv, history_csv, load_record, run_struct, save_record,
-                                    summary, table)
+from classification.results.summary import run_struct, summary
+from classification.results.texts import accuracy_matrix_csv, history_csv, table
+from classification.results.trial_record import TrialRecord, load_record, save_record
 from tests.published_file import DUMP, dump, same, write_published
 from utils.utils import UserError
 

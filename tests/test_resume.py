@@ -8,13 +8,14 @@ from collections import Counter
 import pytest
 
 import main
+from classification.experiment.resolve import resolve
 from classification.runs import provenance, trial_process
-from classification.experiment.experiment import resolve
 from tests import command_line
-from tests.processes import Run, SECONDS, freeze, gone, inside, place_of, resumptions, start, waited_for
+from tests.processes import SECONDS, Run, freeze, gone, inside, place_of, resumptions, start, waited_for
 from tests.sameness import same, same_result
 from tests.trials import make_experiment, train, train_with_stops
 from utils import utils_env_cl as env
+
 
 def same_trial(trial, record, other_trial, other_record):
     """Asserts that two trials recorded and left behind the same."""

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from classification import train_wrapper
-from classification.runs import trial_process
-from classification.experiment.experiment import Experiment, tensorflow_version
+from classification.experiment.experiment import Experiment
+from classification.report.command import command_for
 from classification.results.mat_file import append_entry, entries
+from classification.runs import trial_process
 from tests.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from tests.processes import ROOT
 from utils import locks
-from utils.report import command_for
+from utils.tensorflow_version import tensorflow_version
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, STOP_SIGNALS
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import main
-from classification.experiment.experiment import info, resolve
-from classification.results.mat_file import entries
 from classification.data.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
+from classification.experiment.mat_info import info
+from classification.experiment.resolve import resolve
+from classification.results.mat_file import entries
 from tests import data_files
 
 SAMPLES = [      # the longest first

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.results.results import SPLITS
+from classification.results.trial_record import SPLITS
 from classification.trial.tensorboard import PREFIX, Scalars
 from tests.trials import make_experiment, train_with_stops
 

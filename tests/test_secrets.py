@@ -7,11 +7,13 @@ import subprocess
 import pytest
 
 import main
-from classification import download, train_wrapper
+from classification import download as download_command
+from classification import train_wrapper
+from classification.data import download
+from classification.report import command as report
 from classification.runs.local_pool import LocalPool
 from tests import report_files
 from tests.calls import SHORT, run, run_and_listen
-from utils import report
 from utils.utils import read_dict, without_credentials
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
@@ -73,7 +75,7 @@ def test_a_mirror_is_named_without_its_password(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(download.REMOTES, 'cifar100', (row._replace(urls=('http://%s@127.0.0.1:9/x' % SECRET,)),))
     for mirror in ('http://%s@127.0.0.1:9' % SECRET, 'ftp://%s@elsewhere' % SECRET, '%s@elsewhere' % SECRET):
         monkeypatch.setenv(download.MIRRORS, mirror)
-        for call in (lambda: download.main(['cifar100', '--data_dir', str(tmp_path)]),
+        for call in (lambda: download_command.main(['cifar100', '--data_dir', str(tmp_path)]),
                      lambda: run(['--data_type', 'CIFAR100_10', '--lifelong', '--download', '--dry_run',
                                   '--data_dir', str(tmp_path)])):
             call()

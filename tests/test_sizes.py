@@ -6,18 +6,18 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 
 from classification import train_wrapper
 from classification.experiment import sizes
+from classification.report.groups import read_groups
 from classification.results import mat_file, mat_parts
-from classification.runs import provenance
 from classification.results.mat_file import append_entry, encoded, entries, find_entry, locate
 from classification.results.mat_parts import continued, first_of, series
-from scipy.io import loadmat, savemat
+from classification.runs import provenance
 from tests import report_files
 from tests.calls import SHORT, experiment_of, is_refused, run, run_and_listen
 from tests.trials import make_experiment, train
-from classification.report.groups import read_groups
 from utils.utils import UserError
 
 MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN', 'EWC']

@@ -8,7 +8,7 @@ import time
 import pytest
 
 import main
-from classification.experiment.experiment import resolve
+from classification.experiment.resolve import resolve
 from tests.test_samples import write_data
 
 SCRIPTS = os.path.join(os.path.dirname(main.__file__), 'scripts')

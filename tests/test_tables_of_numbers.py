@@ -11,7 +11,6 @@ from tests.calls import run
 from utils import utils_env_cl as env
 from utils.utils import UserError
 
-
 PATTERNS = {       # row: --test_type // 5
     2: 'SS TS ST',
     4: 'SSSS TTTS TTSS TSSS STTT SSTT SSST TSTS STST',

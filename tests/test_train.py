@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.trial import checkpoint
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.trial.task_graph import TaskGraph
 from classification.train import TEST, VALID, TaskProgress, TrialFailed
+from classification.trial import checkpoint
+from classification.trial.task_graph import TaskGraph
 from tests.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime
 from utils.utils import stateless_seed

@@ -14,15 +14,15 @@ import pytest
 from classification import train, train_wrapper
 from classification.data import data_cache, raw_checksums
 from classification.experiment import sizes
-from classification.results import results
+from classification.report import command as report
+from classification.results import summary, trial_record
+from classification.results.read_results import load_results
 from classification.runs import trial_process
 from classification.trial import checkpoint
 from tests import data_files
 from tests.calls import run_and_listen
-from tests.test_earlier_versions import BEGUN, FINISHED, result  # noqa: F401: a fixture
+from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
 from tests.trials import make_experiment, make_trial
-from utils import report
-from utils.read_results import load_results
 from utils.utils import UserError
 
 FIELD, FINITE = 'energy', 4.
@@ -44,13 +44,13 @@ class LongerHistory(train.History):
         self.energy.append(FINITE)
 
 
-LongerRecord = collections.namedtuple('TrialRecord', results.TrialRecord._fields + (FIELD,))
-LongerRecord.__new__.__defaults__ = tuple(results.TrialRecord._field_defaults.values()) + (None,)
-LongerRecord._field_defaults = dict(results.TrialRecord._field_defaults, **{FIELD: None})
+LongerRecord = collections.namedtuple('TrialRecord', trial_record.TrialRecord._fields + (FIELD,))
+LongerRecord.__new__.__defaults__ = tuple(trial_record.TrialRecord._field_defaults.values()) + (None,)
+LongerRecord._field_defaults = dict(trial_record.TrialRecord._field_defaults, **{FIELD: None})
 
 
 def _longer_summary(info, records, *arguments, **more):
-    made = results.summary(info, records, *arguments, **more)
+    made = summary.summary(info, records, *arguments, **more)
     known = [getattr(record, FIELD, None) for record in records]
     return dict(made, **{FIELD: np.array([[np.nan if one is None else np.sum(one) for one in known]])})
 
@@ -65,7 +65,7 @@ def longer(monkeypatch):
         os.makedirs(folder, exist_ok=True)
         trial_process._train(run.place.run, folder, number, lambda: False, lambda: None)
         return 0
-    monkeypatch.setattr(results, 'TrialRecord', LongerRecord)
+    monkeypatch.setattr(trial_record, 'TrialRecord', LongerRecord)
     monkeypatch.setattr(train, 'TrialRecord', LongerRecord)
     monkeypatch.setattr(train, 'History', LongerHistory)
     monkeypatch.setattr(train.Trial, '_record', lambda trial: record_of(trial)._replace(energy=np.array(trial.history.energy)))
@@ -77,7 +77,7 @@ def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_f
     status, out, err = run_and_listen(BEGUN + ['--num_runs', '2'])
     assert (status, err) == (0, '')
     folder, = (result / 'begun').iterdir()
-    old, new = [results.load_record(str(folder / trial / 'record.npz')) for trial in ('trial0', 'trial1')]
+    old, new = [trial_record.load_record(str(folder / trial / 'record.npz')) for trial in ('trial0', 'trial1')]
     assert old.energy is None and 0 < len(new.energy) < EARLIER_EPOCHS and set(new.energy) == {FINITE}
     entry, = load_results(str(result / 'begun.mat'))
     assert np.isnan(entry[FIELD][0]) and entry[FIELD][1] == FINITE * len(new.energy)
@@ -92,16 +92,16 @@ def test_a_trial_with_the_field_goes_on_where_it_was_stopped(longer, tmp_path):
     with pytest.raises(train.Interrupted):
         make_trial(experiment, tmp_path, stopping=lambda: next(stops)).run()
     path = str(tmp_path / 'record.npz')
-    results.save_record(path, make_trial(experiment, tmp_path).run())
-    assert results.load_record(path).energy.tolist() == [FINITE] * 4
+    trial_record.save_record(path, make_trial(experiment, tmp_path).run())
+    assert trial_record.load_record(path).energy.tolist() == [FINITE] * 4
 
 
 def test_code_of_before_reads_records_with_the_field(longer, tmp_path, monkeypatch):
     path = str(tmp_path / 'record.npz')
-    results.save_record(path, make_trial(make_experiment('STL', epochs=1), tmp_path).run())
-    longer_one = results.load_record(path)
+    trial_record.save_record(path, make_trial(make_experiment('STL', epochs=1), tmp_path).run())
+    longer_one = trial_record.load_record(path)
     monkeypatch.undo()
-    assert results.load_record(path)._fields == longer_one._fields[:-1]
+    assert trial_record.load_record(path)._fields == longer_one._fields[:-1]
 
 
 # ---- a newer version ----
@@ -112,11 +112,11 @@ NEWER = r'%s was written by newer code \(version %d of such files; this code rea
 def test_a_newer_record_is_refused(result, monkeypatch):  # noqa: F811
     path, = result.glob('finished/*/trial1/record.npz')
     with monkeypatch.context() as newer:
-        newer.setattr(results, 'VERSION', results.VERSION + 1)
-        results.save_record(str(path), results.load_record(str(path)))
+        newer.setattr(trial_record, 'VERSION', trial_record.VERSION + 1)
+        trial_record.save_record(str(path), trial_record.load_record(str(path)))
     before = path.read_bytes()
-    with pytest.raises(UserError, match=NEWER % (path, results.VERSION + 1, results.VERSION)):
-        results.load_record(str(path))
+    with pytest.raises(UserError, match=NEWER % (path, trial_record.VERSION + 1, trial_record.VERSION)):
+        trial_record.load_record(str(path))
     status, out, err = run_and_listen(FINISHED + ['--num_runs', '3'])
     assert status == 2 and err.startswith('error: ') and err.count('\n') == 1 and 'newer code' in err, err
     assert path.read_bytes() == before and 'delete' not in err

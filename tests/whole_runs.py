@@ -17,15 +17,17 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.experiment import sizes
-from classification.results import mat_file, parameter_files
-from classification.experiment.experiment import info, resolve, tensorflow_version
 from classification.experiment.flags import parser
+from classification.experiment.mat_info import info
+from classification.experiment.resolve import resolve
 from classification.gen_data import load_tasks
 from classification.joint import JointTrial
 from classification.model.registry import MODELS
+from classification.results import mat_file, parameter_files
 from classification.train import Surroundings, Trial
 from tests import command_line
 from tests.trials import quick_config
+from utils.tensorflow_version import tensorflow_version
 
 RECORDED = os.path.join(os.path.dirname(__file__), 'whole_runs', 'tf%s.json' % tensorflow_version().split('.')[0])
 COMMON = '--gpu -1 --data_type DIGITS5 --num_clayers 2 --num_tasks 3 --epochs_per_task 4'.split()

@@ -9,7 +9,6 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from utils.utils import UserError
 
-
 LARGEST_NUMBER = 2 ** 63 - 1      # that a .mat file can hold
 LONGEST_NAME = 63                 # of a field there
 
@@ -193,7 +192,7 @@ def read_setting(words, options):
     try:
         found = option.check.read(value.strip())
     except (ValueError, KeyError, OverflowError):
-        raise UserError('--set %s: %s is needed' % (words, option.check.needed))
+        raise UserError('--set %s: %s is needed' % (words, option.check.needed)) from None
     return name, checked(option, found, '--set %s' % words)
 
 
@@ -259,25 +258,33 @@ def _is_name(name):
         name) <= LONGEST_NAME
 
 
-_loading = [None]                    # the plug-in that is being loaded
+_loading = [(None, frozenset())]      # the plug-in that is being loaded, and flags that its options cannot have
 
 
 @contextlib.contextmanager
-def declared_by(path):
-    """What is declared inside comes from this plug-in."""
-    _loading[0] = path
+def declared_by(path, taken_flags):
+    """What is declared inside comes from this plug-in, and no option's flag is one of `taken_flags`."""
+    _loading[0] = path, frozenset(taken_flags)
     try:
         yield
     finally:
-        _loading[0] = None
+        _loading[0] = None, frozenset()
+
+
+def taken_flags():
+    """Flags that belong to no option, while a plug-in is loaded."""
+    return _loading[0][1]
 
 
 def loading():
     """Path of the plug-in that is being loaded; None: the project's own code."""
-    return _loading[0]
+    return _loading[0][0]
 
 
 # ---- fields of parameter files ----
+
+KERNEL = 'conv{layer}/task{task}/made/kernel'        # a kernel as a task uses it, made from what the store holds
+
 
 class Field(NamedTuple):
     """One field of a parameter file: per layer one array for each of `names`; a row for each task if a name holds {task}.

@@ -86,7 +86,7 @@ class _Stdout(io.TextIOWrapper):
             raise
         except OSError as error:
             self.failure = OutputError(error.errno, error.strerror)
-            raise self.failure
+            raise self.failure from error
 
 
 class _Stderr(io.TextIOWrapper):
@@ -344,7 +344,7 @@ def write_atomically(path, content, alone=False):
         if os.path.exists(temporary):
             os.remove(temporary)
         if isinstance(error, OSError):          # of a write the system does not say to which file
-            raise OSError(error.errno, error.strerror, path)
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from utils.lazy_tensorflow import tf
 
-
 # ---- Initial values: NumPy draws, equal on every runtime. Each takes (shape, RandomState). ----
 
 DEVIATION = 0.05      # of freshly drawn weights

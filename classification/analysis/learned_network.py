@@ -1,7 +1,7 @@
 """A learned network without its training: what its layers give for images, which kernels its factors make."""
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters, assign
 
 

@@ -1,7 +1,7 @@
 """LEEP: how well a network that was trained on one task transfers to another, without training (Nguyen et al., ICML 2020)."""
 import numpy as np
 
-from classification.results.results import LEEP_SCORES
+from classification.results.summary import LEEP_SCORES
 
 PARTS = ('train', 'valid', 'test')      # in the order of LEEP_SCORES
 

@@ -7,10 +7,10 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.analysis import leep, mutual_information
+from classification.analysis.learned_network import layer_values, made_kernels
 from classification.data import augmentation
 from classification.results import parameter_files
-from classification.analysis.learned_network import layer_values, made_kernels
-from classification.model.declare import KERNEL
+from utils.declarations import KERNEL
 from utils.utils import random_state
 
 

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
 from classification.experiment.experiment import plugins_of
-from classification.model.registry import MECHANISMS, METHODS, MODELS
 from classification.experiment.sizes import check, shown
+from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
 from utils.utils import counted
 
@@ -60,8 +60,12 @@ def _default(option):
         option.default)
 
 
-def dry_run(experiment, flags):
-    """The resolved experiment: tasks and sizes, layers, parameters, epochs."""
+def dry_run(experiment, flags, count):
+    """The resolved experiment: tasks and sizes, layers, parameters, epochs.
+
+    Args:
+        count: function (experiment, pattern) -> number of parameters.
+    """
     net, training = experiment.net, experiment.training
     sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent, experiment.seed, 0,
                                 experiment.normalize, len(experiment.class_counts))
@@ -79,7 +83,7 @@ def dry_run(experiment, flags):
     lines.append('head: %s -> classes; padding %s; skip connections: %s' % (
         ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
         ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
-    lines.append('parameters: %s' % _parameters(experiment))
+    lines.append('parameters: %s' % _parameters(experiment, count))
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
         counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
         experiment.seed))
@@ -109,8 +113,7 @@ def _analyses(experiment, train_sizes):
     return lines
 
 
-def _parameters(experiment):
-    from classification.trial.count_parameters import count     # imports TensorFlow
+def _parameters(experiment, count):
     if experiment.pattern is not None:
         return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
     depth = len(experiment.net.layers)

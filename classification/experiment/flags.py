@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, others
 
     def error(self, message):
-        from utils.utils import tell_error      # imports NumPy, for which --help need not wait
+        from utils.utils import tell_error  # imports NumPy, for which --help need not wait
         self.exit(tell_error('%s (--help lists all flags)' % message))
 
 
@@ -100,7 +100,7 @@ def _method_flags(method):
 
 
 def _option_flags(method):
-    from classification.model.registry import all_options      # imports NumPy
+    from classification.model.registry import all_options  # imports NumPy
     from utils.utils import UserError
     for flag, option in all_options().items():
         default = option.fixed_default
@@ -110,7 +110,7 @@ def _option_flags(method):
         try:
             method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
         except argparse.ArgumentError:
-            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag))
+            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag)) from None
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
                         help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '

@@ -56,7 +56,7 @@ def _load(path):
         _Loader(path, content).get_code(name)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
-                                               getattr(error, 'msg', error)))
+                                               getattr(error, 'msg', error))) from error
     _check_imports(path, tree)
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
                        source_digest.of_tree(tree))
@@ -74,7 +74,7 @@ def _content(path):
         with open(path, 'rb') as stream:
             return stream.read()
     except OSError as error:
-        raise UserError('--plugin %s: %s' % (path, error.strerror))
+        raise UserError('--plugin %s: %s' % (path, error.strerror)) from error
 
 
 def _check_imports(path, tree):
@@ -89,7 +89,7 @@ def _check_imports(path, tree):
                 raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
                                 'what it needs into the plug-in' % (path, node.lineno, first))
             if first == 'tensorflow':
-                from utils import runtime       # noqa: F401  before TensorFlow is imported
+                from utils import runtime  # noqa: F401  before TensorFlow is imported
 
 
 def _is_another_file(name, folder):
@@ -115,16 +115,17 @@ class _Loader(importlib.abc.SourceLoader):
 
 def _run(plugin):
     """Runs a plug-in's file, which declares what is in it."""
-    from classification.model import registry        # noqa: F401  the project's own come first
+    from classification.experiment.flags import own_flags
+    from classification.model import registry  # noqa: F401  the project's own come first
     loader = _Loader(plugin.path, plugin.content)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(plugin.module, loader))
     sys.modules[plugin.module] = module
     try:
-        with declared_by(plugin.path):
+        with declared_by(plugin.path, own_flags()):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
-        raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error)))
+        raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error))) from error
 
 
 def where(path, error):

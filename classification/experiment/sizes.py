@@ -5,9 +5,10 @@ from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
+from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
-from classification.experiment.experiment import info
-from classification.results.results import LEEP_SCORES, TrialRecord, summary
+from classification.results.summary import LEEP_SCORES, summary
+from classification.results.trial_record import TrialRecord
 from utils.utils import UserError
 
 # Stand for what is not known yet and takes next to nothing.

@@ -214,7 +214,7 @@ def consolidate(full, count, spread, state):
     Returns:
         (own [tasks, ...]: what is left to each task; group of each task, None for a task alone; one tensor per group).
     """
-    from sklearn.cluster import KMeans      # takes a second that hardly any run needs
+    from sklearn.cluster import KMeans  # takes a second that hardly any run needs
     rows = full.reshape(len(full), -1)
     count = min(count, len(np.unique(rows, axis=0)))
     labels = KMeans(n_clusters=count, n_init=10, random_state=state).fit(rows).labels_

@@ -14,7 +14,6 @@ from utils.utils import UserError
 from utils.utils_env_cl import MAX_PATTERNS, layer_groups, pattern_from_name, patterns_of
 from utils.utils_nn import assign
 
-
 PAPER = 'Lee, Behpour & Eaton, ICML 2021'
 PRIOR = (
     Option('em_cnt_prior', False, yes_or_no(), 'LASEM: prior from counts of the patterns that won a batch', 'em_cnt_prior'),

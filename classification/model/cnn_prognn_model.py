@@ -14,7 +14,6 @@ from utils.lazy_tensorflow import tf
 from utils.utils_env_cl import PROGNN_SCALE
 from utils.utils_nn import bias_value, truncated_normal
 
-
 FILES = (Field('conv_trainable_weights', own_names('conv', 'own')),
          Field('conv_lateral_weights', own_names('conv', 'lateral{earlier}', 'alpha reduce reduce_bias expand')), HEAD)
 

@@ -5,15 +5,26 @@ A method stands by itself. Each is declared once, where its class is, by one of 
 """
 import argparse
 from collections import OrderedDict
-from typing import Any, Callable, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
-from classification.experiment.flags import own_flags
-from utils.declarations import Check, Context, Field, Table, check_name, loading, own_names, resolved, shared_names, stored_fields
+from utils.declarations import (
+    KERNEL,
+    Check,
+    Context,
+    Field,
+    Table,
+    check_name,
+    loading,
+    own_names,
+    resolved,
+    shared_names,
+    stored_fields,
+    taken_flags,
+)
 from utils.utils import UserError, entry
 from utils.utils_env_cl import TRAINING, Network
 
 HEAD = Field('fc_weights', tuple(zip(own_names('fc', 'own'), shared_names('fc', 'hps'))))
-KERNEL = 'conv{layer}/task{task}/made/kernel'        # a kernel as a task uses it, made from what the store holds
 
 
 class Declared(NamedTuple):
@@ -309,7 +320,7 @@ def all_options():
 
 def check_options(name, options):
     """A UserError if declared options are not complete, or have a name or a flag that is taken."""
-    flags, check_own = all_options(), loading() is not None
+    flags = all_options()
     check_different(name, options)
     for option in options:
         check_name(option.name, '%s: option' % name)
@@ -320,7 +331,7 @@ def check_options(name, options):
             raise UserError('%s: option %s needs a check: number(), whole(), one_of(), ...' % (name, option.name))
         if option.flag:
             check_name(option.flag, '%s: flag' % name)
-            if flags.get(option.flag, option) != option or check_own and option.flag in own_flags():
+            if flags.get(option.flag, option) != option or option.flag in taken_flags():
                 raise UserError('%s: --%s exists already; choose another flag' % (name, option.flag))
 
 
@@ -350,7 +361,7 @@ def models_argument(text):
     try:
         return [canonical_model(name) for name in text.split(',') if name]
     except UserError as error:
-        raise argparse.ArgumentTypeError(str(error))
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def default_options(model_type, net, test_type=0, family='', **given):

@@ -7,9 +7,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.model.declare import KERNEL, mechanism
+from classification.model.declare import mechanism
 from utils import utils_env_cl as env
-from utils.declarations import Field, Option, number, numbers, own_names, shared_names
+from utils.declarations import KERNEL, Field, Option, number, numbers, own_names, shared_names
 from utils.lazy_tensorflow import tf
 from utils.utils import UserError
 from utils.utils_nn import bias_value, glorot_uniform, truncated_normal

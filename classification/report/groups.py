@@ -5,11 +5,11 @@ from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+from classification.model.registry import MODELS
 from classification.results import origin
 from classification.results.mat_parts import first_of, series
-from classification.model.registry import MODELS
-from classification.results.results import distinct
-from utils.read_results import load_config, load_results
+from classification.results.read_results import load_config, load_results
+from classification.results.summary import distinct
 from utils.utils import UserError, counted
 
 _BY_ARCHITECTURE = {row.architecture: model for model, row in MODELS.items()}

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from classification.results import origin
-from classification.results.results import tasks_at_chance
+from classification.results.texts import tasks_at_chance
 
 
 class Mark(NamedTuple):

@@ -4,11 +4,11 @@ import html
 
 import numpy as np
 
-from classification.results import origin
-from classification.report import plots as report_plots
+from classification.report import plots
 from classification.report.marks import marks_of
 from classification.report.statistics import METRICS, correction
 from classification.report.tables import MISSING, shown, shown_interval
+from classification.results import origin
 from utils.utils import counted, without_credentials
 
 STYLE = '''
@@ -96,9 +96,9 @@ def _group(number, comparison):
         parts += ['<h3>Differences to %s</h3>' % _text(comparison.baseline)] + _differences(comparison)
         if comparison.has_intervals:
             parts.append('<p>In brackets: %s.</p>' % _text(correction(comparison)))
-    parts += _figures(report_plots.plots_of_group(comparison))
+    parts += _figures(plots.plots_of_group(comparison))
     for one in comparison.group.members:
-        parts += ['<h3>%s</h3>' % _text(one.label)] + _facts(one) + _figures(report_plots.plots_of(one))
+        parts += ['<h3>%s</h3>' % _text(one.label)] + _facts(one) + _figures(plots.plots_of(one))
     return parts
 
 
@@ -154,9 +154,9 @@ def _differences(comparison):
 def _figures(plots):
     parts = []
     for name, caption, figure in plots:
-        content = base64.b64encode(report_plots.image(figure, 'svg')).decode('ascii')
+        content = base64.b64encode(plots.image(figure, 'svg')).decode('ascii')
         width = figure.get_size_inches()[0] * 96
-        report_plots.close(figure)
+        plots.close(figure)
         parts.append('<figure><img alt="%s" width="%d" src="data:image/svg+xml;base64,%s"><figcaption>%s</figcaption></figure>' % (
             _text(caption), width, content, _text(caption)))
     return parts

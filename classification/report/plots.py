@@ -7,10 +7,10 @@ import io
 
 import numpy as np
 
-from utils import utils_env_cl as env
-from utils.read_results import test_curves
 from classification.report.marks import bracketed
 from classification.report.statistics import METRICS, correction
+from classification.results.read_results import test_curves
+from utils import utils_env_cl as env
 from utils.utils import counted, write_atomically
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')

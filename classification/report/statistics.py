@@ -4,10 +4,10 @@ from typing import Dict, List, NamedTuple, Optional
 
 import numpy as np
 
-from classification.results.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
 from classification.model.registry import canonical_model
 from classification.report.groups import Group
 from classification.report.marks import Mark, bracketed, marks_of
+from classification.results.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
 from utils.utils import UserError, counted
 
 CONFIDENCE = 0.95

@@ -6,13 +6,14 @@ import time
 from collections import OrderedDict
 
 from classification import gen_data
+from classification.experiment.experiment import NUMERICS, numeric_versions, plugins_of
 from classification.results import origin
 from utils import source_digest
-from classification.experiment.experiment import NUMERICS, numeric_versions, plugins_of, tensorflow_distribution, tensorflow_version
+from utils.tensorflow_version import tensorflow_distribution, tensorflow_version
 from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
-ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results.results', 'summary'))
+ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results.summary', 'summary'))
 # They write other files, see to it that nothing is mixed, or declare what the experiment holds.
 WITHOUT = ('classification.model.declare', 'utils.declarations', 'classification.trial.tensorboard', 'classification.results.parameter_files',
            'classification.results.origin', 'classification.data.raw_checksums', 'utils.locks')

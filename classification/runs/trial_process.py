@@ -14,8 +14,16 @@ from classification.experiment import tensor_factors
 from classification.results import parameter_files
 from utils.cores import cores
 from utils.locks import Held, Lock
-from utils.utils import (EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, in_one_line, show, take_signals,
-                         write_atomically)
+from utils.utils import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    UserError,
+    in_one_line,
+    show,
+    take_signals,
+    write_atomically,
+)
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
 SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
@@ -44,7 +52,7 @@ def hold(folder, what, say, seconds=None):
             LOCK_SECONDS if seconds is None else seconds,
             lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
     except Held as holder:
-        raise UserError('%s is already running: %s holds %s' % (what, holder, folder))
+        raise UserError('%s is already running: %s holds %s' % (what, holder, folder)) from holder
 
 
 def log_line(run_folder, line):
@@ -120,15 +128,16 @@ def _given(experiment, path):
 def _train(run_folder, folder, number, stop, check_lock):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
-    from utils import gpu, runtime
     from classification import gen_data
     from classification.experiment import plugin_files
     from classification.runs import provenance
     from classification.trial import checkpoint
+    from utils import gpu, runtime
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment.experiment import Experiment
     from classification.joint import JointTrial
-    from classification.results.results import accuracy_matrix_csv, history_csv, save_record
+    from classification.results.texts import accuracy_matrix_csv, history_csv
+    from classification.results.trial_record import save_record
     from classification.train import Surroundings, Trial
     from utils.utils_env_cl import EVALUATION_BATCH_GPU
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']

@@ -1,9 +1,9 @@
 """Counts parameters without training."""
 import numpy as np
 
-from utils.runtime import tf       # first: it prepares TensorFlow
 from classification.model.method import Setting
 from classification.model.registry import MODELS, make_method
+from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters
 
 

@@ -1,8 +1,8 @@
 """How many images of each task a network classifies correctly: large batches, and nothing computed twice."""
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.gen_data import PARTS
+from utils.lazy_tensorflow import tf
 from utils.utils_env_cl import ACTIVATION_BYTES
 
 

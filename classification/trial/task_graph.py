@@ -2,11 +2,11 @@
 from collections import OrderedDict
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 from classification.data.augmentation import augmented
-from classification.trial.evaluation import Evaluation
 from classification.model.method import Batch
+from classification.trial.evaluation import Evaluation
+from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters, assign
 
 

@@ -4,9 +4,9 @@ import os
 import time
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
-from classification.results.results import SPLITS
+from classification.results.trial_record import SPLITS
+from utils.lazy_tensorflow import tf
 
 PREFIX = 'events.out.tfevents.'
 

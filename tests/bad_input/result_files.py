@@ -11,15 +11,15 @@ import scipy.sparse
 from scipy.io import savemat
 
 import main
-from classification.results import mat_file, parameter_files
-from classification.experiment.experiment import resolve
-from classification.results.results import save_record
+from classification.experiment.resolve import resolve
 from classification.model.registry import MODELS
+from classification.report import command as report
+from classification.results import mat_file, parameter_files
+from classification.results.trial_record import save_record
 from tests.bad_input.command_lines import DIGITS
 from tests.bad_input.trial import Entry, edit, replace
 from tests.published_file import published_summary
 from tests.report_files import record, write
-from utils import report
 
 MAT = 'x.mat'
 RUN = DIGITS + ['--num_runs', '1', '--result_dir', '.', '--save_mat_name', MAT]

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 import main
 from classification.data import data_cache, readers, stl10_designs
-from classification.results import mat_file, parameter_files
-from classification.trial import checkpoint
+from classification.data.readers_officehome import OFFICEHOME
 from classification.experiment.flags import parser
 from classification.gen_data import DATASETS
 from classification.model.registry import MODELS
-from classification.data.readers_officehome import OFFICEHOME
-from classification.results.results import load_record, save_record
+from classification.report import command as report
+from classification.results import mat_file, parameter_files
+from classification.results.trial_record import load_record, save_record
+from classification.trial import checkpoint
 from tests import data_files
 from tests.bad_input import result_files
 from tests.bad_input.trial import PREFIX, c_stderr, listed, listened, replace
 from tests.published_file import same
 from tests.report_files import record
-from utils import report
 from utils.utils import UserError
 
 drawn = settings(max_examples=120, derandomize=True, deadline=None, database=None,

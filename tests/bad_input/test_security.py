@@ -61,7 +61,7 @@ NETWORK = {'socket', 'ssl', 'http', 'urllib', 'ftplib', 'smtplib', 'telnetlib', 
 # Files that may speak to other machines, and with what; only because --download or --scheduler asks for it.
 MAY_USE_NETWORK = {
     os.path.join('classification', 'download.py'): {'pooch', 'requests'},
-    os.path.join('classification', 'transfer.py'): {'requests'},
+    os.path.join('classification', 'data', 'http_download.py'): {'requests'},
     os.path.join('classification', 'cluster.py'): {'asyncio', 'distributed'},
     os.path.join('classification', 'cluster_trial.py'): {'asyncio'},
     os.path.join('scripts', 'slurm_dask.py'): {'dask_jobqueue'},

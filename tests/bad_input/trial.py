@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Tuple
 
 import main
 from classification import train_wrapper
-from utils import report
+from classification.report import command as report
 
 PREFIX = 'error: '
 FAULTS = ('traceback', 'wrong status', 'not one line', 'not named', 'written')

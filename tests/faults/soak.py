@@ -257,10 +257,11 @@ def table(hits, losses):
 
 def import_what_takes_long():
     """Before processes are forked that need it."""
-    from utils import runtime  # noqa: F401
-    from classification import gen_data, train  # noqa: F401
     import scipy.io  # noqa: F401
     import sklearn.datasets  # noqa: F401
+
+    from classification import gen_data, train  # noqa: F401
+    from utils import runtime  # noqa: F401
 
 
 def command_line():

@@ -1,0 +1,131 @@
+"""From the records of finished trials to the result structure of the .mat file.
+
+The names in the result structure are the published ones, "error" included, which is an accuracy in [0, 1].
+"""
+import json
+
+import numpy as np
+
+from classification.results import origin
+from classification.results.mat_file import as_stored
+from classification.results.metrics import METRICS, mean_and_std
+from classification.results.trial_record import SPLITS, TEST
+
+LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
+
+
+def no_fields(record, task_order):
+    """Most methods have no fields of their own trainer."""
+    return {}
+
+
+def run_struct(record, task_order, leep=False, lifelong=True, trainer_fields=no_fields):
+    """One trial as `result_of_each_run` holds it.
+
+    With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
+    Where tasks are trained together (not `lifelong`) no epoch changes the task.
+    `trainer_fields`: function (record, task order) -> further fields, of a method that the published code trains otherwise.
+    """
+    train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
+    extra = dict(record.extra)
+    scores = [(name, extra.pop(name)) for name in LEEP_SCORES if name in extra]
+    if leep and not scores:
+        scores = [(name, np.zeros((len(task_order), record.accuracy.shape[1]))) for name in LEEP_SCORES]
+    return as_stored(dict([
+        ('training_time', float(record.training_time)),
+        ('num_epoch', len(record.accuracy) - 1),
+        ('history_train_error', train),
+        ('history_validation_error', valid),
+        ('history_test_error', test),
+        ('history_best_test_error', np.asarray(record.best_test, dtype=np.float64)),
+    ] + list(extra.items()) + ([
+        ('task_changed_epoch', np.asarray(record.task_changed_epoch, dtype=np.int64)),
+    ] if lifelong else []) + list(trainer_fields(record, task_order).items()) + scores))
+
+
+def _last_known(accuracy):
+    """Accuracies [rows, ...] with that of the last evaluation where there was none; NaN before the first."""
+    rows = np.arange(len(accuracy)).reshape((-1,) + (1,) * (accuracy.ndim - 1))
+    return np.take_along_axis(accuracy, np.maximum.accumulate(np.where(np.isnan(accuracy), 0, rows)), axis=0)
+
+
+def _history(accuracy):
+    """[rows, tasks + 1]: 0.0 for tasks not learned yet; last, the mean over the tasks learned so far."""
+    accuracy = _last_known(accuracy)
+    learned = ~np.isnan(accuracy)
+    filled = np.where(learned, accuracy, 0.0).astype(np.float64)
+    mean = filled.sum(axis=1) / np.maximum(learned.sum(axis=1), 1)
+    return np.column_stack([filled, mean])
+
+
+def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True, trainer_fields=no_fields):
+    """One experiment as `training_summary` holds it.
+
+    Args:
+        experiment_info: field -> value of `model_specific_info`, in its order.
+        records: the finished trials.
+        task_order: data-set indices of the tasks.
+        more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
+        leep, trainer_fields: see `run_struct`.
+        lifelong: one task was trained after the other; False: all together, which the published layout tells apart.
+    """
+    records = sorted(records, key=lambda record: record.trial)
+    info = dict(experiment_info, number_of_trainable_parameters=records[-1].num_parameters)
+    if 'conv_sharing' in info:
+        info['conv_sharing'] = np.array(info['conv_sharing'], dtype=np.bool_)
+    training_time = np.array([record.training_time for record in records], dtype=np.float64)
+
+    fields = dict(model_specific_info=info, task_order=list(task_order),
+                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, trainer_fields) for record in records])
+    _add_published(fields, 'training_time', training_time, std='stddev')
+    fields['train_valid_data_group'] = [record.trial for record in records]
+    if lifelong:
+        best = np.array([record.best_test[last_rows(record.task_changed_epoch, len(record.best_test))]
+                         for record in records], dtype=np.float64)
+        last = np.array([_history(record.accuracy[-1:, :, TEST])[0, :-1] for record in records])
+        for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
+            _add_published(fields, name, values, of=values.mean(axis=1))
+    else:
+        for name, of in [('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')]:
+            _add_published(fields, name, [float(record.extra[of]) for record in records], std='stddev')
+
+    matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
+    _add_statistics(fields, 'accuracy_matrix', matrices)
+    _add_statistics(fields, 'peak_accuracy', [record.peak for record in records])
+    if all(record.at_chance is not None for record in records):
+        fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
+    for name, metric in METRICS.items():
+        _add_statistics(fields, name, [metric(R) for R in matrices])
+    _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records])
+    if any(record.origin for record in records):
+        fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
+    assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'
+    return as_stored(dict(fields, **(more or {})))
+
+
+def stretches_of(record):
+    """The origins of a trial, of each stretch of its training; unknown where an older version left the record."""
+    return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
+
+
+def _add_statistics(fields, name, values):
+    """Adds the trials' values, their mean and their sample standard deviation, NaN for one trial."""
+    fields[name] = np.array(values, dtype=np.float64)
+    fields[name + '_mean'], fields[name + '_std'] = mean_and_std(fields[name])
+
+
+def _add_published(fields, name, values, of=None, std='std'):
+    """The same as the published code has it: statistics of one number per trial (`of`), and 0 for one trial."""
+    fields[name] = np.array(values, dtype=np.float64)
+    mean, deviation = mean_and_std(fields[name] if of is None else of)
+    fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.
+
+
+def last_rows(task_changed_epoch, num_rows):
+    """Row of histories of `num_rows` rows at which each position of the task order ends."""
+    return np.append(np.asarray(task_changed_epoch[1:]) - 1, num_rows - 1)
+
+
+def distinct(task_order):
+    """The tasks in order of first appearance."""
+    return list(dict.fromkeys(task_order))

@@ -1,0 +1,90 @@
+"""What people read of results: a table, CSV text."""
+
+import numpy as np
+
+from classification.results.metrics import learned_at, mean_and_std, mean_over_tasks
+from classification.results.summary import _last_known, distinct
+from classification.results.trial_record import SPLITS
+from utils.utils import counted
+
+
+def table(summary, task_order):
+    """A result as a text table: per task, then on average.
+
+    Args:
+        summary: what `summary` returned, or an entry of a file.
+        task_order: data-set index of the task at each position that was learned.
+    """
+    trials, task_order = summary['training_time'].size, np.ravel(task_order).tolist()
+    tasks = distinct(task_order)
+    columns = [('peak test accuracy', summary['peak_accuracy'], '%.4f'),
+               ('final test accuracy', summary['final_accuracy'], '%.4f')]
+    if 'best_test_error_each_task' in summary:      # one task after the other
+        seconds = [summary['time_per_task'][:, np.equal(task_order, task)].sum(axis=1) for task in tasks]
+        columns += [('forgetting', summary['forgetting'], '%.4f'),
+                    ('training time (s)', np.stack(seconds, axis=1), '%.1f')]
+    rows = [['task'] + [title for title, _, _ in columns]]
+    rows += [[str(task)] + [_over_trials(values[:, place], digits) for _, values, digits in columns]
+             for place, task in enumerate(tasks)]
+    rows += [['mean'] + [_over_trials(mean_over_tasks(values), digits) for _, values, digits in columns]]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ['  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    whole = [('average incremental test accuracy', 'avg_incremental_accuracy', '%.4f'),
+             ('backward transfer of test accuracy', 'backward_transfer', '%.4f')]
+    if 'best_test_error_each_task' not in summary:
+        whole = [('mean test accuracy, best epoch', 'best_test_error', '%.4f')]
+    whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
+    spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
+    lines.insert(0, spread % counted(trials, 'trial'))
+    lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
+    if 'at_chance' in summary and summary['at_chance'].any():
+        numbers = np.ravel(summary['train_valid_data_group'])
+        lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], numbers, tasks))
+    return '\n'.join(lines)
+
+
+def tasks_at_chance(at_chance, trials, tasks):
+    """'2 of 15 tasks over all trials ended with ... (trial 1: tasks 0, 2)'.
+
+    Args:
+        at_chance: [trials, tasks], logical.
+        trials, tasks: their numbers.
+    """
+    of_trials = ['trial %d: %s %s' % (trial, 'task' if row.sum() == 1 else 'tasks',
+                                      ', '.join(str(task) for task, dead in zip(tasks, row) if dead))
+                 for trial, row in zip(trials, at_chance.astype(bool)) if row.any()]
+    return '%d of %s over all trials ended with a training accuracy not above that of always answering the most ' \
+           'frequent class (%s)' % (at_chance.sum(), counted(at_chance.size, 'task'), '; '.join(of_trials))
+
+
+def _over_trials(values, digits):
+    """'0.1970 (0.0014)': mean and sample standard deviation; of one trial the value; '-' where undefined."""
+    mean, std = mean_and_std(values)
+    if np.isnan(mean):
+        return '-'
+    return digits % mean + ('' if np.isnan(std) else ' (%s)' % (digits % std))
+
+
+def accuracy_matrix_csv(record):
+    """R of metrics.py as CSV; row: after learning a position of the order; column: task first learned at a position."""
+    R = record.accuracy_matrix
+    lines = ['after_position,' + ','.join('task_of_position_%d' % position for position in learned_at(R))]
+    lines += ['%d,%s' % (position, ','.join(_number(value) for value in row)) for position, row in enumerate(R)]
+    return '\n'.join(lines) + '\n'
+
+
+def history_csv(record, task_order):
+    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated this epoch."""
+    position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
+    trained = np.asarray(task_order)[np.maximum(position, 0)]
+    if 'history_trained_task' in record.extra:      # all tasks are at one position
+        trained = np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
+    lines = ['task_trained,epoch,task_evaluated,split,accuracy']
+    for epoch, task, split in np.argwhere(~np.isnan(_last_known(record.accuracy))):
+        lines.append('%d,%d,%d,%s,%s' % (trained[epoch], epoch, task, SPLITS[split],
+                                         _number(record.accuracy[epoch, task, split])))
+    return '\n'.join(lines) + '\n'
+
+
+def _number(value):
+    return 'NaN' if np.isnan(value) else repr(float(value))
