@@ -316,7 +316,7 @@ def read_dict(path):
 
 
 def write_atomically(path, content, alone=False):
-    """Writes bytes or text, or what yields them, so that a reader, or a crash, finds the old file or the new one and nothing between.
+    """Writes bytes or text, or what yields them: a reader, or a crash, finds the old file or the new one, nothing between.
 
     With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
     replaced by the next one, instead of staying for ever beside other such files.

@@ -175,7 +175,8 @@ def _working_folder(source, target, say):
         lock = Lock(folder + '.lock').acquire(
             DAY, lambda holder, seconds: say('%s is fetching %s; waiting for it' % (holder, source.title)))
     except Held as holder:
-        raise UserError('%s has been fetching %s for a day; stop that process, or try again later' % (holder, source.title)) from holder
+        raise UserError('%s has been fetching %s for a day; stop that process, or try again later'
+                        % (holder, source.title)) from holder
     try:
         os.makedirs(folder, exist_ok=True)
         yield folder, lock
@@ -241,7 +242,7 @@ def _urls(remote):
 
 
 def _base(address):
-    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path, no %20 and no `~` in it."""
+    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path without %20 and `~`."""
     if address.startswith(('http://', 'https://')):
         return address
     folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)

@@ -51,7 +51,7 @@ def unpack(archive, is_zip, folder, place_of, most, enough=None):
                 if len(written) == enough:
                     return
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error)) from error     # RuntimeError: of encrypted files
+        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error)) from error     # encrypted: RuntimeError
 
 
 def write(content, path):

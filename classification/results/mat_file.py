@@ -114,7 +114,9 @@ def append_entry(path, entry, replace=False):
         goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:] if os.path.exists(path)]
         goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
         if goal is None:
-            goal = _ResultFile(mat_parts.next_file(path), os.path.basename(mat_parts.target_of(path))) if os.path.exists(path) else _ResultFile(path)
+            goal = _ResultFile(path)
+            if os.path.exists(path):
+                goal = _ResultFile(mat_parts.next_file(path), os.path.basename(mat_parts.target_of(path)))
         lock.check(path)
         goal.write(new, at)
         for file, place in found:
