@@ -386,8 +386,8 @@ def method_differences(comparison):
         panel.set_yticks(range(len(rows)))
         panel.set_yticklabels([_marked(row) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
-    return 'Means over trials of the differences to %s%s.' % (comparison.baseline, '; whiskers: ' + correction(comparison) if
-                                                              comparison.has_intervals else '; no intervals: they need two trials'), figure
+    intervals = 'whiskers: ' + correction(comparison) if comparison.has_intervals else 'no intervals: they need two trials'
+    return 'Means over trials of the differences to %s; %s.' % (comparison.baseline, intervals), figure
 
 
 def _marked(row):
