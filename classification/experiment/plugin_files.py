@@ -125,7 +125,8 @@ def _run(plugin):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
-        raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error))) from error
+        reason = str(error) if isinstance(error, UserError) else in_one_line(error)
+        raise UserError('--plugin %s: %s' % (where(plugin.path, error), reason)) from error
 
 
 def where(path, error):
