@@ -115,7 +115,7 @@ class Trial(object):
             self.recorder.evaluate(graph, task, epochs)
         while state.epoch < epochs and not state.progress.exhausted(state.epoch):
             self.method.start_epoch(graph, task)
-            trained = self.schedule.start_epoch(graph, task, state.global_epoch)
+            trained = self.schedule.start_epoch(graph, task, state)
             self._train_epoch(graph, trained)
             state.next_epoch()
             self.recorder.epoch_ends(graph, trained, epochs)

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from classification.model import cnn_channel_gate_model
 from classification.results.trial_record import TEST
 from classification.trial.count_parameters import count_of
-from classification.trial.patience import TaskProgress
+from classification.trial.schedule import TaskProgress
 from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)

@@ -4,7 +4,7 @@ import pytest
 
 from classification.results.mat_file import entries
 from classification.results.parameter_files import FINAL, load
-from classification.trial.patience import PublishedPatience
+from classification.trial.schedule import PublishedPatience
 from tests.test_resume import same_trial
 from tests.trials import make_experiment, make_task, make_trial, train, train_with_stops
 from utils import utils_env_cl as env

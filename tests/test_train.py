@@ -8,7 +8,7 @@ from classification.model.registry import make_method
 from classification.results.trial_record import TEST, VALID
 from classification.train import TrialFailed
 from classification.trial import checkpoint
-from classification.trial.patience import TaskProgress
+from classification.trial.schedule import TaskProgress
 from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime

@@ -18,10 +18,10 @@ from classification.report import command as report
 from classification.results import summary, trial_record
 from classification.results.read_results import load_results
 from classification.runs import trial_process
-from classification.trial import checkpoint, history, recorder, state
+from classification.trial import checkpoint, recorder, state
 from tests import data_files
 from tests.calls import run_and_listen
-from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
+from tests.test_earlier_versions import BEGUN, FINISHED, result  # noqa: F401: a fixture
 from tests.trials import make_experiment, make_trial
 from utils.utils import UserError
 
@@ -31,9 +31,9 @@ EARLIER_EPOCHS = 16
 
 # ---- a new field ----
 
-class LongerHistory(history.History):
+class LongerHistory(state.History):
     """Keeps one number more for each epoch."""
-    PLAIN = history.History.PLAIN + (FIELD,)
+    PLAIN = state.History.PLAIN + (FIELD,)
 
     def __init__(self, *sizes_of_all):
         super(LongerHistory, self).__init__(*sizes_of_all)

@@ -22,14 +22,9 @@ class Recorder(object):
     # ---- a row for each epoch ----
 
     def epoch_ends(self, graph, trained, epochs):
-        """Records an epoch that was trained, and tells the progress display.
-
-        Args:
-            trained, epochs: see `evaluate`.
-        """
+        """Records an epoch that trained this task, of a phase of so many, and tells the progress display."""
         trial, state, task = self.trial, self.trial.state, graph.task.index
-        state.history.add_extra(dict(trial.schedule.histories(trained),
-                                     **trial.method.end_epoch(graph, task, state.epoch == epochs)))
+        state.history.add_extra(trial.method.end_epoch(graph, task, state.epoch == epochs))
         self.evaluate(graph, trained, epochs)
         if trial.policy.final:
             self.write_scalars()
@@ -43,10 +38,6 @@ class Recorder(object):
         """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward.
 
         Those of tasks learned before are NaN where `eval_interval` passes an epoch over, never at the end of a phase.
-
-        Args:
-            trained: the task that the epoch trained, or any before the first.
-            epochs: of the phase.
         """
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
         row, together = np.full_like(history.final, np.nan), trial.schedule.learned_with(graph.task.index)
@@ -88,11 +79,7 @@ class Recorder(object):
         return row
 
     def task_learned(self, task, final):
-        """Adds the row of the accuracy matrix.
-
-        Args:
-            final: what `final_row` gave.
-        """
+        """Adds the row of the accuracy matrix; `final` is what `final_row` gave."""
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
         history.final = final
         history.matrix.append(np.array([final[index, TEST] for index in trial.experiment.tasks]))
@@ -131,11 +118,7 @@ class Recorder(object):
                 self.scalars.close()
 
     def record(self, fields):
-        """TrialRecord, when all tasks are learned.
-
-        Args:
-            fields: of the analyses: OrderedDict name -> array.
-        """
+        """TrialRecord, when all tasks are learned; `fields` are those of the analyses."""
         trial, state, history, tasks = self.trial, self.trial.state, self.trial.state.history, self.trial.experiment.tasks
         accuracy = history.arrays()['rows']
         extra = OrderedDict((name, np.array(rows)) for name, rows in history.extra.items())

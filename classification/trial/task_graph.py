@@ -1,4 +1,4 @@
-"""The graph and session in which one task is learned: the training data, the update, the evaluation of every task."""
+"""The graph and session in which a task, or all, are learned: the training data, the update, the evaluation."""
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -7,6 +7,7 @@ import numpy as np
 from classification.data.augmentation import augmented
 from classification.model.method import Batch
 from classification.trial.evaluation import Evaluation
+from utils import utils_nn as nn
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters, assign
 
@@ -175,3 +176,29 @@ class TaskGraph(object):
         """Sets parameters by name; names that the graph does not have are passed over."""
         assign(self.session, {self.parameters.variables[name]: value for name, value in values.items()
                               if name in self.parameters.variables})
+
+
+class JointGraph(TaskGraph):
+    """The training data of every task, and an update for each; their optimizer is one, so shared parameters have one
+    running mean of squared gradients."""
+
+    def trained_tasks(self):
+        return [task.index for task in self.learned]
+
+    def training(self, phase):
+        optimizer, self._updates = nn.rmsprop(self._learning_rate, 'RMSProp'), {}
+        for task in self.learned:
+            batch = self._inputs(task.train, self._name(task.index), self._augments)
+            loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index), batch)
+            self._updates[task.index] = nn.apply(optimizer, loss, self.parameters.trained), loss
+        return self._updates[self.task.index]
+
+    @staticmethod
+    def _name(task):
+        return 'training%d' % task
+
+    def take(self, task):
+        """From now on `step` trains this task."""
+        self._update, self._loss = self._updates[task]
+        for inputs in (self._data, self._fed):
+            inputs.update({'training': inputs[name] for name in [self._name(task)] if name in inputs})
