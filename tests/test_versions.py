@@ -18,7 +18,7 @@ from classification.report import command as report
 from classification.results import summary, trial_record
 from classification.results.read_results import load_results
 from classification.runs import trial_process
-from classification.trial import checkpoint
+from classification.trial import checkpoint, recorder, state
 from tests import data_files
 from tests.calls import run_and_listen
 from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
@@ -31,9 +31,9 @@ EARLIER_EPOCHS = 16
 
 # ---- a new field ----
 
-class LongerHistory(train.History):
+class LongerHistory(state.History):
     """Keeps one number more for each epoch."""
-    PLAIN = train.History.PLAIN + (FIELD,)
+    PLAIN = state.History.PLAIN + (FIELD,)
 
     def __init__(self, *sizes_of_all):
         super(LongerHistory, self).__init__(*sizes_of_all)
@@ -58,7 +58,7 @@ def _longer_summary(info, records, *arguments, **more):
 @pytest.fixture
 def longer(monkeypatch):
     """The code with a field more in histories, records and entries; trials are trained in this process."""
-    record_of = train.Trial._record
+    record_of = recorder.Recorder.record
 
     def train_here(run, number, progress):
         folder = trial_process.trial_folder(run.place.run, number)
@@ -66,9 +66,10 @@ def longer(monkeypatch):
         trial_process._train(run.place.run, folder, number, lambda: False, lambda: None)
         return 0
     monkeypatch.setattr(trial_record, 'TrialRecord', LongerRecord)
-    monkeypatch.setattr(train, 'TrialRecord', LongerRecord)
-    monkeypatch.setattr(train, 'History', LongerHistory)
-    monkeypatch.setattr(train.Trial, '_record', lambda trial: record_of(trial)._replace(energy=np.array(trial.history.energy)))
+    monkeypatch.setattr(recorder, 'TrialRecord', LongerRecord)
+    monkeypatch.setattr(state, 'History', LongerHistory)
+    monkeypatch.setattr(recorder.Recorder, 'record', lambda self, fields: record_of(self, fields)._replace(
+        energy=np.array(self.trial.state.history.energy)))
     monkeypatch.setattr(sizes, 'summary', _longer_summary)
     monkeypatch.setattr(train_wrapper._Run, '_train', train_here)
 
