@@ -119,6 +119,11 @@ class Context(object):
         self.network, self.training, self.given, self.flags = network, training, given or {}, flags or {}
         self.options, self._test_type, self.asked_test_type = OrderedDict(), test_type, False
 
+    def without_options(self):
+        """The same before any option was resolved."""
+        return Context(self.name, self.data_type, self.family, self.depth, self.network, self.training, self._test_type,
+                       self.given, self.flags)
+
     @property
     def test_type(self):
         """The number that the user gave with --test_type."""

@@ -37,43 +37,66 @@ def resolve(flags, say):
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
-    names = {name: name for name in gen_data.DATASETS}
     for name in ('data_dir', 'result_dir', 'tensorfactor_param_path'):
         if getattr(flags, name) == '':
             raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text' % name)
-    data_type = entry(names, flags.data_type, 'data_type')
-    dataset = gen_data.DATASETS[data_type]
-    model_type = canonical_model(flags.model_type)
-    model = MODELS[model_type]
-    depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
-    network = model.network(data_type, dataset.family, depth, network)
-    training = env.TRAINING[dataset.family]
-    context = Context(model_type, data_type, dataset.family, depth, network, training, flags.test_type,
-                      given_options(flags, model.options, dataset.options), flags.given)
+    data_type = entry({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
+    dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
+    context = _context(flags, data_type, dataset, model)
     pattern = _pattern(flags, model, context)
-    skips = env.skip_connections(dataset.family, depth, flags.skip_connect_test_type)
-    net = env.build_net(network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
+    skips = env.skip_connections(context.family, context.depth, flags.skip_connect_test_type)
+    net = env.build_net(context.network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
     options = model.resolve(context)
-    data_context = Context(data_type, data_type, dataset.family, depth, network, training, given=context.given)
-    data_options = resolved(dataset.options, data_context)
+    data_options = resolved(dataset.options, context.without_options())
     gen_data.choose_options(data_type, data_options)
-    _check_model(flags, model_type, model, net)
+    _check_model(flags, model.name, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
     num_tasks = flags.num_tasks or dataset.num_tasks
-    order = task_order(num_tasks, flags.task_order_type)
-    asked = requested_analyses.asked(flags, model_type, model.mechanism, net, num_tasks, say)
+    asked = requested_analyses.asked(flags, model.name, model.mechanism, net, num_tasks, say)
     percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
     if flags.download or flags.archive:
         from classification.data.download import fetch
         if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run):
             return None
+    sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
+    of_schedule = _schedule(flags, context.training, task_order(num_tasks, flags.task_order_type), asked)
+    _check_sizes(sizes, of_schedule['training'], model.name, model,
+                 '' if percent is None else '; take a larger --data_percent')
+    for name, why in _ignored(flags, dataset, context, model):
+        say('--%s is ignored: %s' % (name, why))
+    return Experiment(
+        data_type=data_type, data_percent=percent,
+        normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
+        class_counts={size[0]: size[1] for size in sizes}, model_type=model.name, net=net, pattern=pattern, options=options,
+        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
+        evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, lifelong=flags.lifelong,
+        eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
+        plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), **dict(of_data, **of_schedule))
+
+
+def _context(flags, data_type, dataset, model):
+    """What the defaults of options may depend on."""
+    depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
+    return Context(model.name, data_type, dataset.family, depth, model.network(data_type, dataset.family, depth, network),
+                   env.TRAINING[dataset.family], flags.test_type, given_options(flags, model.options, dataset.options),
+                   flags.given)
+
+
+def _facts_of_data(flags, data_type, dataset, percent, model, options):
+    """(sizes of the tasks, fields of the Experiment that the files determine), of one version of the files."""
     with dataset.source.one_version():
         gen_data.check_request(data_type, percent, flags.data_dir)
         major = int(tensorflow_version().split('.')[0])
         sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
         checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed)
         small_classes = gen_data.has_small_classes(data_type, flags.data_dir)
+    versions = numeric_versions(model, options, small_classes, {data_type: dataset.version})
+    return sizes, dict(checksums=checksums, tensorflow=major, numeric_versions=versions)
+
+
+def _schedule(flags, training, order, asked):
+    """Fields of the Experiment: how long each task is learned, in which order."""
     if flags.epochs_per_task is not None:
         training = training._replace(epochs=flags.epochs_per_task, patience=flags.epochs_per_task)
     early_stopping = flags.early_stopping or 0
@@ -81,20 +104,7 @@ def resolve(flags, say):
         early_stopping = training.patience
         training = training._replace(epochs=training.epochs * len(order))
         order = (asked['stl_analysis']['task'],)
-    _check_sizes(sizes, training, model_type, model, '' if percent is None else '; take a larger --data_percent')
-    for name, why in _ignored(flags, dataset, context, model):
-        say('--%s is ignored: %s' % (name, why))
-    return Experiment(
-        data_type=data_type, data_percent=percent,
-        normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
-        checksums=checksums, task_order=order,
-        class_counts={size[0]: size[1] for size in sizes}, model_type=model_type, net=net, pattern=pattern,
-        options=options, training=training, early_stopping=early_stopping,
-        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
-        evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, tensorflow=major,
-        lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked,
-        numeric_versions=numeric_versions(model, options, small_classes, {data_type: dataset.version}),
-        data_options=data_options, plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))))
+    return dict(training=training, early_stopping=early_stopping, task_order=order)
 
 
 def given_options(flags, options, of_data=()):
