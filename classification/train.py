@@ -44,13 +44,12 @@ class Trial(object):
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
         self.method.say, self.method.note = self.say, self.note
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
-        self.state = TrialState(self.method, self.schedule.new_progress, len(experiment.class_counts),
-                                len(experiment.task_order))
+        self.state = TrialState(experiment, self.method, self.schedule.new_progress,
+                                os.path.join(context.folder, 'checkpoint'))
         self.recorder, self.policy = Recorder(self), self.method.policy(self)
         self.settings = GraphSettings(
             experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor, context.config,
             'data_augment' in experiment.analyses)
-        self.path, self.saved = os.path.join(context.folder, 'checkpoint'), time.monotonic()
 
     @property
     def store(self):
@@ -92,7 +91,7 @@ class Trial(object):
         state = self.state
         if len(state.history.changed) == state.position:
             state.before = dict(state.store)
-            state.store = self.method.start_task(task, state.store, lambda name: self._draw(name, task))
+            state.store = self.method.start_task(task, state.store, self._draws(task))
             state.history.start_task()
         last = state.phase > 0 and state.phase == len(self._phases(task))      # stopped after the last phase
         while not last:
@@ -122,7 +121,7 @@ class Trial(object):
             if self.context.stopping():
                 self._checkpoint(graph)
                 raise Interrupted()
-            if time.monotonic() - self.saved >= 60 * self.context.minutes and state.epoch < epochs:
+            if time.monotonic() - state.saved >= 60 * self.context.minutes and state.epoch < epochs:
                 self._checkpoint(graph)
 
     def _train_epoch(self, graph, task):
@@ -158,14 +157,14 @@ class Trial(object):
     def _phases(self, task):
         return self.schedule.phases(task, self.method)
 
-    def _draw(self, name, task):
-        return random_state(self.experiment.seed, self.number, task, purpose=name)
+    def _draws(self, task):
+        return lambda name: random_state(self.experiment.seed, self.number, task, purpose=name)
 
     def _graph(self, task):
         state, folder = self.state, self.context.graph_folder
         learned = [self.tasks[index] for index in self.schedule.tasks_at(state.position)]
         graph = self.schedule.graph_type(self.method, dict(self.given, **state.store), self.tasks[task], learned,
-                                         lambda name: self._draw(name, task), self.settings, state.phase)
+                                         self._draws(task), self.settings, state.phase)
         if folder and state.epoch == 0:
             folder = os.path.join(folder, 'task%d' % state.position, *(['phase%d' % state.phase] if state.phase else []))
             tf.summary.FileWriter(readable(folder), graph.graph).close()      # it takes paths in UTF-8, in any language
@@ -199,18 +198,13 @@ class Trial(object):
     # ---- checkpoints ----
 
     def _checkpoint(self, graph=None):
-        """Saves the state, inside a phase with the variables of its graph."""
         self.context.check_lock()
-        self.saved, before = time.monotonic(), self.saved
-        self.state.add_time(self.saved - before)
-        self.state.variables = graph.all_values() if graph else {}
-        self.state.save(self.path, self.experiment.fingerprint())
-        self.state.variables = {}
+        self.state.save(graph)
 
     def _restore(self):
         """Takes up the checkpoint, if there is one; says where what was trained before has another origin."""
         state, now, earlier = self.state, self.context.origin or origin.UNKNOWN, []
-        if state.load(self.path, self.experiment.fingerprint(), self.note):
+        if state.load(self.note):
             earlier = state.origins or [origin.UNKNOWN]
             self.say('resumed at position %d, epoch %d of the task' % (state.position, state.epoch))
         state.origins = origin.continued(earlier, now)

@@ -186,6 +186,7 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     from tests.calls import experiment_of
     experiments = {name: experiment_of('--model_type', name) for name in ('HPS', 'Hybrid_TF', 'LASEM_HPS')}
     experiments['DEN'] = experiment_of('--model_type', 'DEN', '--test_type', '0')
+    experiments['joint'] = experiments['HPS']._replace(lifelong=False)
 
     def digests():
         files = Source(str(house))
@@ -208,6 +209,10 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     edit(house / 'classification' / 'model' / 'mechanisms.py', 'class TensorFactors(Mechanism):',
          'class TensorFactors(Mechanism):\n    new = 1\n')
     assert changed_since(second) == {'Hybrid_TF': ['classification.model.mechanisms']}
+    edit(house / 'classification' / 'trial' / 'schedule.py', "purpose='task of an epoch'", "purpose='another'")
+    edit(house / 'classification' / 'trial' / 'task_graph.py', "'training%d' % task", "'trained%d' % task")
+    assert changed_since(dict(second, Hybrid_TF=digests()['Hybrid_TF'])) == {
+        'joint': ['classification.trial.schedule', 'classification.trial.task_graph']}
     third = digests()
     edit(house / 'classification' / 'train.py', '1. + epoch *', '2. + epoch *')
     assert changed_since(third) == {name: ['classification.train'] for name in experiments}

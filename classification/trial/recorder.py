@@ -10,11 +10,7 @@ from classification.trial.tensorboard import Scalars
 
 
 class Recorder(object):
-    """Fills the history of a TrialState.
-
-    Args:
-        trial: train.Trial, of which everything but its loop is used.
-    """
+    """Fills the history of a train.Trial, of which it uses everything but the loop."""
 
     def __init__(self, trial):
         self.trial, self.scalars = trial, None

@@ -1,4 +1,5 @@
 """The state of a trial, which is what its checkpoint keeps: each piece is declared once, in PIECES."""
+import time
 from collections import OrderedDict
 from operator import attrgetter
 from typing import Callable, NamedTuple
@@ -110,14 +111,16 @@ class TrialState(object):
     """Everything that a trial needs to go on; its attributes are PIECES.
 
     Args:
+        experiment: Experiment.
         method: Method, which owns the pieces `state` and `arrays`.
         new_progress: function that makes a TaskProgress, of the state of one or from the start.
-        num_tasks: how many tasks the data have.
-        positions: how many tasks are learned, those that return counted again.
+        path: of the checkpoint.
     """
 
-    def __init__(self, method, new_progress, num_tasks, positions):
-        self.method, self.new_progress, self.history = method, new_progress, History(num_tasks, positions)
+    def __init__(self, experiment, method, new_progress, path):
+        self.method, self.new_progress, self.path = method, new_progress, path
+        self.fingerprint, self.saved = experiment.fingerprint(), time.monotonic()
+        self.history = History(len(experiment.class_counts), len(experiment.task_order))
         for name, piece in PIECES.items():
             if piece.start:
                 setattr(self, name, piece.start())
@@ -134,26 +137,26 @@ class TrialState(object):
         """The task is learned."""
         self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
 
-    def add_time(self, seconds):
-        """Counts seconds for the trial and the task that was begun last."""
-        self.elapsed += seconds
+    def save(self, graph=None):
+        """Writes a checkpoint, inside a phase with the variables of its graph."""
+        self.saved, before = time.monotonic(), self.saved
+        self.elapsed += self.saved - before
         if self.history.seconds:
-            self.history.seconds[-1] += seconds
-
-    def save(self, path, fingerprint):
-        """Writes a checkpoint of an Experiment with this fingerprint."""
+            self.history.seconds[-1] += self.saved - before
+        self.variables = graph.all_values() if graph else {}
         stored = {name: piece.stored(attrgetter(piece.at or name)(self)) for name, piece in PIECES.items()}
         meta = {name: stored[name] for name, piece in PIECES.items() if not piece.arrays}
-        meta.update(inside=bool(self.variables), fingerprint=fingerprint)
-        checkpoint.save(path, meta, {name: stored[name] for name, piece in PIECES.items() if piece.arrays})
+        meta.update(inside=bool(self.variables), fingerprint=self.fingerprint)
+        checkpoint.save(self.path, meta, {name: stored[name] for name, piece in PIECES.items() if piece.arrays})
+        self.variables = {}
 
-    def load(self, path, fingerprint, note):
+    def load(self, note):
         """Takes up what `save` wrote; a piece that it lacks stays as it is. Returns whether there is a checkpoint."""
-        loaded = checkpoint.load(path, note)
+        loaded = checkpoint.load(self.path, note)
         if loaded is None:
             return False
         meta, groups = loaded
-        assert meta['fingerprint'] == fingerprint
+        assert meta['fingerprint'] == self.fingerprint
         for name, piece in PIECES.items():
             stored = groups if piece.arrays else meta
             if name in stored:
