@@ -197,7 +197,7 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
                 for name in after if after[name] != before[name]}
 
     first = digests()
-    assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'readers', 'model.method'))
+    assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'data.readers', 'model.method'))
     assert not any(name in first['HPS'] for name in ('classification.experiment.flags', 'classification.data.readers_officehome', 'utils.report'))
     edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'def _notes(', 'UNUSED = 1\n\n\ndef _notes(')
     edit(house / 'utils' / 'utils_env_cl.py', "('den_split', True)", "('den_split', False)")
