@@ -11,6 +11,7 @@ help:
 	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
 	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
+	@echo 'make lint              checks the code against the rules of ruff.toml'
 	@echo 'make test-all          every model type: whole runs against recorded numbers, then on two data sets, killed and'
 	@echo '                       resumed; takes an hour; MODELS=ProgNN,EWC: the latter of only these'
 	@echo 'make soak              kills, signals, full disks, damage, many at once, 2000 epochs: nothing may be lost;'
@@ -18,6 +19,9 @@ help:
 	@echo 'make bench             times training and evaluation on both; MODELS=LASEM_HPS,HPS measures only these'
 	@echo 'PYTHON=PATH            before or after any of them: the Python to use, if it fits'
 	@echo 'LASEM_CACHE=PATH       likewise: where virtual environments are kept (default: ~/.cache/lasem)'
+
+lint:
+	@python=$$($(ENVIRONMENT) make 2) || exit 1; "$$python" -m ruff check .
 
 demo:
 	@runtime=1.14; $(ENVIRONMENT) find 1.14 >/dev/null 2>&1 || runtime=2; \
@@ -63,4 +67,4 @@ bench:
 	    fi; \
 	done
 
-.PHONY: help demo test test-all soak bench
+.PHONY: help lint demo test test-all soak bench

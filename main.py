@@ -23,39 +23,9 @@ def main(argv=None):
     if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
         from classification.runs.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
-    from utils.utils import UserError, tell_error
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, in_one_line, tell_error
     try:
-        flags = parser(argv).parse_args(argv)
-    except UserError as error:
-        return tell_error(error)
-    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, OutputError, in_one_line, show, signals_to, without_credentials
-
-    def say(line):
-        if not flags.quiet:
-            (print if flags.list or flags.dry_run else show)(without_credentials(line))
-
-    try:
-        if flags.list:
-            from classification.experiment.describe import listing
-            print(listing())
-            return 0
-        for name in WITHOUT_EFFECT:
-            if getattr(flags, name) is not None:
-                say('--%s has no effect' % name)
-        from classification.experiment.resolve import resolve
-        from classification.runs.run_folder import result_name
-        from classification.train_wrapper import run_experiment
-        result_name(flags.save_mat_name)
-        with signals_to(_leave):        # while trials run, their handler is another
-            experiment = resolve(flags, say)
-            if experiment is None:       # the data of a dry run are not there yet
-                return 0
-            if flags.dry_run:
-                from classification.experiment.describe import dry_run
-                from classification.trial.count_parameters import count  # imports TensorFlow
-                print(dry_run(experiment, flags, count))
-                return 0
-            return run_experiment(experiment, flags, argv, say)
+        return _command(argv)
     except KeyboardInterrupt:
         sys.stderr.write('interrupted; the same command goes on\n')
         return EXIT_INTERRUPTED
@@ -66,6 +36,38 @@ def main(argv=None):
     except OSError as error:        # a full disk, mostly
         sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % in_one_line(error))
         return EXIT_FAILED
+
+
+def _command(argv):
+    """What the flags ask for; returns the exit status."""
+    flags = parser(argv).parse_args(argv)
+    if flags.list:
+        from classification.experiment.describe import listing
+        print(listing())
+        return 0
+    from utils.utils import show, signals_to, without_credentials
+
+    def say(line):
+        if not flags.quiet:
+            (print if flags.dry_run else show)(without_credentials(line))
+
+    for name in WITHOUT_EFFECT:
+        if getattr(flags, name) is not None:
+            say('--%s has no effect' % name)
+    from classification.experiment.resolve import resolve
+    from classification.runs.run_folder import result_name
+    from classification.train_wrapper import run_experiment
+    result_name(flags.save_mat_name)
+    with signals_to(_leave):        # while trials run, their handler is another
+        experiment = resolve(flags, say)
+        if experiment is None:       # the data of a dry run are not there yet
+            return 0
+        if not flags.dry_run:
+            return run_experiment(experiment, flags, argv, say)
+        from classification.experiment.describe import dry_run
+        from classification.trial.count_parameters import count  # imports TensorFlow
+        print(dry_run(experiment, flags, count))
+        return 0
 
 
 if __name__ == '__main__':

@@ -57,7 +57,7 @@ class Made(Source):
                 classes = list(self.read_classes(dict(self.options)))
             except Exception as error:      # whatever a user's function does
                 path = self.read_classes.__code__.co_filename
-                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error)))
+                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error))) from error
             for number, images in enumerate(classes):
                 images = np.asarray(images)
                 if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:

@@ -16,7 +16,7 @@ def main(argv=None):
         return tell_error(error)
     sources = OrderedDict((dataset.source.name, dataset.source) for dataset in DATASETS.values())
     sources.update((name.lower(), dataset.source) for name, dataset in DATASETS.items())
-    parser = Parser(prog='python3 -m classification.download', allow_abbrev=False, 
+    parser = Parser(prog='python3 -m classification.download', allow_abbrev=False,
                     description='Fetches a data set\'s original files, checked against the published checksums.')
     parser.add_argument('name', metavar='NAME', type=str.lower, choices=sorted(sources),
                         help='of the data set, or a --data_type: %s' % ', '.join(sorted(sources)))

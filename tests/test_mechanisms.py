@@ -149,6 +149,6 @@ def test_earlier_tasks_drift_with_the_shared_base_and_keep_their_own(name):
     ('SNN', 'SSSS', 3, 328426), ('LASEM_HPS', 'TTTT', 3, 985278)])
 def test_numbers_of_parameters_of_the_published_sizes(model, pattern, tasks, expected):
     _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
-    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'}, **OPTIONS[MODELS[model].mechanism])
+    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'}, **OPTIONS.get(MODELS[model].mechanism, {}))
     assert count_of(model, env.build_net(network, (32, 32, 3)), {task: 10 for task in range(tasks)}, options,
                     pattern) == expected

@@ -110,7 +110,7 @@ def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, say
     assert (status, out, err.count('\n')) == (2, '', 1), err
     assert err.startswith('error: --plugin %s, line ' % path) and says in err, err
     found = int(err.split(', line ')[1].split(':')[0])
-    assert line <= found <= line + (2 if line in (4, 6) else 0), err       # of a decorator, a call of several lines
+    assert line <= found <= line + (3 if line in (4, 6) else 0), err       # Python 3.7 names the class's
     assert sorted(os.listdir(str(folder))) == before
 
 

@@ -17,7 +17,7 @@ from classification.runs import cluster_trial
 from classification.runs import progress as progress_module
 from classification.runs.progress import Progress
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(progress_module.__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @pytest.fixture

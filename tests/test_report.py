@@ -20,7 +20,7 @@ from tests.report_files import drawn, record, write
 from utils.utils import UserError
 
 NAN = np.nan
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(report.__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 STL_TRIALS = [record([[0.8, NAN], [0.8, 0.9]], trial=trial, seconds=10. + trial) for trial in range(3)]
 HPS_TRIALS = [record([[0.9, NAN], [0.6, 0.8]], peak=[0.92, 0.8], trial=0),

@@ -250,7 +250,7 @@ done.append(1)
 watcher.join()
 print((max(peak) - peak[0]) / float(size + 12e6))
 '''
-    root = os.path.dirname(os.path.dirname(os.path.abspath(mat_file.__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(mat_file.__file__))))
     share = float(subprocess.check_output([sys.executable, '-c', program, str(old)], cwd=str(tmp_path),
                                           env=dict(os.environ, PYTHONPATH=root)))
     assert share < 1.3

@@ -192,7 +192,7 @@ def read_setting(words, options):
     try:
         found = option.check.read(value.strip())
     except (ValueError, KeyError, OverflowError):
-        raise UserError('--set %s: %s is needed' % (words, option.check.needed))
+        raise UserError('--set %s: %s is needed' % (words, option.check.needed)) from None
     return name, checked(option, found, '--set %s' % words)
 
 

@@ -49,7 +49,7 @@ def check(config, known):
     try:
         on_gpu = _convolution('/gpu:0', config)
     except tf.errors.OpError as error:
-        raise _refused(known, 'fails to compute a convolution (%s)' % str(error.message).strip().split('\n')[0])
+        raise _refused(known, 'fails to compute a convolution (%s)' % str(error.message).strip().split('\n')[0]) from error
     on_cpu = _convolution('/cpu:0', config)
     for name, expected in on_cpu.items():
         error = np.abs(on_gpu[name] - expected).max() / np.abs(expected).max()

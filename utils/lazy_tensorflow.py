@@ -6,7 +6,7 @@ class _Lazy(types.ModuleType):
     """Stands for the module; what was asked for once is kept."""
 
     def __getattr__(self, name):
-        if name.startswith('__'):        # what Python itself asks modules for
+        if name.startswith('__') and name != '__version__':        # what Python itself asks modules for
             raise AttributeError(name)
         from utils.runtime import tf as module
         value = getattr(module, name)

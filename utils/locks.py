@@ -164,7 +164,7 @@ class Lock(object):
                 os.close(descriptor)
                 if error.errno in NO_LOCKS:
                     return True
-                raise OSError(error.errno, error.strerror, self.path)
+                raise OSError(error.errno, error.strerror, self.path) from error
             if current:
                 self._system = descriptor
                 return True
@@ -193,7 +193,7 @@ class Lock(object):
             os.remove(self.token)
             os.close(self._file)
             self._file = None
-            raise OSError(error.errno, error.strerror, self.token)
+            raise OSError(error.errno, error.strerror, self.token) from error
         self._word, self._over = word, threading.Event()
         self._heart = threading.Thread(target=self._keep_beating)
         self._heart.daemon = True

@@ -86,7 +86,7 @@ class _Stdout(io.TextIOWrapper):
             raise
         except OSError as error:
             self.failure = OutputError(error.errno, error.strerror)
-            raise self.failure
+            raise self.failure from error
 
 
 class _Stderr(io.TextIOWrapper):
@@ -316,7 +316,7 @@ def read_dict(path):
 
 
 def write_atomically(path, content, alone=False):
-    """Writes bytes or text, or what yields them, so that a reader, or a crash, finds the old file or the new one and nothing between.
+    """Writes bytes or text, or what yields them: a reader, or a crash, finds the old file or the new one, nothing between.
 
     With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
     replaced by the next one, instead of staying for ever beside other such files.
@@ -344,7 +344,7 @@ def write_atomically(path, content, alone=False):
         if os.path.exists(temporary):
             os.remove(temporary)
         if isinstance(error, OSError):          # of a write the system does not say to which file
-            raise OSError(error.errno, error.strerror, path)
+            raise OSError(error.errno, error.strerror, path) from error
         raise
 
 

@@ -104,7 +104,7 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
         raise
     except OSError as error:
         raise UserError('%s: %s cannot be written: %s' % (source.title, error.filename or data_dir,
-                                                          error.strerror or error))
+                                                          error.strerror or error)) from error
     return True
 
 
@@ -137,7 +137,7 @@ def _prepared(source, folder, given, say, bar):
             raise unpack.BadArchive('files of %s are not in it' % source.title)
     except unpack.BadArchive as error:
         raise UserError('%s: %s; nothing was kept of it; get %s anew from %s'
-                        % (path, error, source.archive, source.home))
+                        % (path, error, source.archive, source.home)) from error
     return ready
 
 
@@ -175,7 +175,8 @@ def _working_folder(source, target, say):
         lock = Lock(folder + '.lock').acquire(
             DAY, lambda holder, seconds: say('%s is fetching %s; waiting for it' % (holder, source.title)))
     except Held as holder:
-        raise UserError('%s has been fetching %s for a day; stop that process, or try again later' % (holder, source.title))
+        raise UserError('%s has been fetching %s for a day; stop that process, or try again later'
+                        % (holder, source.title)) from holder
     try:
         os.makedirs(folder, exist_ok=True)
         yield folder, lock
@@ -218,7 +219,7 @@ def _checksum(path):
     try:
         return 'md5:' + _pooch().file_hash(path, 'md5')
     except OSError as error:
-        raise UserError('--archive %s cannot be read: %s' % (path, error.strerror))
+        raise UserError('--archive %s cannot be read: %s' % (path, error.strerror)) from error
 
 
 # ---- the network ----
@@ -229,7 +230,7 @@ def _pooch():
         import pooch
     except ImportError as error:
         raise UserError('downloads need pooch, which cannot be imported (%s); run: python3 -m pip install -r '
-                        'requirements.txt' % error)
+                        'requirements.txt' % error) from error
     pooch.get_logger().setLevel('WARNING')
     return pooch
 
@@ -241,7 +242,7 @@ def _urls(remote):
 
 
 def _base(address):
-    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path, no %20 and no `~` in it."""
+    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path without %20 and `~`."""
     if address.startswith(('http://', 'https://')):
         return address
     folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)
@@ -252,7 +253,7 @@ def _base(address):
     try:
         return http_download.FOLDER + path_argument(os.fsdecode(path))
     except argparse.ArgumentTypeError as error:
-        raise UserError('%s: %s' % (MIRRORS, error))
+        raise UserError('%s: %s' % (MIRRORS, error)) from error
 
 
 def _download(source, remote, path, say, bar):

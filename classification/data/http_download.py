@@ -41,11 +41,11 @@ def receive(url, part, most, bar):
             trouble = 'the connection broke'
             _write(response, part, start, most, bar)
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise Failure('timed out')
+        raise Failure('timed out') from None
     except requests.exceptions.SSLError:
-        raise Failure('its certificate is not accepted')
+        raise Failure('its certificate is not accepted') from None
     except (requests.RequestException, urllib3.exceptions.HTTPError):
-        raise Failure(trouble)
+        raise Failure(trouble) from None
 
 
 def _copy(path, part, most):
@@ -56,7 +56,7 @@ def _copy(path, part, most):
     try:
         original = open(path, 'rb')
     except OSError as error:
-        raise Failure('it cannot be read: %s' % error.strerror)
+        raise Failure('it cannot be read: %s' % error.strerror) from error
     with original, open(part, 'wb') as stream:
         shutil.copyfileobj(original, stream)
 

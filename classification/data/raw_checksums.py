@@ -69,7 +69,7 @@ def checksum(data_dir, name, files, version=None):
             if settled and stored.get(place) != entry and not _read_only(path):
                 new[place] = entry
         except OSError as error:
-            raise UserError('%s cannot be read: %s' % (path, error.strerror))
+            raise UserError('%s cannot be read: %s' % (path, error.strerror)) from error
         if version is not None:
             version.check(path, stamp)
         total.update(os.fsencode('%s %s\n' % (role, digest)))      # names are bytes, whatever the language

@@ -69,7 +69,7 @@ class IdxFiles(Source):
                 stream.seek(-4, os.SEEK_END)
                 return struct.unpack('<I', stream.read())[0]
         except OSError as error:
-            raise self.broken(path, 'cannot be read (%s)' % error.strerror)
+            raise self.broken(path, 'cannot be read (%s)' % error.strerror) from error
 
     def _array(self, path, dimensions):
         content = self.read(path)
@@ -216,7 +216,7 @@ class CifarPickles(Source):
             labels = np.array([int(label) for label in labels], np.int64)
         except Exception as error:      # a damaged pickle can raise anything
             raise self.broken(path, 'is no %s file, expected a pickle with data and %s (%s: %s)'
-                              % (self.title, self.key, type(error).__name__, error))
+                              % (self.title, self.key, type(error).__name__, error)) from error
         if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(labels), 3072):
             raise self.broken(path, 'its data are %s for %d labels, expected that many rows of 3072 bytes'
                               % (getattr(rows, 'shape', type(rows).__name__), len(labels)))
@@ -301,7 +301,7 @@ def _table_of_digits():
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise UserError('the digits come with scikit-learn, which cannot be imported (%s); '
-                        'run: python3 -m pip install scikit-learn' % error)
+                        'run: python3 -m pip install scikit-learn' % error) from error
     found = load_digits()
     return np.column_stack([found.data, found.target])
 

@@ -110,12 +110,12 @@ class OfficeHomeFolders(Source):
             import cv2
         except ImportError as error:
             raise UserError('Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display '
-                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error)
+                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error) from error
         try:
             import skimage.transform
         except ImportError as error:
             raise UserError('Office-Home needs scikit-image, which cannot be imported (%s); '
-                            'run: python3 -m pip install scikit-image' % error)
+                            'run: python3 -m pip install scikit-image' % error) from error
         return cv2, skimage
 
     def _decode_one(self, path):

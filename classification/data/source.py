@@ -188,7 +188,7 @@ class Source(object):
                     content = stream.read()
                 self._check(path, stream)
         except (EOFError, zlib.error, OSError) as error:
-            raise self.broken(path, 'cannot be read, or is damaged (%s)' % error)
+            raise self.broken(path, 'cannot be read, or is damaged (%s)' % error) from error
         if path.endswith('.gz') and len(content) > MOST_BYTES:
             raise self.broken(path, 'holds more than %d bytes, and no file of these data does' % MOST_BYTES)
         return content

@@ -234,9 +234,9 @@ def _text(path):
         with open(path, 'rb') as stream:
             return stream.read().decode('utf-8-sig')
     except OSError as error:
-        raise UserError('%s cannot be read: %s' % (path, error.strerror))
+        raise UserError('%s cannot be read: %s' % (path, error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise UserError('%s is no CSV text: %s' % (path, error))
+        raise UserError('%s is no CSV text: %s' % (path, error)) from error
 
 
 def of_group(preset, designs, seed, group, counts):

@@ -51,7 +51,7 @@ def unpack(archive, is_zip, folder, place_of, most, enough=None):
                 if len(written) == enough:
                     return
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error))     # RuntimeError: of encrypted files
+        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error)) from error     # encrypted: RuntimeError
 
 
 def write(content, path):
@@ -93,7 +93,7 @@ class _Bounded(object):
         try:
             content = self.stream.read(count)
         except (OSError, EOFError, zlib.error) as error:
-            raise tarfile.ReadError(str(error))
+            raise tarfile.ReadError(str(error)) from error
         self.left -= len(content)
         if self.left < 0:
             raise BadArchive('it holds more than the original')

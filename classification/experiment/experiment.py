@@ -78,7 +78,8 @@ class Experiment(NamedTuple):
                       tuple(tuple(pair) for pair in net['skips']))
         options, data_options = [{name: tuple(value) if isinstance(value, list) else value for name, value in some.items()}
                                  for some in (fields['options'], fields.get('data_options', {}))]
-        return cls(**dict(fields, net=net, options=options, data_options=data_options, training=env.Training(**fields['training']),
+        return cls(**dict(fields, net=net, options=options, data_options=data_options,
+                          training=env.Training(**fields['training']),
                           task_order=tuple(fields['task_order']), plugins=tuple(fields.get('plugins', ())),
                           class_counts={int(task): count for task, count in fields['class_counts'].items()}))
 

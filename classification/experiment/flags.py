@@ -110,7 +110,7 @@ def _option_flags(method):
         try:
             method.add_argument('--' + flag, action=_Given, default=default, help=(option.help + shown).replace('%', '%%'), **how)
         except argparse.ArgumentError:
-            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag))
+            raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag)) from None
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
                         help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '

@@ -56,7 +56,7 @@ def _load(path):
         _Loader(path, content).get_code(name)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
-                                               getattr(error, 'msg', error)))
+                                               getattr(error, 'msg', error))) from error
     _check_imports(path, tree)
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
                        source_digest.of_tree(tree))
@@ -74,7 +74,7 @@ def _content(path):
         with open(path, 'rb') as stream:
             return stream.read()
     except OSError as error:
-        raise UserError('--plugin %s: %s' % (path, error.strerror))
+        raise UserError('--plugin %s: %s' % (path, error.strerror)) from error
 
 
 def _check_imports(path, tree):
@@ -125,7 +125,8 @@ def _run(plugin):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
-        raise UserError('--plugin %s: %s' % (where(plugin.path, error), in_one_line(error)))
+        reason = str(error) if isinstance(error, UserError) else in_one_line(error)
+        raise UserError('--plugin %s: %s' % (where(plugin.path, error), reason)) from error
 
 
 def where(path, error):

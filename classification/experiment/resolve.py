@@ -138,7 +138,8 @@ def _check_model(flags, model_type, model, net):
     for possible, asked, what, advice in (
             (model.method.revisits, flags.task_order_type, 'learns each task once', 'use --task_order_type 0'),
             (model.method.skips, net.skips, 'has no skip connections', 'use a network without them (--skip_connect_test_type 0)'),
-            (model.method.stops_early, flags.early_stopping, 'hands on the last epoch of each task', 'leave --early_stopping away')):
+            (model.method.stops_early, flags.early_stopping, 'hands on the last epoch of each task',
+             'leave --early_stopping away')):
         if asked and not possible:
             raise UserError('%s %s; %s' % (model_type, what, advice))
     if flags.lifelong:

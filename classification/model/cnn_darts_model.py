@@ -55,8 +55,8 @@ class Darts(PatternSearch):
     def mixed_logits(self, parameters, task, images, seed=None):
         """Logits of the mixture; with dropout if a seed is given."""
         activations = []
-        for layer, selection in enumerate(self._selections):
-            mixture = tf.nn.softmax(selection)
+        for layer, weights in enumerate(self._selections):
+            mixture = tf.nn.softmax(weights)
             candidates = [nn.activation(self.layer_weights(parameters, layer, task, shared), self.net.padding)
                           for shared in (False, True)]
             activations.append(lambda x, mixture=mixture, candidates=candidates:
@@ -68,8 +68,8 @@ class Darts(PatternSearch):
         """Cross-entropy of the mixture on a batch, and the mechanism's losses weighted with the shared part."""
         logits = self.mixed_logits(parameters, task, batch.images, batch.seed)
         loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
-        for layer, selection in enumerate(self._selections):
-            shared = tf.nn.softmax(selection)[1]
+        for layer, weights in enumerate(self._selections):
+            shared = tf.nn.softmax(weights)[1]
             loss += self.extra_losses(parameters, layer, task, shared, shared / len(self._selections))
         return loss
 

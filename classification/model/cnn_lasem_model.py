@@ -20,7 +20,8 @@ PRIOR = (
     Option('em_prior_init_cnt', 1., number(0, needed='a finite count of at least 0'),
            'LASEM with --em_cnt_prior: count that each pattern starts with', 'em_prior_init_cnt', needs='em_cnt_prior'),
     Option('reset_prior', False, yes_or_no(), 'LASEM: the prior starts anew at each epoch', 'reset_prior'))
-GROUPS = Option('groups', None, or_none(text()), 'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
+GROUPS = Option('groups', None, or_none(text()),
+                'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
                 'layer_groups', stored=lambda sizes: {'layer_group_config': list(sizes)},
                 resolve=lambda sizes, at: layer_groups(sizes, at))
 

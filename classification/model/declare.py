@@ -361,7 +361,7 @@ def models_argument(text):
     try:
         return [canonical_model(name) for name in text.split(',') if name]
     except UserError as error:
-        raise argparse.ArgumentTypeError(str(error))
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def default_options(model_type, net, test_type=0, family='', **given):

@@ -1,17 +1,9 @@
 """All methods of this project. Importing it declares them, in the order of `--list`; no TensorFlow is needed for that."""
-from classification.model import (  # noqa: F401
-    cnn_apd_model,
-    cnn_baseline_model,
-    cnn_bruteforce_model,
-    cnn_channel_gate_model,
-    cnn_darts_model,
-    cnn_den_model,
-    cnn_dfcnn_model,
-    cnn_ewc_model,
-    cnn_lasem_model,
-    cnn_prognn_model,
-    mechanisms,
-)
+# isort: off
+from classification.model import mechanisms, cnn_baseline_model, cnn_dfcnn_model, cnn_apd_model  # noqa: F401
+from classification.model import cnn_channel_gate_model, cnn_lasem_model, cnn_darts_model  # noqa: F401
+from classification.model import cnn_bruteforce_model, cnn_ewc_model, cnn_prognn_model, cnn_den_model  # noqa: F401
+# isort: on
 from classification.model.declare import (  # noqa: F401
     MECHANISMS,
     METHODS,

@@ -35,12 +35,15 @@ def parser(argv=()):
     load_plugins(argv)
     made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
-    made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat', help='result files, also temp_NAME.mat and those of the published code')
+    made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat',
+                      help='result files, also temp_NAME.mat and those of the published code')
     made.add_argument('--out', type=path_argument, default=None, metavar='DIR',
-                      help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; for html: report')
+                      help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; '
+                           'for html: report')
     made.add_argument('--format', choices=sorted(ENDINGS), default='text', help='of the report; default: %(default)s')
     made.add_argument('--baseline', default=None, metavar='METHOD',
-                      help='the method, by its label or model type, that the others are compared with; default: STL if there is one')
+                      help='the method, by its label or model type, that the others are compared with; default: STL if there '
+                           'is one')
     made.add_argument('--plugin', **PLUGIN)
     made.add_argument('--assume_same_data', action='store_true',
                       help='compare files of the published code, which do not say what data they used, where image sizes and '
@@ -95,7 +98,7 @@ def _write(out, kind, content, comparisons):
         if kind != 'html':
             show('plots: %d as PNG and SVG in %s' % (_write_plots(plots, comparisons), plots))
     except OSError as error:
-        raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error))
+        raise UserError('--out %s cannot be written: %s' % (out, error.strerror or error)) from error
 
 
 def _write_plots(folder, comparisons):

@@ -151,9 +151,9 @@ def _differences(comparison):
         ('pairs', 'trials that both have')], rows)
 
 
-def _figures(plots):
+def _figures(drawn):
     parts = []
-    for name, caption, figure in plots:
+    for name, caption, figure in drawn:
         content = base64.b64encode(plots.image(figure, 'svg')).decode('ascii')
         width = figure.get_size_inches()[0] * 96
         plots.close(figure)

@@ -247,7 +247,8 @@ def posterior(one):
         _boundaries(panel, np.ravel(run['task_changed_epoch']), order, len(history) + 1, colour='white')
         figure.colorbar(drawn, ax=panel, label='posterior')
     axes[-1, 0].set_xlabel('epoch')
-    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of each epoch; above: the task%s%s.' % (
+    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of each epoch; ' \
+        'above: the task%s%s.' % (
         '; the %d with the highest mean, the others added up' % len(kept) if others else '',
         '; the first %d of %d trials' % (len(chosen), len(runs)) if len(chosen) < len(runs) else ''), figure
 
@@ -311,7 +312,8 @@ def widths(one):
     for layer in range(counts.shape[2]):
         number = layer % len(COLOURS)
         mean = counts[:, :, layer].mean(axis=0)
-        axes.plot(places, mean, color=COLOURS[number], linestyle=STYLES[layer % len(STYLES)], marker=MARKERS[layer % len(MARKERS)],
+        axes.plot(places, mean, color=COLOURS[number], linestyle=STYLES[layer % len(STYLES)],
+                  marker=MARKERS[layer % len(MARKERS)],
                   markersize=4, linewidth=1.3, label='layer %d' % (layer + 1))
         if len(runs) > 1:
             std = counts[:, :, layer].std(axis=0, ddof=1)
@@ -379,12 +381,13 @@ def method_differences(comparison):
             panel.errorbar(difference.mean, place, xerr=half, color=COLOURS[number], marker=MARKERS[number], markersize=5,
                            capsize=2.5, linewidth=1.3)
         _zero_line(panel, any(row.differences[name].n for row in rows))
-        panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy') + '\nminus that of ' + _wrapped(comparison.baseline))
+        panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy')
+                         + '\nminus that of ' + _wrapped(comparison.baseline))
         panel.set_yticks(range(len(rows)))
         panel.set_yticklabels([_marked(row) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
-    return 'Means over trials of the differences to %s%s.' % (comparison.baseline, '; whiskers: ' + correction(comparison) if
-                                                              comparison.has_intervals else '; no intervals: they need two trials'), figure
+    intervals = 'whiskers: ' + correction(comparison) if comparison.has_intervals else 'no intervals: they need two trials'
+    return 'Means over trials of the differences to %s; %s.' % (comparison.baseline, intervals), figure
 
 
 def _marked(row):

@@ -114,7 +114,9 @@ def append_entry(path, entry, replace=False):
         goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:] if os.path.exists(path)]
         goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
         if goal is None:
-            goal = _ResultFile(mat_parts.next_file(path), os.path.basename(mat_parts.target_of(path))) if os.path.exists(path) else _ResultFile(path)
+            goal = _ResultFile(path)
+            if os.path.exists(path):
+                goal = _ResultFile(mat_parts.next_file(path), os.path.basename(mat_parts.target_of(path)))
         lock.check(path)
         goal.write(new, at)
         for file, place in found:
@@ -130,9 +132,9 @@ def _written(path, savable, opened):
         stream = opened.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))))
         savemat(stream, {SUMMARY: _cell([savable])})
     except OSError as problem:      # a full disk
-        raise OSError(problem.errno, problem.strerror, path)
+        raise OSError(problem.errno, problem.strerror, path) from problem
     except Exception as problem:      # MatWriteError has no public name that all versions of SciPy share
-        raise UserError('%s cannot be added to (%s); give another file name' % (path, problem))
+        raise UserError('%s cannot be added to (%s); give another file name' % (path, problem)) from problem
     return mat_parts.Span(HEADER + HEADING, stream.seek(0, os.SEEK_END), stream)
 
 
@@ -195,13 +197,13 @@ def _plain_parts(path):
         return stream, mat_parts.parts_of(stream)
     except mat_parts.NoSummary:
         stream.close()
-        raise _no_result_file(path)
+        raise _no_result_file(path) from None
     except UserError:
         stream.close()
         raise
     except Exception as problem:      # SciPy has another class of error for every kind of damage
         stream.close()
-        raise _damaged(path, problem)
+        raise _damaged(path, problem) from problem
 
 
 def check_permission(path):
@@ -228,7 +230,7 @@ def _check_permission_of(path):
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise UserError('%s cannot be written: %s' % (path, error.strerror))
+        raise UserError('%s cannot be written: %s' % (path, error.strerror)) from error
     if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid, state.st_uid):
         raise UserError('%s belongs to another user, and %s lets only owners replace files (it has the sticky bit); give '
                         'another file name' % (path, os.path.dirname(target)))
@@ -247,7 +249,7 @@ def check_writable(path):
             write_atomically(target + '.writable', '')
             os.remove(target + '.writable')
     except OSError as error:
-        raise UserError('%s cannot be written: %s' % (path, in_one_line(error)))
+        raise UserError('%s cannot be written: %s' % (path, in_one_line(error))) from error
 
 
 def write_temp(path, summary):
@@ -305,7 +307,7 @@ def _locked(path):
         lock.acquire(LOCK_WAIT_S)
     except Held as holder:
         raise UserError('%s has been held by %s for %d s; stop that process (it holds %s), or try again later'
-                        % (path, holder, LOCK_WAIT_S, lock.path))
+                        % (path, holder, LOCK_WAIT_S, lock.path)) from holder
     with lock:
         yield lock
 
@@ -342,7 +344,7 @@ def _variables(path):
     try:
         mat_check.check(content)
     except Exception as problem:          # zlib's, besides
-        raise _damaged(path, problem)
+        raise _damaged(path, problem) from problem
     return _loaded(path, io.BytesIO(content))
 
 
@@ -353,7 +355,7 @@ def _opened(path):
             raise UserError('%s is no regular file; move it away or give another file name' % path)
         return open(path, 'rb')
     except OSError as problem:
-        raise UserError('%s cannot be read (%s)' % (path, problem.strerror))
+        raise UserError('%s cannot be read (%s)' % (path, problem.strerror)) from problem
 
 
 def _check_kind(path, content):
@@ -375,7 +377,7 @@ def _loaded(path, stream):
             warnings.filterwarnings('error', 'Casting complex')      # mat_dtype=True drops imaginary parts
             variables = loadmat(stream, struct_as_record=True, mat_dtype=True)
     except Exception as problem:          # SciPy has another class of error for every kind of damage
-        raise _damaged(path, problem)
+        raise _damaged(path, problem) from problem
     return {name: value for name, value in variables.items() if not name.startswith('__')}
 
 

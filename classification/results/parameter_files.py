@@ -47,7 +47,7 @@ def new_folder(result_dir, name):
         except FileExistsError:
             name += 'a'
         except OSError as error:
-            raise UserError('%s cannot be written: %s' % (os.path.join(result_dir, 'params'), error.strerror or error))
+            raise UserError('%s cannot be written: %s' % (os.path.join(result_dir, 'params'), error.strerror or error)) from error
 
 
 def path_of(folder, trial, position, task):
@@ -157,7 +157,7 @@ def load(path):
         if about.pop('checksum') != checksum(store):
             raise ValueError('its values are not those that were written')
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as problem:
-        raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)' % (path, problem))
+        raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)' % (path, problem)) from problem
     return ParameterFile(store, about)
 
 

@@ -85,7 +85,7 @@ def load_results(path):
             results.append(_experiment(entry, unfinished))
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
             raise UserError('%s: experiment %d is not one that this project or the published code wrote (%s)'
-                            % (path, number, str(problem).split('\n')[0]))
+                            % (path, number, str(problem).split('\n')[0])) from problem
     return results
 
 
@@ -130,7 +130,8 @@ def test_curves(run, task_order):
 
 def _starts(run, task_order):
     starts = _whole(run['task_changed_epoch'], 'task_changed_epoch')
-    if len(starts) != len(task_order) or starts[0] < 1 or not (np.diff(np.append(starts, len(run['history_test_error']))) > 0).all():
+    lengths = np.diff(np.append(starts, len(run['history_test_error'])))
+    if len(starts) != len(task_order) or starts[0] < 1 or not (lengths > 0).all():
         raise ValueError('task_changed_epoch does not fit the histories')
     return starts
 
@@ -159,7 +160,8 @@ def _experiment(entry, unfinished):
 def _plain(struct, level):
     """A struct as `mat_file` gives it, with numbers and rows for arrays of two dimensions."""
     for names, fits, kind in (
-            (_ROWS[level] + _TABLES[level], _has_numbers, 'numbers'), (_TEXTS[level], lambda value: isinstance(value, str), 'a text'),
+            (_ROWS[level] + _TABLES[level], _has_numbers, 'numbers'),
+            (_TEXTS[level], lambda value: isinstance(value, str), 'a text'),
             (_NUMBERS[level], lambda value: _has_numbers(value) and value.size < 2, 'a number')):
         odd = [name for name in names if name in struct and not fits(struct[name])]
         if odd:
@@ -207,7 +209,8 @@ def _check_shapes(result):
     if 'accuracy_matrix' in result:     # MATLAB drops dimensions of one element at the end
         R, positions = result['accuracy_matrix'], len(result['task_order']) if 'best_valid_error' not in result else 1
         if R.size != trials * positions * tasks:
-            raise ValueError('accuracy_matrix is %s instead of %dx%dx%d' % ('x'.join(map(str, R.shape)), trials, positions, tasks))
+            raise ValueError('accuracy_matrix is %s instead of %dx%dx%d'
+                             % ('x'.join(map(str, R.shape)), trials, positions, tasks))
         result['accuracy_matrix'] = R.reshape((trials, positions, tasks))
     for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)), ('peak_accuracy', (trials, tasks)),
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),

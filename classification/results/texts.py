@@ -3,8 +3,8 @@
 import numpy as np
 
 from classification.results.metrics import learned_at, mean_and_std, mean_over_tasks
-from classification.results.trial_record import SPLITS
 from classification.results.summary import _last_known, distinct
+from classification.results.trial_record import SPLITS
 from utils.utils import counted
 
 

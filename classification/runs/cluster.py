@@ -45,14 +45,14 @@ class Cluster(object):
             import distributed
         except ImportError:
             raise UserError('--scheduler needs Dask; run: %s -m pip install -r %s' % (
-                sys.executable, os.path.join(os.path.dirname(main), 'requirements-cluster.txt')))
+                sys.executable, os.path.join(os.path.dirname(main), 'requirements-cluster.txt'))) from None
         workers = _number_of_workers(distributed, address)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             try:
                 self.client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
             except Exception as error:      # it went away just now
-                raise _no_scheduler(address, error)
+                raise _no_scheduler(address, error) from error
         self.address, self.main, self.gpu = without_credentials(address, address), main, gpu      # the address as it is shown
         self.token, self.stopping, self.heart, self.trouble = uuid.uuid4().hex, threading.Event(), None, None
         say('Dask scheduler %s: %s' % (self.address, counted(workers, 'worker') if workers else
@@ -130,7 +130,7 @@ def _number_of_workers(distributed, address):
     try:
         identity, version = loop.run_until_complete(asyncio.wait_for(ask(), 2 * CONNECT_SECONDS))
     except Exception as error:
-        raise _no_scheduler(address, error)
+        raise _no_scheduler(address, error) from error
     finally:
         loop.close()
     if version != distributed.__version__:

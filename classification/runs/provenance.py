@@ -13,9 +13,11 @@ from utils.tensorflow_version import tensorflow_distribution, tensorflow_version
 from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
-ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'), ('classification.results.summary', 'summary'))
+ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'),
+         ('classification.results.summary', 'summary'))
 # They write other files, see to it that nothing is mixed, or declare what the experiment holds.
-WITHOUT = ('classification.model.declare', 'utils.declarations', 'classification.trial.tensorboard', 'classification.results.parameter_files',
+WITHOUT = ('classification.model.declare', 'utils.declarations', 'classification.trial.tensorboard',
+           'classification.results.parameter_files',
            'classification.results.origin', 'classification.data.raw_checksums', 'utils.locks')
 GIT_SECONDS = 20
 

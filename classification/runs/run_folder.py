@@ -57,7 +57,7 @@ class Place(object):
                     pass
         except OSError as error:
             raise UserError('--result_dir %s cannot be written: %s (%s)'
-                            % (self.result_dir, error.strerror or error, error.filename))
+                            % (self.result_dir, error.strerror or error, error.filename)) from error
         mat_file.check_writable(self.mat)
 
     def other_unfinished(self):

@@ -52,7 +52,7 @@ def hold(folder, what, say, seconds=None):
             LOCK_SECONDS if seconds is None else seconds,
             lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
     except Held as holder:
-        raise UserError('%s is already running: %s holds %s' % (what, holder, folder))
+        raise UserError('%s is already running: %s holds %s' % (what, holder, folder)) from holder
 
 
 def log_line(run_folder, line):

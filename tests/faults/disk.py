@@ -47,7 +47,7 @@ def small_disk(folder):
     try:
         _mount('-t', 'tmpfs', '-o', 'size=%dm' % MEGABYTES, 'tmpfs', str(folder))
     except OSError as problem:          # no such program
-        raise NotPermitted(str(problem))
+        raise NotPermitted(str(problem)) from problem
     try:
         yield folder
     finally:

@@ -24,7 +24,7 @@ def library(folder):
         done = subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', path, SOURCE, '-ldl'], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)
     except OSError as problem:
-        raise NoCompiler(str(problem))
+        raise NoCompiler(str(problem)) from problem
     if done.returncode:
         raise NoCompiler(done.stdout.decode('utf-8', 'replace'))
     return path
