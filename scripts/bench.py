@@ -11,6 +11,7 @@ task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated,
 forward operations reach; `s/epoch`: training and evaluation of a whole epoch when so many tasks are learned, from a trial as
 main.py runs it.
 """
+import contextlib
 import json
 import os
 import resource
@@ -29,9 +30,10 @@ from classification.experiment.flags import PLUGIN, Parser, load_plugins  # noqa
 from classification.gen_data import PARTS, Part, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
-from classification.train import Surroundings, Trial  # noqa: E402
+from classification.train import Interrupted, Trial  # noqa: E402
 from classification.trial import evaluation as evaluate  # noqa: E402
-from classification.trial.task_graph import TaskGraph  # noqa: E402
+from classification.trial.context import TrialContext  # noqa: E402
+from classification.trial.task_graph import GraphSettings, TaskGraph  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
 from tests.explicit import Explicit  # noqa: E402
 from utils import runtime  # noqa: E402
@@ -146,31 +148,27 @@ def _tasks(count, sizes=(170, 30, 1000)):
         for name, first, last in zip(PARTS, ends, ends[1:])}) for index in range(count)}
 
 
-class Timed(Trial):
-    """A trial that notes seconds of epochs: at the positions of interest the tasks have their full size, and few images
-    before, so that those are learned at once."""
+class Watch(object):
+    """Observes a trial: knows where it is, and notes the seconds of its epochs at one position."""
 
-    def __init__(self, *given):
-        self.full, self.small = given[2], _tasks(TASKS[-1], (BATCH, 4, 4))
-        super(Timed, self).__init__(given[0], 0, list(self.full.values()), *given[3:])
-        self.epoch_seconds = {}
+    def __init__(self, position):
+        self.position, self.at, self.seconds, self.before = position, 0, [], (None, None)
 
-    def _learn_task(self, task):
-        self.interesting = self.position + 1 in TASKS
-        self.tasks = self.full if self.interesting else self.small
-        super(Timed, self)._learn_task(task)
+    def tell(self, **what):
+        """What the trial says after each epoch."""
+        if 'epoch' in what:
+            self.at, now = what['position'], time.monotonic()
+            if self.at == self.position and self.before[0] == what['epoch'] - 1:
+                self.seconds.append(now - self.before[1])      # the first epoch of a session also prepares it
+            self.before = what['epoch'], now
 
-    def _train_epoch(self, graph, task):
-        self.began_epoch = time.monotonic()
-        super(Timed, self)._train_epoch(graph, task)
+    def arrived(self):
+        """Whether the trial is at the position."""
+        return self.at == self.position
 
-    def _evaluate(self, graph, task, epochs):
-        super(Timed, self)._evaluate(graph, task, epochs)
-        if self.interesting and self.epoch > 1:          # the first epoch also prepares the session
-            self.epoch_seconds.setdefault(self.position + 1, []).append(time.monotonic() - self.began_epoch)
-
-    def _checkpoint(self, variables):
-        """Not in these times."""
+    def left(self):
+        """Whether the trial has come to another position."""
+        return self.at > self.position
 
 
 def _experiment(name, net, epochs):
@@ -185,19 +183,30 @@ def _experiment(name, net, epochs):
 
 
 def epoch_seconds(name, net, threads):
-    """Median seconds of an epoch with so many learned tasks: one number for each of TASKS."""
+    """Median seconds of an epoch with so many learned tasks: one number for each of TASKS.
+
+    At these positions the tasks have their full size; between them a trial goes on with few images of each, so that those
+    are learned at once.
+    """
+    experiment, medians = _experiment(name, net, 5 if name != 'DEN' else 8), []
+    full, few = _tasks(TASKS[-1]), _tasks(TASKS[-1], (BATCH, 4, 4))
     with tempfile.TemporaryDirectory() as folder:
-        trial = Timed(_experiment(name, net, 4 if name != 'DEN' else 8), 0, _tasks(TASKS[-1]),
-                      Surroundings(folder, runtime.session_config(threads)))
-        trial.run()
-    return [float(np.median(trial.epoch_seconds[count])) for count in TASKS]
+        for count in TASKS:
+            for tasks in (few, full):
+                watch = Watch(count - 1)
+                context = TrialContext(folder, runtime.session_config(threads), minutes=1e9, tell=watch.tell,
+                                       stopping=watch.arrived if tasks is few else watch.left)
+                with contextlib.suppress(Interrupted):
+                    Trial(experiment, 0, list(tasks.values()), context).run()
+            medians.append(float(np.median(watch.seconds)))
+    return medians
 
 
 def evaluation(name, net, threads):
     """(evaluated images per second, its share of what the bare forward operations reach), taking turns."""
     method, tasks, batch = MODELS[name].make(_setting(MODELS[name], net)), _tasks(1), env.evaluation_batch(32)
-    with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name), BATCH, batch,
-                   runtime.session_config(threads)) as graph:
+    with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name),
+                   GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
         method.start_phase(graph.session, 0, 0)
         bare = Bare(bare_operations([graph._evaluation._predicted[0]]), batch, threads)
         ours, theirs = _milliseconds([lambda: graph.accuracy(tasks[0]), bare.run], 1)
@@ -216,8 +225,8 @@ def batches_of_ten(net, threads):
         model, tasks = MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
         method = model.make(_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
-        with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name), BATCH, batch,
-                       runtime.session_config(threads)) as graph:
+        with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name),
+                       GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
             times = []
             for _ in range(4):
                 began = time.monotonic()

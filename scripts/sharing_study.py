@@ -19,7 +19,8 @@ from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import Parser  # noqa: E402
 from classification.gen_data import Part, Task  # noqa: E402
 from classification.model.registry import MODELS, default_options  # noqa: E402
-from classification.train import Surroundings, Trial  # noqa: E402
+from classification.train import Trial  # noqa: E402
+from classification.trial.context import TrialContext  # noqa: E402
 from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import at_least, random_state, run_command  # noqa: E402
@@ -50,7 +51,7 @@ def run(model_type, seed, epochs, related, images, labels):
                             default_options(model_type, net),
                             env.TRAINING['digits5']._replace(epochs=epochs), 0, 0.5, 500, seed, 0)
     with tempfile.TemporaryDirectory() as folder:
-        record = Trial(experiment, 0, tasks, Surroundings(folder, runtime.session_config(1), minutes=1e9)).run()
+        record = Trial(experiment, 0, tasks, TrialContext(folder, runtime.session_config(1), minutes=1e9)).run()
     prior, patterns = record.extra['history_net_prior'][-1], env.patterns_of((1,) * len(experiment.net.layers))
     shares = np.array([[letter == 'S' for letter in pattern] for pattern in patterns])
     return np.mean(record.extra['conv_sharing'][1]), prior.dot(shares), record.accuracy_matrix[1, 1]

@@ -8,8 +8,10 @@ import tensorflow.compat.v1 as tf
 from classification.gen_data import load_tasks
 from classification.model import cnn_apd_model
 from classification.model.cnn_apd_model import consolidate
-from classification.train import TEST, Surroundings, Trial
+from classification.results.trial_record import TEST
+from classification.train import Trial
 from classification.trial import checkpoint
+from classification.trial.context import TrialContext
 from classification.trial.count_parameters import count_of
 from tests.calls import experiment_of
 from tests.sameness import same
@@ -305,10 +307,10 @@ def test_task_kernels_are_sparse_at_the_learning_rate_of_the_digits(tmp_path):
     assert asked.options['lambda1'] == 4 * asked.training.lr == 4e-3
     assert experiment_of(*options).options['lambda1'] == 4e-4      # as published
     trial = Trial(asked, 0, load_tasks('DIGITS5', str(tmp_path), None, 0, 0, 'split', 2),
-                  Surroundings(str(tmp_path), runtime.session_config(1)))
+                  TrialContext(str(tmp_path), runtime.session_config(1)))
     left = trial.run().extra['apd_nonzeros'] / [np.prod(spec.shape) for spec in asked.net.layers]
     assert left[:, 1:3].max() <= 0.28, left
-    assert trial.history.final[:2, TEST].min() > 0.9
+    assert trial.state.history.final[:2, TEST].min() > 0.9
 
 
 def killed_before_grouped_kernels_are_evaluated(experiment, folder, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from classification.data import augmentation
 from classification.data.augmentation import augmented, enlarged, enlarged_size
-from classification.train import PublishedPatience
+from classification.trial.schedule import PublishedPatience
 from classification.trial.task_graph import TaskGraph
 from tests.trials import BATCH, SIZES, make_experiment, make_task, train, train_with_stops
 from utils.utils import random_state

@@ -6,7 +6,6 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from classification.joint import JointTrial
 from classification.report import command as report
 from classification.report import marks
 from classification.results import metrics
@@ -14,8 +13,7 @@ from classification.results.mat_file import append_entry, entries
 from classification.results.read_results import load_results
 from classification.results.summary import summary
 from classification.results.texts import table
-from classification.results.trial_record import load_record, save_record
-from classification.train import TRAIN, Trial
+from classification.results.trial_record import TRAIN, load_record, save_record
 from classification.trial import checkpoint
 from tests import trials
 from tests.report_files import info, record, write
@@ -47,10 +45,10 @@ def test_what_counts_as_chance(right, class_counts, at_chance):
 
 # ---- trials ----
 
-def listen(experiment, folder, kind=Trial):
+def listen(experiment, folder):
     """(record, what it logged about chance, what it told the user) of a trial."""
     logged, told = [], []
-    trial = trials.make_trial(experiment, folder, logged.append, kind=kind,
+    trial = trials.make_trial(experiment, folder, logged.append,
                               tell=lambda **what: told.append(what.get('note')))
     return trial.run(), [line for line in logged if 'chance' in line], [note for note in told if note]
 
@@ -71,7 +69,7 @@ def test_a_network_that_cannot_learn_says_so(model_type, order, tmp_path):
 
 
 def test_tasks_that_are_trained_together_are_judged_at_the_end(tmp_path):
-    record, logged, told = listen(make_joint('Hybrid_HPS', (0, 1), 1, lr=0.), tmp_path, JointTrial)
+    record, logged, told = listen(make_joint('Hybrid_HPS', (0, 1), 1, lr=0.), tmp_path)
     rights = [int(round(accuracy * SIZES['train'])) for accuracy in record.accuracy[-1, :, TRAIN]]
     assert rights[0] <= MOST + 5 and rights[1] > MOST + 15      # by luck of its initial values
     assert logged == told == [LINE % (0, '', rights[0], SIZES['train'], MOST)]

@@ -6,9 +6,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model import cnn_channel_gate_model
-from classification.train import TEST, TaskProgress
+from classification.results.trial_record import TEST
 from classification.trial.count_parameters import count_of
-from classification.trial.task_graph import TaskGraph
+from classification.trial.schedule import TaskProgress
+from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.small import NET, NETWORK, Rig, draw, make_method, random_batch
 from tests.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
 from tests.test_utils_nn import numpy_convolution, numpy_pool
@@ -317,8 +318,8 @@ def learn(method, store, learned, index):
     if index not in learned:
         store = dict(store, **random_gates(make_net(), index, averages=False))
     at.started = method.start_task(index, store, draw)
-    with TaskGraph(method, at.started, tasks[-1], tasks, lambda name: random_state(0, task=index, purpose=name), BATCH, 9,
-                   quick_config()) as graph:
+    with TaskGraph(method, at.started, tasks[-1], tasks, lambda name: random_state(0, task=index, purpose=name),
+                   GraphSettings(BATCH, 9, quick_config())) as graph:
         mask = method.relevance_name(index, 1)
         assert graph.values()[mask].all()       # while a task is trained, a known one too, it is evaluated without a mask
         method.phases(index, 1)

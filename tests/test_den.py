@@ -14,8 +14,9 @@ from classification.model.method import Setting
 from classification.model.published_trainer import best_epoch_fields
 from classification.model.registry import make_method
 from classification.results import summary
-from classification.train import Surroundings, Trial
-from classification.trial.task_graph import TaskGraph
+from classification.train import Trial
+from classification.trial.context import TrialContext
+from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests import den_small, trials
 from tests.calls import experiment_of
 from tests.den_small import CHANNELS, COUNTS, LAYERS, NET, ORDER, PAIR, POSITIONS, WIDTHS, K, blocks_of, make_task, options
@@ -333,7 +334,7 @@ def test_the_store_makes_the_same_network_again(run):
 
     def nothing_to_draw(name):
         raise AssertionError('%s is not in the store' % name)
-    with TaskGraph(method, run.store, tasks[-1], tasks, nothing_to_draw, 4, 7, runtime.session_config(1)) as graph:
+    with TaskGraph(method, run.store, tasks[-1], tasks, nothing_to_draw, GraphSettings(4, 7, runtime.session_config(1))) as graph:
         values = graph.values()
         assert set(values) == set(run.store)
         identical(values, run.store)
@@ -403,6 +404,6 @@ def test_a_plateau_does_not_drive_the_weights_to_zero(tmp_path):
     number = 1      # a trial whose first epochs all lie on one
     experiment = experiment_of(*'--model_type DEN --num_tasks 1 --epochs_per_task 15'.split())
     tasks = load_tasks('DIGITS5', str(tmp_path), group=number, num_tasks=1, say=lambda line: None)
-    trial = Trial(experiment, number, tasks, Surroundings(str(tmp_path), runtime.session_config(1)))
+    trial = Trial(experiment, number, tasks, TrialContext(str(tmp_path), runtime.session_config(1)))
     record = trial.run()
     assert record.accuracy[-1, 0, 0] > 0.9 and (record.extra['den_edge_density'][0, RETRAINING] > 0.1).all()

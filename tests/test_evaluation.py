@@ -7,7 +7,7 @@ from classification.gen_data import PARTS
 from classification.results.summary import run_struct
 from classification.results.texts import history_csv
 from classification.trial import evaluation
-from classification.trial.task_graph import TaskGraph
+from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.trials import BATCH, SIZES, learned, make_experiment, make_task, train
 from utils import runtime
 from utils.utils_env_cl import Net
@@ -25,8 +25,8 @@ def opened(patterns, running=None, batch=8, model_type='Hybrid_HPS', augments=Fa
     """A graph that trains the last task and evaluates all."""
     method, store = learned(model_type, patterns, **settings)
     tasks = [other_scale(make_task(task)) for task in range(len(patterns))]
-    return TaskGraph(method, store, tasks[-1 if running is None else running], tasks, None, BATCH, batch,
-                     runtime.session_config(1), augments=augments)
+    return TaskGraph(method, store, tasks[-1 if running is None else running], tasks, None,
+                     GraphSettings(BATCH, batch, runtime.session_config(1), augments))
 
 
 def counted(graph, task):

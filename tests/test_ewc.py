@@ -6,8 +6,9 @@ import tensorflow.compat.v1 as tf
 from classification.gen_data import Part, Task, load_tasks
 from classification.model.cnn_ewc_model import EWC
 from classification.model.method import Setting
-from classification.train import Surroundings, Trial
-from classification.trial.task_graph import TaskGraph
+from classification.train import Trial
+from classification.trial.context import TrialContext
+from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.calls import experiment_of
 from tests.sameness import same
 from tests.small import draw
@@ -43,7 +44,7 @@ def make_method(kind=Watched, order=(0, 1, 2), hidden=(), **options):
 
 
 def open_graph(method, store, task):
-    graph = TaskGraph(method, store, make_task(task), [make_task(task)], draw, 4, 8, runtime.session_config(1))
+    graph = TaskGraph(method, store, make_task(task), [make_task(task)], draw, GraphSettings(4, 8, runtime.session_config(1)))
     method.start_phase(graph, task, 0)
     return graph
 
@@ -289,6 +290,6 @@ def test_the_row_of_the_scripts_holds_an_earlier_task(tmp_path):
         (tmp_path / name).mkdir()
         experiment = experiment_of('--model_type', 'EWC', '--test_type', name, '--num_tasks', '3', '--epochs_per_task', '12',
                                    '--eval_interval', '12')._replace(task_order=(1, 2))
-        matrix = Trial(experiment, 4, tasks, Surroundings(str(tmp_path / name), runtime.session_config(1))).run().accuracy_matrix
+        matrix = Trial(experiment, 4, tasks, TrialContext(str(tmp_path / name), runtime.session_config(1))).run().accuracy_matrix
         lost[name] = matrix[0, 0] - matrix[1, 0]
     assert lost[row] < 0.5 * lost['1'], lost

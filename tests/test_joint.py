@@ -2,13 +2,11 @@
 import numpy as np
 import pytest
 
-from classification.joint import JointTrial
 from classification.results.mat_file import entries
 from classification.results.parameter_files import FINAL, load
-from classification.train import PublishedPatience
-from tests import trials
+from classification.trial.schedule import PublishedPatience
 from tests.test_resume import same_trial
-from tests.trials import make_experiment, make_task, train
+from tests.trials import make_experiment, make_task, make_trial, train, train_with_stops
 from utils import utils_env_cl as env
 from utils.utils import random_state
 
@@ -16,10 +14,6 @@ from utils.utils import random_state
 def make_joint(model_type, tasks=(0, 1, 2), epochs=2, **options):
     experiment = make_experiment(model_type, tasks, epochs, **options)
     return experiment._replace(lifelong=False, training=experiment.training._replace(patience=100))
-
-
-def make_trial(experiment, folder, say=lambda line: None, **more):
-    return trials.make_trial(experiment, folder, say, kind=JointTrial, **more)
 
 
 @pytest.mark.parametrize('model_type', ['STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'])
@@ -34,35 +28,33 @@ def test_one_task_alone_is_trained_as_ever(model_type, tmp_path):
     np.testing.assert_array_equal(record.accuracy, other.accuracy)
 
 
-class Watching(JointTrial):
-    """Keeps the values after each epoch."""
-
-    def _evaluate(self, graph, task, epochs):
-        super(Watching, self)._evaluate(graph, task, epochs)
-        self.seen = getattr(self, 'seen', []) + [graph.all_values()]
-
-
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory):
-    """(trial, record) of hard-parameter sharing of the second layer on three tasks, four epochs each."""
-    experiment = make_joint('Hybrid_HPS', epochs=4, pattern='TS')
-    trial = trials.make_trial(experiment, tmp_path_factory.mktemp('joint'), kind=Watching)
-    return trial, trial.run()
+    """(values at the start and after each epoch, record) of hard-parameter sharing of the second layer on three tasks,
+    four epochs each."""
+    trial = make_trial(make_joint('Hybrid_HPS', epochs=4, pattern='TS'), tmp_path_factory.mktemp('joint'))
+    seen, evaluate = [], trial.recorder.evaluate
+
+    def watch(graph, *more):
+        seen.append(graph.all_values())
+        evaluate(graph, *more)
+    trial.recorder.evaluate = watch
+    return seen, trial.run()
 
 
 def test_each_epoch_trains_the_task_that_was_drawn(watched):
-    trial, record = watched
+    seen, record = watched
     drawn = [random_state(5, 0, epoch=epoch, purpose='task of an epoch').randint(3) for epoch in range(12)]
     assert record.extra['history_trained_task'].tolist() == drawn and set(drawn) == {0, 1, 2}
-    for task, before, after in zip(drawn, trial.seen, trial.seen[1:]):
+    for task, before, after in zip(drawn, seen, seen[1:]):
         changed = {name.split('/')[1] for name in before if (before[name] != after[name]).any()}
         assert changed == {'shared', 'task%d' % task}
 
 
 def test_a_shared_variable_has_one_running_mean_of_squares(watched):
-    slots = [name for name in watched[0].seen[0] if name.startswith('conv1/shared/hps/kernel/')]
+    slots = [name for name in watched[0][0] if name.startswith('conv1/shared/hps/kernel/')]
     assert len([name for name in slots if not name.endswith('_1')]) == 1 and len(slots) == 2      # and the momentum, unused
-    before, after = [values[slots[0]] for values in watched[0].seen[:2]]
+    before, after = [values[slots[0]] for values in watched[0][:2]]
     assert (before == 1).all() and (after != before).any()
 
 
@@ -115,7 +107,7 @@ def test_stopped_after_every_epoch(tmp_path):
     experiment = make_joint('Hybrid_TF', (0, 1))
     calm = make_trial(experiment, tmp_path / 'calm')
     record = calm.run()
-    stopped, other, log = trials.train_with_stops(experiment, tmp_path / 'stopped', kind=JointTrial)
+    stopped, other, log = train_with_stops(experiment, tmp_path / 'stopped')
     same_trial(calm, record, stopped, other)
     assert sum('resumed at position 0, epoch' in line for line in log) == 4
 

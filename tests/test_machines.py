@@ -231,7 +231,7 @@ def test_a_user_whom_nobody_knows(open_folder):
     os.mkdir('home')
     training = [([main.__file__] + SHORT + ['--epochs_per_task', '1', '--num_runs', '1', '--quiet'],
                  'Hybrid_HPS over 1 trial in Result/digits.mat')]
-    photographs = ("import sys; from utils.utils import prepare_process; prepare_process(); from classification import "
+    photographs = ("import sys; from utils.utils import prepare_process; prepare_process(); from classification.data import "
                    "readers_officehome as r; r.OFFICEHOME._packages(); import distributed, pooch")
     for variables in ({}, {'HOME': os.path.abspath('home')}):
         variables['TMPDIR'] = open_folder

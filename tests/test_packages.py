@@ -13,7 +13,7 @@ BELOW = {
     'runs': 'train experiment trial model gen_data data results', 'download': 'experiment gen_data data',
     'plugin': 'experiment model gen_data data', 'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
-SAME = {'joint': 'train', 'data_sets': 'plugin'}      # modules that stand beside another one
+SAME = {'data_sets': 'plugin'}      # modules that stand beside another one
 ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results'}       # thin, under the names that users know
 # A plug-in's file imports this module; so that it can, experiment.plugin_files only names it in a text.
 
@@ -27,7 +27,7 @@ def modules():
 
 
 def package_of(name):
-    """'runs' for 'classification.runs.progress', 'train' for 'classification.joint'."""
+    """'runs' for 'classification.runs.progress', 'plugin' for 'classification.data_sets'."""
     part = name.split('.')[1] if name.startswith('classification.') else name.split('.')[0]
     return SAME.get(part, part)
 

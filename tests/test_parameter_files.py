@@ -12,7 +12,6 @@ from classification.model.registry import MODELS
 from classification.model.search import PatternSearch
 from classification.results import parameter_files
 from classification.results.parameter_files import FINAL, load, new_folder, path_of
-from classification.train import Trial
 from classification.trial import checkpoint
 from classification.trial.task_graph import TaskGraph
 from tests.test_train import accuracies
@@ -83,7 +82,7 @@ def test_a_trials_files_give_its_store_back(model_type, tmp_path):
     assert (final.about['trial'], final.about['position'], final.about['task']) == (0, 1, 1)
     assert final.about['state'] == trial.method.state and final.about['fingerprint'] == experiment.fingerprint()
     found = accuracies(experiment, final.store, final.about['state'], (0, 1))        # nothing is missing in it
-    np.testing.assert_array_equal([found[task][2] for task in (0, 1)], trial.history.final[:, 2])
+    np.testing.assert_array_equal([found[task][2] for task in (0, 1)], trial.state.history.final[:, 2])
     assert sorted(os.listdir(str(folder))) == [FINAL, 'model_parameter_taskC0_task0.mat', 'model_parameter_taskC1_task1.mat']
     assert (folder / FINAL).read_bytes() == (folder / 'model_parameter_taskC1_task1.mat').read_bytes()
     same_store({name: value for name, value in load(path_of(str(tmp_path / 'params'), 0, 0, 0)).store.items() if 'task0' in name},
@@ -190,7 +189,7 @@ def test_values_stand_where_they_belong(file_of_tf):
 
 def test_the_selection_is_the_last_one_of_the_search(tmp_path):
     trial, folder = trained(experiment_of('DARTS_HPS', (0, 1, 0), depth=1), tmp_path)
-    rows = trial.history.extra['history_DARTS_arch_select']
+    rows = trial.state.history.extra['history_DARTS_arch_select']
     for position, task in enumerate((0, 1)):
         fields = parameter_of(folder / ('model_parameter_taskC%d_task%d.mat' % (position, task)))
         np.testing.assert_array_equal(np.ravel([one for one in fields['DARTS_selection_param'].flat]), rows[position])
@@ -355,9 +354,10 @@ def test_a_model_starts_from_a_file(model_type, file_of_tf, tmp_path, monkeypatc
     monkeypatch.setattr(TaskGraph, '__init__', spy)
     experiment = make_experiment(model_type, (1, 0, 2), 1, seed=9, **(dict(pattern='SS') if 'Hybrid' in model_type else {}))
     monkeypatch.setattr(PatternSearch, 'chosen_now', lambda self, session: 'ST')
-    monkeypatch.setattr(Trial, '_train_epoch', lambda self, graph, task: graph.set_values(
-        {name: value + 1 for name, value in graph.values().items() if '/shared/' in name}))
+    monkeypatch.setattr(TaskGraph, 'step', lambda self, *more, **options: 0.)
     trial = make_trial(experiment, tmp_path, given=given)
+    trial.method.start_epoch = lambda graph, task: graph.set_values(
+        {name: value + 1 for name, value in graph.values().items() if '/shared/' in name})
     record = trial.run()
     for task, values in zip((1, 0, 2), starts):
         own = [name for name in values if '/task%d/tf/' % task in name]

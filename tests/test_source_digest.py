@@ -209,5 +209,5 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
          'class TensorFactors(Mechanism):\n    new = 1\n')
     assert changed_since(second) == {'Hybrid_TF': ['classification.model.mechanisms']}
     third = digests()
-    edit(house / 'classification' / 'train.py', '1. + self.global_epoch', '2. + self.global_epoch')
+    edit(house / 'classification' / 'train.py', '1. + epoch *', '2. + epoch *')
     assert changed_since(third) == {name: ['classification.train'] for name in experiments}

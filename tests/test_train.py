@@ -5,9 +5,11 @@ import tensorflow.compat.v1 as tf
 
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from classification.train import TEST, VALID, TaskProgress, TrialFailed
+from classification.results.trial_record import TEST, VALID
+from classification.train import TrialFailed
 from classification.trial import checkpoint
-from classification.trial.task_graph import TaskGraph
+from classification.trial.schedule import TaskProgress
+from classification.trial.task_graph import GraphSettings, TaskGraph
 from tests.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
 from utils import runtime
 from utils.utils import stateless_seed
@@ -85,7 +87,7 @@ def test_every_pattern_of_a_search_starts_alike(steps, tmp_path):
     assert len(epochs) == 1 + 4
     assert len(set(epochs[1:])) == 1
     assert [epoch[1][0][0] for epoch in epochs] == [0.01] + [0.01 / 1.1] * 4
-    assert trial.global_epoch == 2          # a task counts once, however many patterns it tried
+    assert trial.state.global_epoch == 2          # a task counts once, however many patterns it tried
 
 
 # ---- evaluation ----
@@ -124,7 +126,7 @@ def accuracies(experiment, store, state, tasks):
         experiment.net, experiment.class_counts, experiment.model.mechanism, dict(experiment.options, pattern=experiment.pattern)))
     method.state = state
     tasks = [make_task(task) for task in tasks]
-    with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw, BATCH, 5, runtime.session_config(1)) as graph:
+    with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw, GraphSettings(BATCH, 5, runtime.session_config(1))) as graph:
         return {task.index: graph.accuracy(task) for task in tasks}
 
 
@@ -159,7 +161,7 @@ def shared_part(store, layer):
 def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, handed_on, tmp_path, monkeypatch):
     experiment = make_experiment(model_type, range(len(choices)), 1)
     trial = make_trial(experiment, tmp_path)
-    monkeypatch.setattr(trial.method, 'chosen_now', lambda session: choices[trial.position])
+    monkeypatch.setattr(trial.method, 'chosen_now', lambda session: choices[trial.state.position])
     record = trial.run()
     for position, choice in enumerate(choices):
         before, after = handed_on[position - 1][0] if position else {}, handed_on[position][0]
@@ -180,7 +182,7 @@ def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
     end_epoch = trial.method.end_epoch
 
     def disturb(graph, task, last):        # the second task spoils what it shares with the first, which it then does not choose
-        if trial.position == 1:
+        if trial.state.position == 1:
             shared = [variable for variable in graph.session.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
                       if variable.op.name.startswith('conv0/shared/') and 'RMSProp' not in variable.op.name]
             assert len(shared) == 2
@@ -241,7 +243,7 @@ def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, han
 
     def favour(graph, task):      # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
         start_epoch(graph, task)
-        assign(graph.session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.epoch]})
+        assign(graph.session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.state.epoch]})
     monkeypatch.setattr(trial.method, 'start_epoch', favour)
     record = trial.run()
     assert [np.argmax(prior) for prior in record.extra['history_net_prior']] == [1, 2]

@@ -18,11 +18,11 @@ from classification.report import command as report
 from classification.results import summary, trial_record
 from classification.results.read_results import load_results
 from classification.runs import supervisor
-from classification.trial import checkpoint
+from classification.trial import checkpoint, recorder, state
 from tests import data_files
 from tests.calls import run_and_listen
 from tests.command_line import PoolHere
-from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
+from tests.test_earlier_versions import BEGUN, FINISHED, result  # noqa: F401: a fixture
 from tests.trials import make_experiment, make_trial
 from utils.utils import UserError
 
@@ -32,9 +32,9 @@ EARLIER_EPOCHS = 16
 
 # ---- a new field ----
 
-class LongerHistory(train.History):
+class LongerHistory(state.History):
     """Keeps one number more for each epoch."""
-    PLAIN = train.History.PLAIN + (FIELD,)
+    PLAIN = state.History.PLAIN + (FIELD,)
 
     def __init__(self, *sizes_of_all):
         super(LongerHistory, self).__init__(*sizes_of_all)
@@ -59,12 +59,13 @@ def _longer_summary(info, records, *arguments, **more):
 @pytest.fixture
 def longer(monkeypatch):
     """The code with a field more in histories, records and entries; trials are trained in this process."""
-    record_of = train.Trial._record
+    record_of = recorder.Recorder.record
 
     monkeypatch.setattr(trial_record, 'TrialRecord', LongerRecord)
-    monkeypatch.setattr(train, 'TrialRecord', LongerRecord)
-    monkeypatch.setattr(train, 'History', LongerHistory)
-    monkeypatch.setattr(train.Trial, '_record', lambda trial: record_of(trial)._replace(energy=np.array(trial.history.energy)))
+    monkeypatch.setattr(recorder, 'TrialRecord', LongerRecord)
+    monkeypatch.setattr(state, 'History', LongerHistory)
+    monkeypatch.setattr(recorder.Recorder, 'record', lambda self, fields: record_of(self, fields)._replace(
+        energy=np.array(self.trial.state.history.energy)))
     monkeypatch.setattr(sizes, 'summary', _longer_summary)
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere())
 

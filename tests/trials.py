@@ -8,7 +8,8 @@ from classification.experiment.experiment import Experiment
 from classification.gen_data import Part, Task
 from classification.model.method import Setting
 from classification.model.registry import MODELS, default_options, make_method
-from classification.train import Interrupted, Surroundings, Trial
+from classification.train import Interrupted, Trial
+from classification.trial.context import TrialContext
 from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters
@@ -79,10 +80,10 @@ def quick_config():
     return config
 
 
-def make_trial(experiment, folder, say=lambda line: None, task=make_task, kind=Trial, given=None, **more):
+def make_trial(experiment, folder, say=lambda line: None, task=make_task, given=None, **more):
     """A trial of `experiment`; it checkpoints after every epoch. `task` makes a task from its index."""
-    return kind(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))],
-                Surroundings(str(folder), quick_config(), 0., say, **more), given)
+    return Trial(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))],
+                 TrialContext(str(folder), quick_config(), minutes=0., say=say, **more), given)
 
 
 def train(experiment, folder):

@@ -21,10 +21,10 @@ from classification.experiment.flags import parser
 from classification.experiment.mat_info import info
 from classification.experiment.resolve import resolve
 from classification.gen_data import load_tasks
-from classification.joint import JointTrial
 from classification.model.registry import MODELS
 from classification.results import mat_file, parameter_files
-from classification.train import Surroundings, Trial
+from classification.train import Trial
+from classification.trial.context import TrialContext
 from tests import command_line
 from tests.trials import quick_config
 from utils.tensorflow_version import tensorflow_version
@@ -61,8 +61,7 @@ def found(case, tasks, folder):
     experiment = resolve(parser().parse_args(COMMON + ['--data_dir', str(folder), '--model_type'] + case.split()),
                          lambda line: None)
     parameters = os.path.join(str(folder), 'parameters')
-    trial = (Trial if experiment.lifelong else JointTrial)(
-        experiment, 0, tasks, Surroundings(str(folder), quick_config(), parameter_folder=parameters))
+    trial = Trial(experiment, 0, tasks, TrialContext(str(folder), quick_config(), parameter_folder=parameters))
     record = trial.run()
     entry = mat_file.as_stored(sizes.entry_of(experiment, [record], {}))
     facts = OrderedDict([

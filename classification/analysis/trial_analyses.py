@@ -31,7 +31,7 @@ def fields(trial):
     """Fields for the run's struct, when all tasks are learned: dict name -> array."""
     found = OrderedDict()
     if 'leep' in trial.experiment.analyses:
-        found.update(leep.fields(trial.history.leep))
+        found.update(leep.fields(trial.state.history.leep))
     if 'mutual_info' in trial.experiment.analyses:
         rows = [_mutual_information(trial, task) for task in trial.experiment.tasks]
         found['mutual_info_input'], found['mutual_info_output'] = [np.array([row[side] for row in rows]) for side in (0, 1)]
@@ -44,42 +44,41 @@ def _mutual_information(trial, task):
     rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(part.size)
     rows = np.sort(rows[:mutual_information.MOST_IMAGES])
     images = part.seen(rows)
-    layers = layer_values(trial.method, trial.store, task, images, experiment.evaluation_batch, trial.config)
+    layers = layer_values(trial.method, trial.store, task, images, experiment.evaluation_batch, trial.context.config)
     return mutual_information.of_layers(images, part.labels[rows], layers, **experiment.analyses['mutual_info'])
 
 
-def save_parameters(trial, task, tasks, last):
+def save_parameters(trial, task):
     """Writes the parameter file of the position that was just learned; after the last one, the final file too.
 
     Args:
         task: that was learned.
-        tasks: learned so far, in order of first appearance.
     """
-    path = parameter_files.path_of(trial.parameter_folder, trial.number, trial.position, task)
-    _save(path, trial, trial.store, task, list(tasks))
-    if last:
+    path = parameter_files.path_of(trial.context.parameter_folder, trial.number, trial.state.position, task)
+    _save(path, trial, trial.store, task)
+    if trial.state.position + 1 == len(trial.schedule.positions):
         final = os.path.join(os.path.dirname(path), parameter_files.FINAL)
         shutil.copyfile(path, final + '.new')
         os.replace(final + '.new', final)
 
 
-def save_alternative(trial, task, tasks, values):
+def save_alternative(trial, task, values):
     """Writes the parameter file of one alternative that was tried for a task (brute force: of one pattern).
 
     Args:
         values: dict name -> array, the parameters that it ended with.
     """
-    path = parameter_files.alternative_path(trial.parameter_folder, trial.number, task, trial.phase)
-    _save(path, trial, values, task, list(tasks), pattern=trial.method.pattern_of(task))
+    path = parameter_files.alternative_path(trial.context.parameter_folder, trial.number, task, trial.state.phase)
+    _save(path, trial, values, task, pattern=trial.method.pattern_of(task))
 
 
-def _save(path, trial, store, task, tasks, **more):
-    experiment = trial.experiment
+def _save(path, trial, store, task, **more):
+    experiment, tasks = trial.experiment, list(trial.schedule.tasks_at(trial.state.position))
     layout = experiment.model.parameter_fields()
     about = OrderedDict([
         ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
         ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()), ('trial', trial.number),
-        ('position', trial.position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))], **more)
+        ('position', trial.state.position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))], **more)
     sizes = {'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}
     parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, tasks, layout))
 
@@ -88,7 +87,7 @@ def _made(trial, store, tasks, layout):
     """dict name -> array: what the files hold beside the store."""
     names, made = [name for field in layout for name in field.names], {}
     if KERNEL in names:
-        kernels = made_kernels(trial.method, store, tasks, trial.config)
+        kernels = made_kernels(trial.method, store, tasks, trial.context.config)
         made.update((KERNEL.format(task=owner, layer=layer), kernel)
                     for (owner, layer), kernel in kernels.items())
     made.update(trial.method.left)

@@ -48,6 +48,11 @@ class Experiment(NamedTuple):
         """The distinct tasks in order of first appearance."""
         return tuple(OrderedDict.fromkeys(self.task_order))
 
+    @property
+    def schedule(self):
+        """'lifelong' or 'joint': a key of schedule.SCHEDULES."""
+        return 'lifelong' if self.lifelong else 'joint'
+
     def fingerprint(self):
         """SHA-256 over everything that determines the numbers."""
         return hashlib.sha256(self.to_json().encode('utf-8')).hexdigest()

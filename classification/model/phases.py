@@ -8,16 +8,13 @@ class InTurn(object):
     """Each phase begins with what the one before it handed on.
 
     Args:
-        trial: train.Trial; a policy uses `store`, `before`, `phase`, `history`, `progress` and what they offer.
+        trial: train.Trial, of which a policy uses `state` (TrialState: `scores` and `winner` are the policy's own),
+            `method`, `recorder` (`final_row`, `task_learned`), `hand_on` and `save_alternative`.
     """
     final = True       # what is recorded of a phase stays
 
     def __init__(self, trial):
-        self.trial, self.scores, self.winner = trial, [], {}
-
-    def restore(self, scores, winner):
-        """Takes up what a checkpoint kept: `scores`, JSON-able, and `winner`, dict name -> array."""
-        self.scores, self.winner = scores, winner
+        self.trial = trial
 
     def end_phase(self, task, values, graph, last):
         """Hands the variables' values on."""
@@ -37,27 +34,27 @@ class Alternatives(InTurn):
 
     def end_phase(self, task, values, graph, last):
         """Keeps the outcome if it is the best so far, and goes back to the task's start."""
-        trial, history = self.trial, self.trial.history
+        trial, state, history = self.trial, self.trial.state, self.trial.state.history
         trial.save_alternative(task, values)
-        outcome, start = trial.final_row(graph, False), history.changed[-1]
+        outcome, start = trial.recorder.final_row(graph, False), history.changed[-1]
         score = float(history.rows[-1][task, VALID])
-        if not self.scores or score > max(self.scores):
-            self.winner = {'values/' + name: value for name, value in values.items()}
-            self.winner.update(rows=np.array(history.rows[start:]), final=outcome,
-                               best_test=np.array(history.best_test[start:]), progress=np.array(trial.progress.state()))
-        self.scores.append(score)
-        trial.global_epoch -= len(history.rows) - start
+        if not state.scores or score > max(state.scores):
+            state.winner = {'values/' + name: value for name, value in values.items()}
+            state.winner.update(rows=np.array(history.rows[start:]), final=outcome,
+                                best_test=np.array(history.best_test[start:]), progress=np.array(state.progress.state()))
+        state.scores.append(score)
+        state.global_epoch -= len(history.rows) - start
         del history.rows[start:], history.best_test[start:]
-        trial.store, trial.progress = dict(trial.before), None
+        state.store, state.progress = dict(state.before), None
 
     def end_task(self, task):
         """Goes on with the best."""
-        trial, winner = self.trial, self.winner
-        trial.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
-        trial.history.rows.extend(winner['rows'])
-        trial.history.best_test.extend(winner['best_test'])
-        trial.global_epoch += len(winner['rows'])
-        trial.progress = trial.new_progress(tuple(winner['progress']))
-        trial.method.choose(task, self.scores)
-        self.scores, self.winner = [], {}
-        trial.task_learned(task, winner['final'])
+        state, winner = self.trial.state, self.trial.state.winner
+        state.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
+        state.history.rows.extend(winner['rows'])
+        state.history.best_test.extend(winner['best_test'])
+        state.global_epoch += len(winner['rows'])
+        state.progress = state.new_progress(tuple(winner['progress']))
+        self.trial.method.choose(task, state.scores)
+        self.trial.recorder.task_learned(task, winner['final'])
+        state.scores, state.winner = [], {}

@@ -11,7 +11,7 @@ import numpy as np
 from utils.utils import UserError, check_version, write_atomically
 
 SPLITS = ('train', 'valid', 'test')
-VALID, TEST = SPLITS.index('valid'), SPLITS.index('test')
+TRAIN, VALID, TEST = range(len(SPLITS))
 
 
 class TrialRecord(NamedTuple):

@@ -13,8 +13,8 @@ from utils.tensorflow_version import tensorflow_distribution, tensorflow_version
 from utils.utils import UserError
 
 # What computes and what becomes of it; the rest of the code reads flags, starts processes and writes files.
-ROOTS = (('classification.gen_data', 'load_tasks'), ('utils.runtime', 'session_config'),
-         ('classification.results.summary', 'summary'))
+ROOTS = (('classification.train', 'Trial'), ('classification.gen_data', 'load_tasks'),
+         ('utils.runtime', 'session_config'), ('classification.results.summary', 'summary'))
 # They write other files, see to it that nothing is mixed, or declare what the experiment holds.
 WITHOUT = ('classification.model.declare', 'utils.declarations', 'classification.trial.tensorboard',
            'classification.results.parameter_files',
@@ -41,15 +41,15 @@ def source(experiment, files=None):
     Args:
         files: source_digest.Source; None: this project's own.
     """
-    trial = ('classification.train', 'Trial') if experiment.lifelong else ('classification.joint', 'JointTrial')
-    rows = {('classification.gen_data', 'DATASETS'): experiment.data_type}
+    rows = {('classification.gen_data', 'DATASETS'): experiment.data_type,
+            ('classification.trial.schedule', 'SCHEDULES'): experiment.schedule}
     declared = [part.make for part in (experiment.model.method, experiment.model.kind)]
     dataset, files = gen_data.DATASETS.get(experiment.data_type), files or source_digest.Source()
     if dataset is not None and dataset.origin:
         declared.append(dataset.source.read_classes)
     for plugin in plugins_of(experiment.model, dataset):
         files.add(plugin.module, plugin.content)
-    return files.digests((trial,) + tuple((made.__module__, made.__name__) for made in declared) + ROOTS, rows, WITHOUT)
+    return files.digests(tuple((made.__module__, made.__name__) for made in declared) + ROOTS, rows, WITHOUT)
 
 
 def git_state(root=source_digest.ROOT):

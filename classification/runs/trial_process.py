@@ -135,10 +135,10 @@ def _train(run_folder, folder, number, stop, check_lock):
     from utils import gpu, runtime
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment.experiment import Experiment
-    from classification.joint import JointTrial
     from classification.results.texts import accuracy_matrix_csv, history_csv
     from classification.results.trial_record import save_record
-    from classification.train import Surroundings, Trial
+    from classification.train import Trial
+    from classification.trial.context import TrialContext
     from utils.utils_env_cl import EVALUATION_BATCH_GPU
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
@@ -164,12 +164,12 @@ def _train(run_folder, folder, number, stop, check_lock):
     tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                                 number, experiment.normalize, len(experiment.class_counts),
                                 say=lambda line: tell(note=line), expected=experiment.checksums)
-    kind = Trial if experiment.lifelong else JointTrial
-    surroundings = Surroundings(folder, session, settings['checkpoint_minutes'], say, tell, stop,
-                                settings['graph_folder'] if number == 0 else None, settings['parameter_folder'],
-                                EVALUATION_BATCH_GPU if use_gpu else 1, folder if settings['tensorboard'] else None,
-                                origin=made_here, check_lock=check_lock)
-    trial = kind(experiment, number, tasks, surroundings, _given(experiment, settings['tensorfactor_file']))
+    context = TrialContext(
+        folder, session, minutes=settings['checkpoint_minutes'], say=say, tell=tell, stopping=stop,
+        graph_folder=settings['graph_folder'] if number == 0 else None, parameter_folder=settings['parameter_folder'],
+        evaluation_factor=EVALUATION_BATCH_GPU if use_gpu else 1,
+        scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
+    trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     check_lock()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)

@@ -48,7 +48,7 @@ def save(path, meta, groups):
     except OSError as error:        # a full disk: what was written only fills it
         with contextlib.suppress(OSError):
             os.remove(path + _UNFINISHED)
-        raise OSError(error.errno, error.strerror, path)
+        raise OSError(error.errno, error.strerror, path) from error
     if os.path.exists(path):
         os.replace(path, path + _BEFORE)
     os.replace(path + _UNFINISHED, path)

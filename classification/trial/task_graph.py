@@ -1,13 +1,23 @@
-"""The graph and session in which one task is learned: the training data, the update, the evaluation of every task."""
+"""The graph and session in which a task, or all, are learned: the training data, the update, the evaluation."""
 from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from classification.data.augmentation import augmented
 from classification.model.method import Batch
 from classification.trial.evaluation import Evaluation
+from utils import utils_nn as nn
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters, assign
+
+
+class GraphSettings(NamedTuple):
+    """How a graph is run: the same for all graphs of a trial."""
+    batch_size: int            # images per training step
+    evaluation_batch: int      # images per evaluation call
+    config: Any                # tf.ConfigProto
+    augments: bool = False     # whether steps get training images that are augmented
 
 
 class TaskGraph(object):
@@ -19,34 +29,32 @@ class TaskGraph(object):
         task: gen_data.Task to learn.
         learned: list of gen_data.Task that are evaluated, the current one among them.
         draw: function variable name -> RandomState for initial values.
-        batch_size: images per training step.
-        evaluation_batch: images per evaluation call.
-        config: tf.ConfigProto.
+        settings: GraphSettings.
         phase: number of the method's phase.
-        augments: whether steps get training images that are augmented.
     """
 
-    def __init__(self, method, store, task, learned, draw, batch_size, evaluation_batch, config, phase=0, augments=False):
+    def __init__(self, method, store, task, learned, draw, settings, phase=0):
         self.method, self.task, self.learned = method, task, learned
-        self.batch_size, self._augments = batch_size, augments
+        self.batch_size, self._augments = settings.batch_size, settings.augments
         self.learning_rate = None      # of the last step
         self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self._constant = []  # maps of a training step that depend on its images alone
         self.graph = tf.Graph()
         with self.graph.as_default():
-            self.parameters = Parameters(store, self._trained_tasks(), draw)
+            self.parameters = Parameters(store, self.trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            self._update, self._loss = self._training(phase)
+            self._update, self._loss = self.training(phase)
             constant = {other.index: method.constant_layers(other.index, phase) for other in learned
-                        if other.index not in self._trained_tasks() and method.may_change(other.index, phase)}
-            self._evaluation = Evaluation(method, self.parameters, task, learned, constant, evaluation_batch)
+                        if other.index not in self.trained_tasks() and method.may_change(other.index, phase)}
+            self._evaluation = Evaluation(method, self.parameters, task, learned, constant,
+                                          settings.evaluation_batch)
             assign_values = self.parameters.start_values()
             initialise = tf.global_variables_initializer()
             self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
         self.graph.finalize()
-        self.session = tf.Session(graph=self.graph, config=config)
+        self.session = tf.Session(graph=self.graph, config=settings.config)
         self.session.run(initialise)
         assign(self.session, assign_values)
         for part, pixels, labels, _ in self._data.values():
@@ -60,10 +68,10 @@ class TaskGraph(object):
     def __exit__(self, *error):
         self.session.close()
 
-    def _trained_tasks(self):
+    def trained_tasks(self):
         return [self.task.index]
 
-    def _training(self, phase):
+    def training(self, phase):
         """(update, loss) of one step."""
         batch = self._inputs(self.task.train, 'training', self._augments)
         if self.method.validation_batches:
@@ -168,3 +176,29 @@ class TaskGraph(object):
         """Sets parameters by name; names that the graph does not have are passed over."""
         assign(self.session, {self.parameters.variables[name]: value for name, value in values.items()
                               if name in self.parameters.variables})
+
+
+class JointGraph(TaskGraph):
+    """The training data of every task, and an update for each; their optimizer is one, so shared parameters have one
+    running mean of squared gradients."""
+
+    def trained_tasks(self):
+        return [task.index for task in self.learned]
+
+    def training(self, phase):
+        optimizer, self._updates = nn.rmsprop(self._learning_rate, 'RMSProp'), {}
+        for task in self.learned:
+            batch = self._inputs(task.train, self._name(task.index), self._augments)
+            loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index), batch)
+            self._updates[task.index] = nn.apply(optimizer, loss, self.parameters.trained), loss
+        return self._updates[self.task.index]
+
+    @staticmethod
+    def _name(task):
+        return 'training%d' % task
+
+    def take(self, task):
+        """From now on `step` trains this task."""
+        self._update, self._loss = self._updates[task]
+        for inputs in (self._data, self._fed):
+            inputs.update({'training': inputs[name] for name in [self._name(task)] if name in inputs})

@@ -34,14 +34,15 @@ ROOM = 2048          # bytes of a file that still fit on the full disk: lines of
 # Stage -> where it happens. Those of a trial are in its own process, the others in that of the command.
 TRIAL_STAGES = {
     'data': ['gen_data:load_tasks'],
-    'building': ['train:Trial._graph'],
+    'building': ['trial.task_graph:TaskGraph.__init__'],
     'training': ['train:Trial._train_epoch'],
-    'evaluation': ['train:Trial._evaluate'],
-    'checkpoint': ['checkpoint:save'],
-    'record': ['results:accuracy_matrix_csv', 'results:history_csv', 'results:save_record', 'checkpoint:remove'],
+    'evaluation': ['trial.recorder:Recorder.evaluate'],
+    'checkpoint': ['trial.checkpoint:save'],
+    'record': ['results.texts:accuracy_matrix_csv', 'results.texts:history_csv', 'results.trial_record:save_record',
+               'trial.checkpoint:remove'],
 }
 COMMAND_STAGES = {
-    'beginning': ['run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
+    'beginning': ['runs.run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
     'result file': ['train_wrapper:Run.finish'],
 }
 

@@ -1,0 +1,162 @@
+"""The state of a trial, which is what its checkpoint keeps: each piece is declared once, in PIECES."""
+from collections import OrderedDict
+from operator import attrgetter
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from classification.trial import checkpoint
+
+
+class History(object):
+    """What is recorded while a trial runs; all of it goes into checkpoints.
+
+    Attributes:
+        rows: accuracies [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned or
+            not evaluated.
+        best_test: per row, test accuracy of the running task at its best validation epoch so far.
+        changed: row of each position's first training epoch.
+        matrix: per position learned, test accuracies on the distinct tasks by first appearance.
+        final: accuracies [tasks, 3] with the parameters that the last position handed on.
+        peak: test accuracy at the best validation epoch while a task was first learned, by task.
+        at_chance: whether the network was no better than chance after a task was first learned, by task; a task
+            that was learned before checkpoints knew is missing.
+        extra: dict name -> rows of the method's own histories.
+        leep: LEEP scores [parts, positions, tasks]; 0 where there is none.
+    """
+    PLAIN = ('rows', 'best_test', 'changed', 'seconds', 'matrix', 'final', 'leep')      # lists and arrays
+    BY_TASK = ('peak', 'at_chance')                                                      # dicts
+
+    def __init__(self, num_tasks, positions):
+        self.num_tasks = num_tasks
+        self.leep = np.zeros((3, positions, num_tasks))
+        self.rows, self.best_test, self.changed, self.matrix, self.seconds = [], [], [], [], []
+        self.final = np.full((num_tasks, 3), np.nan)
+        self.peak, self.at_chance, self.extra = {}, {}, OrderedDict()
+
+    def arrays(self):
+        """dict name -> array, for a checkpoint."""
+        arrays = {name: np.array(getattr(self, name)) for name in self.PLAIN}
+        arrays['rows'] = np.reshape(self.rows, (-1, self.num_tasks, 3))
+        for name in self.BY_TASK:
+            values = getattr(self, name)
+            arrays[name + '_tasks'] = np.array(sorted(values), int)
+            arrays[name] = np.array([values[task] for task in sorted(values)])
+        arrays.update({'extra/' + name: np.array(rows) for name, rows in self.extra.items()})
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, num_tasks, arrays):
+        """The history that `arrays` gave; what one of before lacks is as in a new history."""
+        history = cls(num_tasks, 0)
+        for name in cls.PLAIN:
+            if name in arrays:
+                value = arrays[name]
+                if isinstance(getattr(history, name), list):
+                    value = list(value) if value.ndim > 1 else value.tolist()
+                setattr(history, name, value)
+        for name in cls.BY_TASK:
+            values = arrays.get(name, np.zeros(0))
+            setattr(history, name, dict(zip(map(int, arrays.get(name + '_tasks', ())), values.tolist())))
+        for name in sorted(arrays):
+            if name.startswith('extra/'):
+                history.extra[name[len('extra/'):]] = list(arrays[name])
+        return history
+
+    def start_task(self):
+        """The next rows are of another position."""
+        self.changed.append(max(len(self.rows), 1))
+        self.seconds.append(0.)
+
+    def add_extra(self, rows):
+        """Adds one row to each of the method's own histories."""
+        for name, row in rows.items():
+            self.extra.setdefault(name, []).append(row)
+
+
+class Piece(NamedTuple):
+    """One piece of the state, under its name in a checkpoint."""
+    start: Callable = None                          # gives what a trial begins with; None: its owner sees to that
+    arrays: bool = False                            # a dict name -> array; otherwise JSON-able
+    at: str = ''                                    # the attribute that holds it, where that has another name
+    stored: Callable = lambda value: value          # value -> what a checkpoint holds
+    value: Callable = lambda state, stored: stored  # TrialState, what a checkpoint holds -> value
+
+
+PIECES = OrderedDict([
+    ('position', Piece(int)),                       # in the order of tasks
+    ('phase', Piece(int)),                          # of learning the task
+    ('epoch', Piece(int)),                          # of the phase
+    ('global_epoch', Piece(int)),                   # of the learning rate
+    ('trained', Piece(int)),                        # epochs, those that were not kept among them
+    ('elapsed', Piece(float)),                      # seconds
+    ('state', Piece(at='method.state')),
+    ('scores', Piece(list)),                        # of the phases that are alternatives to each other
+    ('progress', Piece(lambda: None, stored=lambda progress: progress and progress.state(),      # None between tasks
+                       value=lambda state, stored: stored and state.new_progress(stored))),
+    ('origins', Piece(list)),                       # one for each stretch of training; see origin.py
+    ('store', Piece(dict, True)),                   # parameters as the last phase left them
+    ('before', Piece(dict, True)),                  # the store when the current task began
+    ('variables', Piece(dict, True)),               # of the open graph, where a phase was interrupted
+    ('best', Piece(dict, True)),                    # variables at the best validation epoch, with early stopping
+    ('method', Piece(arrays=True, at='method.arrays')),
+    ('winner', Piece(dict, True)),                  # what the best alternative so far left
+    ('history', Piece(arrays=True, stored=lambda history: history.arrays(),
+                      value=lambda state, stored: History.from_arrays(state.history.num_tasks, stored))),
+])
+
+
+class TrialState(object):
+    """Everything that a trial needs to go on; its attributes are PIECES.
+
+    Args:
+        method: Method, which owns the pieces `state` and `arrays`.
+        new_progress: function that makes a TaskProgress, of the state of one or from the start.
+        num_tasks: how many tasks the data have.
+        positions: how many tasks are learned, those that return counted again.
+    """
+
+    def __init__(self, method, new_progress, num_tasks, positions):
+        self.method, self.new_progress, self.history = method, new_progress, History(num_tasks, positions)
+        for name, piece in PIECES.items():
+            if piece.start:
+                setattr(self, name, piece.start())
+
+    def next_epoch(self):
+        """An epoch was trained."""
+        self.epoch, self.global_epoch, self.trained = self.epoch + 1, self.global_epoch + 1, self.trained + 1
+
+    def next_phase(self):
+        """The phase has ended."""
+        self.phase, self.epoch, self.best = self.phase + 1, 0, {}
+
+    def next_position(self):
+        """The task is learned."""
+        self.position, self.phase, self.before, self.progress = self.position + 1, 0, {}, None
+
+    def add_time(self, seconds):
+        """Counts seconds for the trial and the task that was begun last."""
+        self.elapsed += seconds
+        if self.history.seconds:
+            self.history.seconds[-1] += seconds
+
+    def save(self, path, fingerprint):
+        """Writes a checkpoint of an Experiment with this fingerprint."""
+        stored = {name: piece.stored(attrgetter(piece.at or name)(self)) for name, piece in PIECES.items()}
+        meta = {name: stored[name] for name, piece in PIECES.items() if not piece.arrays}
+        meta.update(inside=bool(self.variables), fingerprint=fingerprint)
+        checkpoint.save(path, meta, {name: stored[name] for name, piece in PIECES.items() if piece.arrays})
+
+    def load(self, path, fingerprint, note):
+        """Takes up what `save` wrote; a piece that it lacks stays as it is. Returns whether there is a checkpoint."""
+        loaded = checkpoint.load(path, note)
+        if loaded is None:
+            return False
+        meta, groups = loaded
+        assert meta['fingerprint'] == fingerprint
+        for name, piece in PIECES.items():
+            stored = groups if piece.arrays else meta
+            if name in stored:
+                holder, _, attribute = (piece.at or name).rpartition('.')
+                setattr(getattr(self, holder) if holder else self, attribute, piece.value(self, stored[name]))
+        return True
