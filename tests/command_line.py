@@ -5,11 +5,10 @@
 their trials not in processes of their own: TensorFlow is imported once.
 """
 import itertools
-import os
 import sys
 
 from utils import utils_env_cl as env
-from utils.utils import run_command
+from utils.utils import EXIT_FAILED, run_command
 
 CHANGES = [
     (env.NETWORKS, ('digits5', 2), env.Network(kernels=(3, 3), channels=(6, 8), pools=(2, 2), hidden=(),
@@ -25,12 +24,45 @@ def change(set_row=lambda table, row, value: table.update({row: value})):
         set_row(*change_of)
 
 
-def _train_here(run, number, progress):
+def train_here(run_folder, number):
+    """Trains a trial in this process; returns its exit status."""
     from classification.runs.trial_process import _train, trial_folder
-    folder = trial_folder(run.place.run, number)
-    os.makedirs(folder)
-    _train(run.place.run, folder, number, lambda: False, lambda: None)
+    _train(run_folder, trial_folder(run_folder, number), number, lambda: False, lambda: None)
     return 0
+
+
+class PoolHere(object):
+    """Trials in this process, one after the other; what local_pool.LocalPool does with processes.
+
+    Args:
+        train: function of run folder and number of a trial -> its exit status.
+    """
+    size, trouble = 1, None
+
+    def __init__(self, train=train_here):
+        self.train = train
+
+    def start(self, run_folder, number):
+        return Ended(self.train(run_folder, number))
+
+    def end(self, trial):
+        pass
+
+    def close(self):
+        pass
+
+
+class Ended(object):
+    """A trial that has ended, as far as it looks like the subprocess.Popen of one; one that failed said why."""
+
+    def __init__(self, status):
+        self.status, self.stdout = status, [b'{"failed": "pretended"}'] if status == EXIT_FAILED else []
+
+    def wait(self):
+        return self.status
+
+    def send_signal(self, number):
+        pass
 
 
 if __name__ == '__main__':
@@ -38,8 +70,8 @@ if __name__ == '__main__':
     import main
     if sys.argv[1] != ONE_PROCESS:
         run_command(main.main)
-    from classification import train_wrapper
-    train_wrapper._Run._train = _train_here
+    from classification.runs import supervisor
+    supervisor.choose_pool = lambda flags, trials, say: PoolHere()
     for separator, options in itertools.groupby(sys.argv[1:], ONE_PROCESS.__eq__):
         if not separator:
             assert main.main(list(options)) == 0

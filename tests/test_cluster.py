@@ -12,8 +12,7 @@ import psutil
 import pytest
 
 import main
-from classification import train_wrapper
-from classification.runs import cluster_trial, cluster_worker, trial_process
+from classification.runs import cluster_trial, cluster_worker, supervisor, trial_process
 from tests import command_line
 from tests.processes import SECONDS, Run, command_of, gone, inside, place_of, resumptions, start, waited_for
 from tests.test_resume import OPTIONS, same
@@ -207,7 +206,7 @@ sys.exit(1)
 def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not_tried_again(
         tmp_path, short, monkeypatch, capfd):
     (tmp_path / 'child.py').write_text(CHILD)
-    monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'child.py'))
+    monkeypatch.setattr(supervisor, 'MAIN', str(tmp_path / 'child.py'))
     monkeypatch.setenv('DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES', '0')
     dask = DaskCluster(tmp_path / 'dask', workers=2)
     try:
@@ -227,7 +226,7 @@ def test_a_trial_that_dies_again_and_again_is_given_up_and_one_that_fails_is_not
             'error: trial 0: Dask gave it up: too many workers were lost while it ran',
             '1 trial failed (0); the same command tries them again']
 
-        monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'no such file.py'))
+        monkeypatch.setattr(supervisor, 'MAIN', str(tmp_path / 'no such file.py'))
         assert short('--scheduler', dask.address, '--seed', '1') == EXIT_FAILED
         said = capfd.readouterr().err
         assert said.count('error: ') == 1

@@ -86,7 +86,7 @@ def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):
 
 
 def test_what_counts_cores_asks_in_one_place():
-    for name in ('classification/runs/trial_process.py', 'classification/train_wrapper.py', 'classification/data/readers_officehome.py'):
+    for name in ('classification/runs/trial_process.py', 'classification/runs/experiment_files.py', 'classification/data/readers_officehome.py'):
         with open(os.path.join(ROOT, name)) as stream:
             source = stream.read()
         assert 'from utils.cores import cores' in source and 'sched_getaffinity' not in source and 'os.cpu_count' not in source

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 import main
-from classification import gen_data, train_wrapper
+from classification import gen_data
 from classification.data import raw_checksums, readers
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
 from classification.runs import provenance, trial_process
+from classification.runs.local_pool import LocalPool
 from tests import data_files
 from tests.calls import DIGITS, is_refused, run, run_and_listen
 from utils.utils import UserError
@@ -256,15 +257,15 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
     data_files.fashion('Data', layout='good')
     data_files.fashion('Data', layout='bad', seed=1)
     os.symlink('good', 'Data/FASHION_data')
-    train = train_wrapper._Run._train
+    start = LocalPool.start
 
-    def swapped_for_trial_1(run, number, progress):
+    def swapped_for_trial_1(pool, run_folder, number):
         turn(folder / 'Data', 'bad' if number else 'good')
-        return train(run, number, progress)
+        return start(pool, run_folder, number)
     options = ('--data_type FASHION5 --data_percent 1 --model_type HPS --lifelong --num_tasks 1 --epochs_per_task 1 '
                '--threads 1 --num_runs 2 --save_mat_name x.mat').split()
     with monkeypatch.context() as patch:
-        patch.setattr(train_wrapper._Run, '_train', swapped_for_trial_1)
+        patch.setattr(LocalPool, 'start', swapped_for_trial_1)
         status, out, err = run_and_listen(options)
     bad = str(folder / 'Data' / 'bad')
     assert status == 2 and err.count('error: ') == 1 and 'error: trial 1: the data in %s (on ' % bad in err

@@ -7,9 +7,9 @@ import tensorflow.compat.v1 as tf
 
 from classification.experiment.experiment import Experiment
 from classification.gen_data import load_tasks
-from classification.model import den_blocks, den_report
-from classification.model.cnn_den_model import DEN, EXPANSION, HEAD, RETRAINING, SUBNETWORK
+from classification.model import den_blocks, den_report, den_stages
 from classification.model.den_blocks import Body, from_block, to_block
+from classification.model.den_stages import EXPANSION, HEAD, RETRAINING, SUBNETWORK
 from classification.model.method import Setting
 from classification.model.published_trainer import best_epoch_fields
 from classification.model.registry import make_method
@@ -50,7 +50,7 @@ class Run(object):
             logits = {index: graph.probe('logits%d' % index, graph.task.test) for index in learned}
             values, arrays = copy.deepcopy(values), copy.deepcopy(method.arrays)
             store = end_phase(task, phase, before, values, graph)
-            self.stages.append((task, method.stage, values, copy.deepcopy(store), logits, arrays,
+            self.stages.append((task, method.stage.number, values, copy.deepcopy(store), logits, arrays,
                                 copy.deepcopy(method.state['now'])))
             return store
         method.end_phase = spy
@@ -235,7 +235,7 @@ def test_old_tasks_change_through_stages_b_and_d(run):
 def test_units_are_split_by_drift(run):
     method = run.trial.method
     for _, (task, _, values, store, _, arrays, now) in run.of(EXPANSION):
-        body, _ = method.body(values, task)
+        body, _ = method.variables.body(values, task)
         old, old_biases = blocks_of(arrays, task, 'previous/')
         body = den_blocks.prune(body, [bias.size for bias in old_biases])
         blocks, biases = blocks_of(store, task)
@@ -300,7 +300,7 @@ def test_zeros_are_exact_before_the_last_evaluation_of_a_stage(run):
                     layer, = [layer for layer in LAYERS if name.startswith(layer.name)]
                     largest = np.abs(to_block(values[name], layer.positions)).max(axis=0)
                     assert not ((largest > 0) & (largest < least)).any()
-            body, _ = run.trial.method.body(values, task)
+            body, _ = run.trial.method.variables.body(values, task)
             np.testing.assert_allclose(now['density'][str(stage)], [
                 (np.abs(block).max(axis=0) > 0).mean() for block in body.blocks + [body.head]])
 
@@ -390,14 +390,14 @@ def test_the_network_learns(run):
 # -- in proportion --
 
 def test_what_l1_takes_in_a_task_does_not_depend_on_its_steps(tmp_path, monkeypatch):
-    steps, threshold = [], DEN._threshold
+    noted, threshold = [], den_stages.l1_threshold
 
-    def noted(method):
-        steps.append(method._steps)
-        return threshold(method)
-    monkeypatch.setattr(DEN, '_threshold', noted)
+    def note(options, rate, steps):
+        noted.append(steps)
+        return threshold(options, rate, steps)
+    monkeypatch.setattr(den_stages, 'l1_threshold', note)
     Run(tmp_path, order=PAIR, epochs=4, den_l1_mode='per_task')
-    assert len(steps) > 5 and set(steps) == {4 * (63 // 4)}       # in each stage of both tasks
+    assert noted == 5 * [4 * (63 // 4)]       # in each stage of both tasks
 
 
 def test_a_plateau_does_not_drive_the_weights_to_zero(tmp_path):

@@ -7,8 +7,9 @@ import tensorflow.compat.v1 as tf
 
 from classification.gen_data import Part, Task
 from classification.model import den_graph
-from classification.model.cnn_den_model import EXPANSION, HEAD, RETRAINING, SUBNETWORK, stage_epochs
+from classification.model.cnn_den_model import stage_epochs
 from classification.model.den_blocks import Body, from_block, to_block
+from classification.model.den_stages import EXPANSION, HEAD, RETRAINING, SUBNETWORK, Head, Subnetwork
 from classification.model.method import Batch
 from tests import den_small
 from tests.den_small import (
@@ -271,7 +272,7 @@ def test_every_class_counts_in_the_selection_and_edges_are_those_before_the_task
     method.start_task(1, store, None)
     values = dict(store, **stored(random_body(1)._replace(head=np.zeros((1, 5, 3))), HEAD_BIAS, 1))
     values['fc1/task1/den/kernel'][4, 2] = -1e-3          # the last class only
-    method._select(1, values)
+    Head(method, 1).end(values, None)
     assert [np.flatnonzero(method.arrays['selected/%d' % layer]).tolist() for layer in range(4)] == [[0, 1], [2], [3], [4]]
     np.testing.assert_allclose(method.state['now']['selected'], [1 / 3., 1 / 4., 1 / 5.])
 
@@ -302,13 +303,13 @@ def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
     method = method_of(den_expand=expand, loss_threshold=threshold)
     method.remember(2)
     method.phases(1, 20)
-    method._test_loss(1, Graph())
+    Subnetwork(method, 1).end({}, Graph())
     np.testing.assert_allclose(method.state['now']['loss'], (np.log1p(np.exp(1)) + 4 * np.log1p(np.exp(-9))) / 5)
     assert method.state['now']['expand'] is found
     assert method.phases(1, 20) == [3, 7, 5 if found else 0, 5]
     method.options['den_stage_fractions'] = (0.5, 0.5, 0, 0)     # no epochs: no units
     method.phases(1, 20)
-    method._test_loss(1, Graph())
+    Subnetwork(method, 1).end({}, Graph())
     assert not method.state['now']['expand']
 
 
@@ -317,7 +318,7 @@ def test_clean_up_takes_the_bias_of_units_that_read_nothing():
     values = dict(stage.old)
     values['fc0/shared/den/new_columns'] = np.array(values['fc0/shared/den/new_columns'])
     values['fc0/shared/den/new_columns'][:, :, 1] = 9e-5
-    cleaned = stage.method.cleaned(values, 1e-4)
+    cleaned = stage.method.stage.cleaned(values, 1e-4)
     assert not cleaned['fc0/shared/den/new_columns'][:, :, 1].any()
     assert cleaned['fc0/shared/den/new_bias'].tolist() == [np.float32(0.2), 0]
     assert cleaned['conv1/shared/den/new_bias'].tolist() == [np.float32(0.2)] * 2
@@ -389,7 +390,7 @@ def test_a_network_that_was_cut_off_before_the_clean_up_is_logged():
 def test_the_clean_up_follows_the_learning_rate(mode, least):
     stage = Stage(HEAD)
     stage.method.options.update(den_zero_mode=mode, den_zero_eps=2.)
-    np.testing.assert_allclose(stage.method._least(0.05), least)
+    np.testing.assert_allclose(stage.method.stage.least(0.05), least)
 
 
 def test_a_layer_that_nothing_reads_is_selected_and_logged():
@@ -401,7 +402,7 @@ def test_a_layer_that_nothing_reads_is_selected_and_logged():
     method.start_task(1, stored(body, HEAD_BIAS, 2), None)
     head = np.zeros((1, 5, 3))
     head[0, 2] = 1
-    method._select(1, stored(body._replace(head=head), HEAD_BIAS, 1))
+    Head(method, 1).end(stored(body._replace(head=head), HEAD_BIAS, 1), None)
     line, = said
     assert 'no selected unit reads conv0' in line
     assert [int(method.arrays['selected/%d' % layer].sum()) for layer in range(4)] == [2, 3, 4, 1]

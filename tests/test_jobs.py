@@ -8,13 +8,12 @@ import psutil
 import pytest
 
 import main
-from classification import train_wrapper
 from classification.experiment.resolve import resolve
-from classification.runs import provenance
+from classification.runs import provenance, supervisor
+from classification.runs.experiment_files import ExperimentFiles, memory_fraction
 from classification.runs.progress import Progress
 from classification.runs.run_folder import Place
 from classification.runs.trial_process import hold
-from classification.train_wrapper import _memory_fraction, _Run
 from tests import command_line
 from tests.processes import Run, waited_for
 from tests.sameness import same_entry
@@ -39,10 +38,10 @@ sys.exit(5 if number == '1' else 0)
 
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
-    """Function of options -> _Run whose trials are scripts that note when and where they run."""
+    """Function of options -> Supervisor whose trials are scripts that note when and where they run."""
     (tmp_path / 'trial.py').write_text(TRIAL)
-    monkeypatch.setattr(train_wrapper, 'MAIN', str(tmp_path / 'trial.py'))
-    monkeypatch.setattr(_Run, '_write_temporary', lambda run: None)
+    monkeypatch.setattr(supervisor, 'MAIN', str(tmp_path / 'trial.py'))
+    monkeypatch.setattr(ExperimentFiles, 'write_temporary', lambda files: None)
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
 
     def make(*options):
@@ -51,13 +50,14 @@ def make_run(tmp_path, monkeypatch):
         experiment = resolve(flags, lambda line: None)
         place = Place(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        return _Run(experiment, flags, [], lambda line: None, place, train_wrapper._pool(flags, 6, None), range(flags.num_runs),
-                    provenance.of_command(experiment), hold(place.run, 'this experiment', pytest.fail))
+        files = ExperimentFiles(experiment, flags, [], lambda line: None, place, hold(place.run, 'this experiment', pytest.fail),
+                                provenance.of_command(experiment), range(flags.num_runs))
+        return supervisor.Supervisor(supervisor.choose_pool(flags, 6, None), files, 'the same command')
     return make
 
 
 def events(run):
-    with open(os.path.join(run.place.run, 'seen.txt')) as stream:
+    with open(os.path.join(run.files.place.run, 'seen.txt')) as stream:
         return [line.split() for line in stream]
 
 
@@ -66,7 +66,7 @@ def events(run):
     (('--jobs', '4', '--gpu', '0,1'), 4, {'0', '1'})])
 def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices):
     run = make_run(*options)
-    assert run._train_all(list(range(6)), Progress(6, quiet=True)) == {1: 5}        # and one that fails costs no other
+    assert run.train(list(range(6)), Progress(6, quiet=True)) == {1: 5}        # and one that fails costs no other
     assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
     running, most, used = [], 0, set()
     for what, number, device in events(run):
@@ -84,11 +84,11 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     monkeypatch.setenv('LONG', '1')
     run = make_run('--jobs', '2')
     failed = []
-    worker = threading.Thread(target=lambda: failed.append(run._train_all(list(range(5)), Progress(5, quiet=True))))
+    worker = threading.Thread(target=lambda: failed.append(run.train(list(range(5)), Progress(5, quiet=True))))
     worker.start()
-    waited_for(lambda: all(os.path.exists(os.path.join(run.place.run, 'ready%d' % number)) for number in (0, 1)))
+    waited_for(lambda: all(os.path.exists(os.path.join(run.files.place.run, 'ready%d' % number)) for number in (0, 1)))
     began = time.monotonic()
-    run._stop(signal.SIGTERM, None)
+    run.stop(signal.SIGTERM, None)
     worker.join()
     assert time.monotonic() - began < 30 and failed == [{}] and run.stopping
     assert sorted(number for _, number, _ in events(run)) == ['0', '1']
@@ -99,7 +99,7 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     (['--jobs', '8', '--gpu', '0,1'], 0.225), (['--jobs', '2', '--gpu_memory_fraction', '0.3'], 0.3)])
 def test_memory_of_a_gpu_is_divided(options, share):
     flags = main.parser().parse_args(options)
-    assert _memory_fraction(flags) == share
+    assert memory_fraction(flags) == share
     config = runtime.session_config(1, True, share)
     assert config.gpu_options.allow_growth
     assert config.gpu_options.per_process_gpu_memory_fraction == pytest.approx(share or 0)

@@ -16,10 +16,11 @@ from classification import download as download_command
 from classification import train_wrapper
 from classification.data import download, readers
 from classification.experiment import flags
+from classification.report import command as report
 from tests import data_files
 from tests.calls import SHORT, is_refused, run, run_and_listen
 from tests.download_server import content_of, remote
-from utils import paths, report, utils
+from utils import paths, utils
 from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import UserError
 
@@ -79,7 +80,7 @@ def test_a_home_that_nobody_knows_is_refused(folder):
 
 def test_results_go_to_the_home(folder, monkeypatch):
     monkeypatch.setenv('HOME', str(folder / 'home'))
-    monkeypatch.setattr(train_wrapper._Run, 'run', lambda self: 0)
+    monkeypatch.setattr(train_wrapper.Run, 'run', lambda self: 0)
     assert run(SHORT + ['--result_dir=~/results']) == 0
     assert sorted(os.listdir(str(folder))) == ['home'] and (folder / 'home' / 'results' / 'digits').is_dir()
 
@@ -230,7 +231,7 @@ def test_a_user_whom_nobody_knows(open_folder):
     os.mkdir('home')
     training = [([main.__file__] + SHORT + ['--epochs_per_task', '1', '--num_runs', '1', '--quiet'],
                  'Hybrid_HPS over 1 trial in Result/digits.mat')]
-    photographs = ("import sys; from utils.utils import prepare_process; prepare_process(); from classification import "
+    photographs = ("import sys; from utils.utils import prepare_process; prepare_process(); from classification.data import "
                    "readers_officehome as r; r.OFFICEHOME._packages(); import distributed, pooch")
     for variables in ({}, {'HOME': os.path.abspath('home')}):
         variables['TMPDIR'] = open_folder

@@ -8,14 +8,14 @@ import sys
 import pytest
 
 import main
-from classification import download, train_wrapper
+from classification import download
 from classification.experiment import plugin_files
 from classification.experiment.mat_info import info
 from classification.experiment.resolve import resolve
 from classification.model.registry import MODELS
 from classification.report import command as report
 from classification.results.read_results import load_config, load_results
-from classification.runs import provenance
+from classification.runs import provenance, supervisor
 from tests import command_line
 from tests.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from tests.plugins import EXAMPLES, plugins  # noqa: F401
@@ -235,7 +235,7 @@ def test_a_damaged_copy_is_refused_in_one_line(damage, folder, plugins):  # noqa
 def train_here(monkeypatch):
     """Trials are trained in this process, on a network of two layers."""
     command_line.change(monkeypatch.setitem)
-    monkeypatch.setattr(train_wrapper._Run, '_train', command_line._train_here)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
 
 
 def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train_here, plugins, capsys):  # noqa: F811

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classification import train_wrapper
 from classification.experiment.experiment import Experiment
 from classification.report.command import command_for
 from classification.results.mat_file import append_entry, entries
-from classification.runs import trial_process
+from classification.runs import supervisor, trial_process
+from classification.runs.local_pool import LocalPool
 from tests.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
+from tests.command_line import PoolHere
 from tests.processes import ROOT
 from utils import locks
 from utils.tensorflow_version import tensorflow_version
@@ -50,8 +51,7 @@ def copy(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """A trial that is trained fails the test."""
-    monkeypatch.setattr(train_wrapper._Run, '_train',
-                        lambda run, number, progress: pytest.fail('trial %d is trained' % number))
+    monkeypatch.setattr(LocalPool, 'start', lambda pool, run_folder, number: pytest.fail('trial %d is trained' % number))
 
 
 def stored():
@@ -237,24 +237,25 @@ def pretended(trained, monkeypatch):
     record, = trained.folder.glob('Result/digits/*/trial0/record.npz')
     statuses, trials = {}, []
 
-    def train(run, number, progress):
+    def train(run_folder, number):
         trials.append(number)
         if statuses.get(number, 0) == 0:
             with np.load(str(record)) as content:
                 arrays = dict(content, trial=np.array(number))
-            place = os.path.join(run.place.run, 'trial%d' % number)
-            os.makedirs(place)
+            place = os.path.join(run_folder, 'trial%d' % number)
             np.savez(os.path.join(place, 'unfinished.npz'), **arrays)
             os.replace(os.path.join(place, 'unfinished.npz'), os.path.join(place, 'record.npz'))      # the parent reads it
         return statuses.get(number, 0)
-    monkeypatch.setattr(train_wrapper._Run, '_train', train)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere(train))
     return SimpleNamespace(statuses=statuses, trials=trials)
 
 
 def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
     pretended.statuses[1] = EXIT_FAILED
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
-    assert status == EXIT_FAILED and err == '1 trial failed (1); the same command tries them again\n'
+    said, end = err.splitlines()
+    assert status == EXIT_FAILED and said.startswith('error: trial 1: pretended (the others go on; details in Result')
+    assert end == '1 trial failed (1); the same command tries them again'
     assert stored()[0]['train_valid_data_group'].tolist() == [[0, 2]]
     pretended.statuses.clear()
     del pretended.trials[:]
@@ -320,7 +321,7 @@ def child(tmp_path, monkeypatch):
         path = tmp_path / 'child.py'
         path.write_text(u'import json, os, signal, sys, time\n'
                         u'tell = lambda **what: print(json.dumps(what), flush=True)\n' + text)
-        monkeypatch.setattr(train_wrapper, 'MAIN', str(path))
+        monkeypatch.setattr(supervisor, 'MAIN', str(path))
     return replace
 
 
@@ -391,7 +392,7 @@ def test_a_hangup_that_is_ignored_stays_ignored(folder, child):
 
 def test_a_trial_takes_every_signal_that_asks_it_to_stop(tmp_path):
     """The handlers are those of the process of a trial, without TensorFlow."""
-    program = ('import os, signal, sys\nfrom classification import trial_process\nfrom utils.utils import STOP_SIGNALS\n'
+    program = ('import os, signal, sys\nfrom classification.runs import trial_process\nfrom utils.utils import STOP_SIGNALS\n'
                'signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1:] else signal.SIG_DFL)\n'
                'stop = trial_process._Stop()\nfor number in STOP_SIGNALS:\n'
                '    stop.asked = False\n    os.kill(os.getpid(), number)\n    print(int(stop()), end="")\n')

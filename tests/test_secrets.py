@@ -11,6 +11,7 @@ from classification import download as download_command
 from classification import train_wrapper
 from classification.data import download
 from classification.report import command as report
+from classification.runs import supervisor
 from classification.runs.local_pool import LocalPool
 from tests import report_files
 from tests.calls import SHORT, run, run_and_listen
@@ -60,8 +61,8 @@ def test_a_scheduler_is_recorded_without_its_password(folder, monkeypatch):
     def stop(self, missing):
         raise Stopped()
 
-    monkeypatch.setattr(train_wrapper, '_pool', lambda flags, trials, say: LocalPool(main.__file__, ['-1']))
-    monkeypatch.setattr(train_wrapper._Run, '_announce', stop)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: LocalPool(main.__file__, ['-1']))
+    monkeypatch.setattr(train_wrapper.Run, 'announce', stop)
     for address in ('tcp://%s@host:1', '%s@host:1'):
         with pytest.raises(Stopped):
             run_and_listen(SHORT + ['--scheduler', address % SECRET])

@@ -70,7 +70,7 @@ def test_an_entry_that_is_too_large_by_itself_is_refused_before_training(folder,
                    % sizes.shown(size))
     assert os.listdir(str(folder)) == []
     monkeypatch.setattr(mat_parts, 'MOST_BYTES', size)
-    monkeypatch.setattr(train_wrapper._Run, 'run', lambda self: 0)
+    monkeypatch.setattr(train_wrapper.Run, 'run', lambda self: 0)
     assert run(SHORT + ['--num_runs', '2']) == 0
 
 

@@ -11,17 +11,18 @@ import os
 import numpy as np
 import pytest
 
-from classification import train, train_wrapper
+from classification import train
 from classification.data import data_cache, raw_checksums
 from classification.experiment import sizes
 from classification.report import command as report
 from classification.results import summary, trial_record
 from classification.results.read_results import load_results
-from classification.runs import trial_process
+from classification.runs import supervisor
 from classification.trial import checkpoint, recorder, state
 from tests import data_files
 from tests.calls import run_and_listen
-from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
+from tests.command_line import PoolHere
+from tests.test_earlier_versions import BEGUN, FINISHED, result  # noqa: F401: a fixture
 from tests.trials import make_experiment, make_trial
 from utils.utils import UserError
 
@@ -60,18 +61,13 @@ def longer(monkeypatch):
     """The code with a field more in histories, records and entries; trials are trained in this process."""
     record_of = recorder.Recorder.record
 
-    def train_here(run, number, progress):
-        folder = trial_process.trial_folder(run.place.run, number)
-        os.makedirs(folder, exist_ok=True)
-        trial_process._train(run.place.run, folder, number, lambda: False, lambda: None)
-        return 0
     monkeypatch.setattr(trial_record, 'TrialRecord', LongerRecord)
     monkeypatch.setattr(recorder, 'TrialRecord', LongerRecord)
     monkeypatch.setattr(state, 'History', LongerHistory)
     monkeypatch.setattr(recorder.Recorder, 'record', lambda self, fields: record_of(self, fields)._replace(
         energy=np.array(self.trial.state.history.energy)))
     monkeypatch.setattr(sizes, 'summary', _longer_summary)
-    monkeypatch.setattr(train_wrapper._Run, '_train', train_here)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere())
 
 
 def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_field_more(result, longer, capsys):  # noqa: F811

@@ -86,12 +86,12 @@ def listened(program, options):
 @contextlib.contextmanager
 def untrained():
     """A command line that gets as far as its trials ends there, with status 0."""
-    run = train_wrapper._Run.run
-    train_wrapper._Run.run = lambda self: 0
+    run = train_wrapper.Run.run
+    train_wrapper.Run.run = lambda self: 0
     try:
         yield
     finally:
-        train_wrapper._Run.run = run
+        train_wrapper.Run.run = run
 
 
 @contextlib.contextmanager

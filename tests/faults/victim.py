@@ -21,8 +21,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import main  # noqa: E402
-from classification import train_wrapper  # noqa: E402
-from classification.runs import local_pool, trial_process  # noqa: E402
+from classification.runs import local_pool, supervisor, trial_process  # noqa: E402
 from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
 from utils import locks  # noqa: E402
@@ -43,8 +42,8 @@ TRIAL_STAGES = {
                'trial.checkpoint:remove'],
 }
 COMMAND_STAGES = {
-    'beginning': ['runs.run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:_Run._announce'],
-    'result file': ['train_wrapper:_Run._finish'],
+    'beginning': ['runs.run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
+    'result file': ['train_wrapper:Run.finish'],
 }
 
 
@@ -120,7 +119,7 @@ def run(words, forked=False):
     command_line.change()
     if words[:1] != [main.TRIAL_COMMAND]:
         os.environ[COMMAND] = str(os.getpid())
-    train_wrapper.MAIN = os.path.abspath(__file__)
+    supervisor.MAIN = os.path.abspath(__file__)
     if forked:
         local_pool.subprocess = types.SimpleNamespace(
             **dict(vars(subprocess), Popen=functools.partial(Forked, call=main.main)))
