@@ -293,7 +293,7 @@ def test_a_server_that_sleeps(small, tmp_path, monkeypatch):
 def process(small, folder):
     """`python3 -m classification.download cifar100` in a process of its own."""
     row, = download.REMOTES['cifar100']
-    program = ('import sys; from classification import download as download_command; '
+    program = ('import sys; from classification import download as download_command; from classification.data import download; '
                'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = download_command.main(sys.argv[1:]); '
                'assert "tensorflow" not in sys.modules; sys.exit(status)' % (tuple(row),))
     child = subprocess.Popen([sys.executable, '-c', program] + [str(word) for word in cifar(folder)], cwd=ROOT,

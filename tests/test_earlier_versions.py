@@ -11,7 +11,6 @@ import shutil
 import numpy as np
 import pytest
 
-from classification.model.registry import MODELS
 from classification.results import origin, summary, trial_record
 from classification.results.mat_file import entries
 from tests.calls import experiment_of, run_and_listen
@@ -35,7 +34,7 @@ def result(tmp_path, monkeypatch):
     return tmp_path / 'Result'
 
 
-@pytest.mark.parametrize('model_type', sorted(MODELS))
+@pytest.mark.parametrize('model_type', sorted(FINGERPRINTS))
 def test_an_experiment_is_the_same_unless_its_numbers_changed(model_type):
     experiment = experiment_of('--model_type', model_type, '--test_type', '0')
     same = experiment.fingerprint() == FINGERPRINTS[model_type]

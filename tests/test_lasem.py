@@ -4,16 +4,18 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_lasem_model import Lasem
-from classification.model.registry import MECHANISMS
+from classification.model.registry import MECHANISMS, MODELS, default_options
 from tests.explicit import Explicit
-from tests.small import NETWORK, Rig, make_method, random_batch
+from tests.small import NET, NETWORK, Rig, make_method, random_batch
 from utils import runtime
 from utils import utils_env_cl as env
 from utils import utils_nn as nn
 from utils.utils_nn import assign
 
-OPTIONS = {'hps': {}, 'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
-           'apd': dict(lambda1=0.1, lambda2=100.)}
+OPTIONS = {key: default_options(model.name, NET) for key, model in ((model.mechanism, model) for model in MODELS.values()
+                                                                   if model.selection == 'bruteforce')}
+OPTIONS['dfcnn']['regularization_scale'] = (1e-2, 1e-3)
+OPTIONS['apd']['lambda1'] = 0.1
 EM = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False)
 STEPS = 5
 

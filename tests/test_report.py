@@ -276,11 +276,11 @@ def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tm
     from classification.report import plots
     group, = read_groups([searches(tmp_path / 'x.mat', tasks, trials, order)])[0]
     comparison = compare(group)
-    plots = OrderedDict((plot[0], plot) for plot in plots.plots_of_group(comparison))
+    shown = OrderedDict((plot[0], plot) for plot in plots.plots_of_group(comparison))
     for one in group.members:       # one of each kind
-        plots.update((plot[0], plot) for plot in plots.plots_of(one) if plot[0] not in plots)
-    assert len(plots) == 8
-    for name, words, figure in plots.values():
+        shown.update((plot[0], plot) for plot in plots.plots_of(one) if plot[0] not in shown)
+    assert len(shown) == 8
+    for name, words, figure in shown.values():
         figure.canvas.draw()
         renderer, whole = figure.canvas.get_renderer(), figure.bbox
         boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in _texts(figure)]

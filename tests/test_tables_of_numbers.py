@@ -122,7 +122,7 @@ def test_models_are_the_product_of_searches_and_mechanisms():
     names = {'STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD', 'ChannelGate', 'ProgNN', 'EWC', 'DEN'} | {
         '%s_%s' % (search, mechanism) for search in ('LASEM', 'LASEMG', 'LASEM_fixed', 'DARTS', 'BruteForce')
         for mechanism in ('HPS', 'TF', 'DFCNN', 'APD')}
-    assert set(MODELS) == names
+    assert names <= set(MODELS)
     for spelling, name in [('hps', 'Hybrid_HPS'), ('TF', 'Hybrid_TF'), ('DFCNN', 'Hybrid_DFCNN'),
                            ('lasem_group_hps', 'LASEMG_HPS'), ('additive_param_decompose', 'APD'),
                            ('channel_gate', 'ChannelGate'), ('CHANNELGATE', 'ChannelGate'),

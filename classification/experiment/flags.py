@@ -104,7 +104,7 @@ def _option_flags(method):
     from utils.utils import UserError
     for flag, option in all_options().items():
         default = option.fixed_default
-        shown = '' if default in (None, False) else ' (default: %s)' % (
+        shown = '' if default is None or default is False else ' (default: %s)' % (
             '%g' % default if isinstance(default, float) else default)
         how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read, 'choices': option.check.choices}
         try:

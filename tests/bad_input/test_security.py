@@ -60,10 +60,10 @@ NETWORK = {'socket', 'ssl', 'http', 'urllib', 'ftplib', 'smtplib', 'telnetlib', 
            'distributed', 'dask', 'dask_jobqueue', 'paramiko'}
 # Files that may speak to other machines, and with what; only because --download or --scheduler asks for it.
 MAY_USE_NETWORK = {
-    os.path.join('classification', 'download.py'): {'pooch', 'requests'},
+    os.path.join('classification', 'data', 'download.py'): {'pooch', 'requests'},
     os.path.join('classification', 'data', 'http_download.py'): {'requests'},
-    os.path.join('classification', 'cluster.py'): {'asyncio', 'distributed'},
-    os.path.join('classification', 'cluster_trial.py'): {'asyncio'},
+    os.path.join('classification', 'runs', 'cluster.py'): {'asyncio', 'distributed'},
+    os.path.join('classification', 'runs', 'cluster_trial.py'): {'asyncio'},
     os.path.join('scripts', 'slurm_dask.py'): {'dask_jobqueue'},
 }
 
@@ -122,7 +122,7 @@ def test_the_search_finds_what_it_looks_for(text):
 
 
 def test_all_of_the_program_is_searched():
-    assert {'main.py', os.path.join('classification', 'readers.py'), os.path.join('utils', 'report.py')} <= set(product())
+    assert {'main.py', os.path.join('classification', 'data', 'readers.py'), os.path.join('utils', 'report.py')} <= set(product())
 
 
 # ---- whole programs ----
