@@ -92,7 +92,7 @@ def _trials_of(entry, path):
         return entry['train_valid_data_group'].ravel().astype(int).tolist()
     except (KeyError, AttributeError, ValueError):
         raise UserError('%s is damaged: this experiment has no numbers of trials; move it away or give another file name'
-                        % path)
+                        % path) from None
 
 
 def _check_files(experiment, flags, say, place):
