@@ -99,6 +99,13 @@ def test_what_no_row_names_is_kept_too(tmp_path):
         same_store(load(path).store, store)
 
 
+def test_a_file_of_newer_code_is_refused_as_such(tmp_path):
+    path, newer = str(tmp_path / 'newer.mat'), parameter_files.SCHEMA_VERSION + 1
+    parameter_files.save(path, {'fc0/task0/own/bias': np.ones(2, np.float32)}, (), [0], SIZES, dict(ABOUT, schema_version=newer))
+    with pytest.raises(UserError, match=r'newer\.mat was written by newer code \(version %d' % newer):
+        load(path)
+
+
 # ---- the published fields ----
 
 def dump(value):

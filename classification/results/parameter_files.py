@@ -15,7 +15,7 @@ from typing import Any, Mapping, NamedTuple
 import numpy as np
 
 from classification.results import mat_file
-from utils.utils import UserError
+from utils.utils import UserError, check_version
 
 SCHEMA_VERSION = 1
 FINAL = 'final_model_parameter.mat'
@@ -137,12 +137,15 @@ def load(path):
     order of first appearance, and `state`, the method's state (what a search chose, for instance) as a dict.
 
     Raises:
-        UserError: the file is missing, damaged or not a parameter file.
+        UserError: the file is missing, damaged, of a newer version or not a parameter file.
     """
     variables = mat_file.read(path)
     absent = [name for name in ('parameter', 'names', 'about') if not isinstance(variables.get(name), dict)]
     if absent:
         raise UserError('%s is not a parameter file that --saveparam wrote: it has no struct %s' % (path, absent[0]))
+    version = variables['about'].get('schema_version')
+    if isinstance(version, np.ndarray) and version.size == 1 and version.dtype.kind in 'iuf' and np.isfinite(version).all():
+        check_version(path, int(version.item()), SCHEMA_VERSION)
     try:
         about, store = dict(variables['about']), OrderedDict()
         for value, label in _leaves(variables['parameter'], variables['names']):
