@@ -67,7 +67,7 @@ def test_trials_and_seeds_differ(tmp_path, steps):
         trial = make_trial(experiment._replace(seed=seed), tmp_path)
         trial.number = number
         trial.run()
-        checkpoint.remove(trial.path)
+        checkpoint.remove(str(tmp_path / 'checkpoint'))
     epochs = by_epoch(steps)
     assert len({tuple(order_of(epoch)) for epoch in epochs}) == len({epoch[0][2] for epoch in epochs}) == 3
 

@@ -21,7 +21,7 @@ from classification.trial import checkpoint, recorder, state
 from tests import data_files
 from tests.calls import run_and_listen
 from tests.command_line import PoolHere
-from tests.test_earlier_versions import BEGUN, FINISHED  # noqa: F401: a fixture
+from tests.test_earlier_versions import BEGUN, FINISHED, result
 from tests.trials import make_experiment, make_trial
 from utils.utils import UserError
 

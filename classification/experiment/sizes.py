@@ -15,11 +15,11 @@ from utils.utils import UserError
 UNKNOWN = OrderedDict([('seed', 0), ('data_type', 'x' * 11), ('data_percent', 0), ('command', 'x' * 250),
                        ('versions', OrderedDict((name, 'x' * 6) for name in ('python', 'tensorflow', 'numpy', 'scipy'))),
                        ('schema_version', 1), ('fingerprint', 'x' * 64), ('run_id', 'x' * 32), ('data_folder', 'x' * 30)])
-MODULES = 26      # whose digests a trial's origin holds
+MODULES = 34      # whose digests a trial's origin holds
 ORIGIN = json.dumps([dict({name: 'x' * 40 for name in origin.FIELDS}, versions={name: 'x' * 6 for name in (
     'python', 'tensorflow', 'tensorflow_distribution', 'numpy', 'scipy')},
     threads=1, uncommitted_changes=True, design_checksum=None,
-    source_modules=['x' * 24] * MODULES, source_digests=['x' * 16] * MODULES)])
+    source_modules=['x' * 32] * MODULES, source_digests=['x' * 16] * MODULES)])
 
 
 class Size(NamedTuple):
