@@ -264,3 +264,10 @@ def test_a_name_or_alias_names_one_row_whatever_its_case():
         with pytest.raises(UserError, match='letters, digits'):
             table.add(name, row._replace(aliases=()))
     assert list(table) == ['First'] and isinstance(OPTION.check, Check)
+
+
+def test_an_option_of_the_data_set_cannot_have_the_name_of_one_of_the_model(monkeypatch):
+    option = Option('em_cnt_prior', False, yes_or_no(), 'the same name')
+    monkeypatch.setitem(gen_data.DATASETS, 'DIGITS5', gen_data.DATASETS['DIGITS5']._replace(options=(option,)))
+    with pytest.raises(UserError, match='LASEM_HPS on DIGITS5: two options are called em_cnt_prior'):
+        experiment_of('--model_type', 'LASEM_HPS', '--test_type', '0')

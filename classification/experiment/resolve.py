@@ -4,6 +4,7 @@ from collections import OrderedDict
 from classification import gen_data
 from classification.experiment import requested_analyses
 from classification.experiment.experiment import Experiment, numeric_versions, plugins_of
+from classification.model.declare import check_different
 from classification.model.registry import MODELS, all_options, canonical_model
 from utils import utils_env_cl as env
 from utils.declarations import LARGEST_NUMBER, Context, checked, read_setting, resolved
@@ -77,6 +78,7 @@ def resolve(flags, say):
 
 def _context(flags, data_type, dataset, model):
     """What the defaults of options may depend on."""
+    check_different('%s on %s' % (model.name, data_type), model.options, dataset.options)
     depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
     return Context(model.name, data_type, dataset.family, depth, model.network(data_type, dataset.family, depth, network),
                    env.TRAINING[dataset.family], flags.test_type, given_options(flags, model.options, dataset.options),

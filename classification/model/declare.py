@@ -49,6 +49,7 @@ class Declared(NamedTuple):
     own: Tuple[str, ...] = ()
     makes_kernels: bool = False
     info: Callable = lambda net, options: {}
+    models: Tuple[str, ...] = ()              # keys of selections whose model of it is a method of its own
     # of a mechanism: selection -> tuple of Field; of the others: (fields of the mechanism) -> tuple of Field
     files: Optional[Callable] = None
     file_names: str = ''
@@ -174,7 +175,7 @@ NOT_OPTIONS = ('pattern', 'architecture', 'learning_rate', 'improvement_threshol
                'STL_analysis_comparable_epoch', 'mutual_info_alpha', 'mutual_info_kernel_h', 'mutual_info_kernel_h_backward')
 
 
-def mechanism(name, help, key=None, architecture=None, models=(), **more):
+def mechanism(name, help, key=None, architecture=None, **more):
     """Class decorator: declares a mechanism, a subclass of mechanisms.Mechanism.
 
     Args:
@@ -197,9 +198,8 @@ def mechanism(name, help, key=None, architecture=None, models=(), **more):
         cls.name = found.key
         MECHANISMS.add(found.key, found)
         for each in list(METHODS.values()):
-            if each.mechanism is None and each.key not in models:
+            if each.mechanism is None and each.key not in found.models:
                 _add_pair(each, found)
-        cls.declared, cls.without_models = found, tuple(models)
         return cls
     return declare
 
@@ -218,7 +218,7 @@ def selection(name, help, key=None, aliases=(), **more):
         found = _declared(cls, name, help, key, dict(more, aliases=tuple(aliases)), ('build', 'build_search'))
         _add_method(found)
         for each in list(MECHANISMS.values()):
-            if found.key not in each.make.without_models:
+            if found.key not in each.models:
                 _add_pair(found, each)
         return cls
     return declare
