@@ -2,6 +2,7 @@
 import numpy as np
 
 from tests.small import Rig, make_method, random_batch
+from tests.trials import make_experiment, train
 
 PATTERNS = ['SSS', 'TSS', 'STS', 'TTS', 'SST', 'TST', 'STT', 'TTT']
 
@@ -46,3 +47,9 @@ def test_the_first_best_pattern_is_remembered_with_all_scores():
     np.testing.assert_array_equal(extra['conv_sharing'], [[1, 1, 1], [0, 1, 1]])
     np.testing.assert_array_equal(extra['search_validation_accuracy'][1], [0.1, 0.7, 0.7, 0.2, 0., 0., 0., 0.])
     assert extra['search_validation_accuracy'][0, 0] == 0.5 and np.isnan(extra['search_validation_accuracy'][0, 1:]).all()
+
+
+def test_what_is_kept_is_the_outcome_of_the_best_pattern(tmp_path):
+    record = train(make_experiment('BruteForce_HPS', (0, 1), epochs=2, lr=0.03), tmp_path)[1]
+    scores = record.extra['search_validation_accuracy'][1]
+    assert len(set(scores)) > 1 and record.accuracy[-1, 1, 1] == scores.max()
