@@ -1,6 +1,7 @@
 """A GPU that computes wrongly trains nothing. There is none here: what it would say and compute is made up."""
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_a_gpu_that_is_not_there_is_not_taken_for_one_that_works():
 
 def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_path, capsys):
     computes(lambda values: {name: 0 * value for name, value in values.items()})
-    monkeypatch.setattr(runtime, 'usable_gpus', lambda: [V100])
+    monkeypatch.setattr(runtime, 'usable_gpus', lambda config: [V100])
     monkeypatch.setattr(trial_process, '_Stop', lambda: lambda: False)
     options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--gpu', '0']
     command_line.change(monkeypatch.setitem)
@@ -107,3 +108,48 @@ def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_
     assert device['device']['compute_capability'] == '7.0' and device['device']['driver'] == '470.57.02'
     assert error['error'].startswith('the GPU Tesla V100-SXM2-16GB') and 'computes a convolution wrongly' in error['error']
     assert sorted(path.name for path in (tmp_path / 'trial0').iterdir() if not path.name.startswith('.')) == []
+
+
+# ---- finding it ----
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in gpu.EXACT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('TF_CUDNN_DETERMINISTIC', 'mine')
+
+
+def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch, environment):
+    """The first call that opens a GPU decides for the whole process; without a config it would take all memory."""
+    from tensorflow.python.client import device_lib
+    asked = []
+    monkeypatch.setattr(device_lib, 'list_local_devices', lambda config=None: asked.append(config) or [])
+    gpu.find(runtime.session_config(1, True, 0.25))
+    assert asked[0].gpu_options.allow_growth and asked[0].gpu_options.per_process_gpu_memory_fraction == 0.25
+
+
+def test_a_gpu_computes_in_full_precision_and_the_same_each_time(monkeypatch, environment):
+    seen = {}
+
+    def cards(config):
+        seen.update((name, os.environ.get(name)) for name in gpu.EXACT)
+        return [V100]
+    monkeypatch.setattr(runtime, 'usable_gpus', cards)
+    assert gpu.find(runtime.session_config(1, True))['name'] == KNOWN['name']
+    assert seen == {'NVIDIA_TF32_OVERRIDE': '0', 'TF_DETERMINISTIC_OPS': '1', 'TF_CUDNN_DETERMINISTIC': 'mine'}
+    assert {name: os.environ[name] for name in gpu.EXACT} == seen
+
+
+def test_without_a_gpu_the_cpu_computes_as_ever(monkeypatch, environment):
+    assert gpu.find(runtime.session_config(1, True)) is None
+    assert {name: os.environ.get(name) for name in gpu.EXACT} == {
+        'NVIDIA_TF32_OVERRIDE': None, 'TF_DETERMINISTIC_OPS': None, 'TF_CUDNN_DETERMINISTIC': 'mine'}
+
+
+def test_a_gpu_that_cannot_be_opened_is_one_line(monkeypatch, environment):
+    def full(config):
+        raise RuntimeError('cudaSetDevice() on GPU:0 failed. Status: out of memory\nmore')
+    monkeypatch.setattr(runtime, 'usable_gpus', full)
+    with pytest.raises(UserError) as caught:
+        gpu.find(runtime.session_config(1, True))
+    assert 'out of memory; nvidia-smi' in str(caught.value) and '\n' not in str(caught.value)

@@ -37,10 +37,16 @@ def session_config(threads, use_gpu=False, gpu_memory_fraction=None):
     return config
 
 
-def usable_gpus():
-    """Descriptions of the GPUs that this TensorFlow can compute on, [] for none."""
+def usable_gpus(config):
+    """Descriptions of the GPUs that this TensorFlow can compute on, [] for none.
+
+    Args:
+        config: of the sessions to come: this call already decides how memory is taken.
+    Raises:
+        RuntimeError: TensorFlow sees a GPU and cannot open it.
+    """
     from tensorflow.python.client import device_lib
-    return [device.physical_device_desc for device in device_lib.list_local_devices() if device.device_type == 'GPU']
+    return [device.physical_device_desc for device in device_lib.list_local_devices(config) if device.device_type == 'GPU']
 
 
 def cuda_versions():

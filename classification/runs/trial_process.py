@@ -147,16 +147,15 @@ def _train(run_folder, folder, number, stop, check_lock):
     def say(line):
         log_line(run_folder, line)
 
-    found = runtime.usable_gpus() if min(settings['gpu']) >= 0 else []
-    use_gpu = bool(found)
     threads, device = settings['threads'] or cores(), 'CPU'
-    session = runtime.session_config(threads, use_gpu, settings['gpu_memory_fraction'])
-    if use_gpu:
-        known = gpu.facts(found[0])
+    asked = min(settings['gpu']) >= 0
+    session = runtime.session_config(threads, asked, settings['gpu_memory_fraction'])
+    known = gpu.find(session) if asked else None
+    if known is not None:
         device = known.get('name', 'GPU')
         tell(device=known)
         gpu.check(session, known)
-    elif min(settings['gpu']) >= 0:
+    elif asked:
         tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
                                     gen_data.folder_of(experiment.data_type, settings['data_dir']))
@@ -167,7 +166,7 @@ def _train(run_folder, folder, number, stop, check_lock):
     context = TrialContext(
         folder, session, minutes=settings['checkpoint_minutes'], say=say, tell=tell, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None, parameter_folder=settings['parameter_folder'],
-        evaluation_factor=EVALUATION_BATCH_GPU if use_gpu else 1,
+        evaluation_factor=EVALUATION_BATCH_GPU if known is not None else 1,
         scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
