@@ -23,7 +23,7 @@ def main(argv=None):
     if argv[:1] == [CLUSTER_TRIAL_COMMAND] and len(argv) == 5:
         from classification.runs.cluster_worker import run_cluster_trial
         return run_cluster_trial(argv[1], int(argv[2]), argv[3], int(argv[4]))
-    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, in_one_line, tell_error
+    from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, OutputError, UserError, error_text, tell_error
     try:
         return _command(argv)
     except KeyboardInterrupt:
@@ -34,7 +34,7 @@ def main(argv=None):
     except (BrokenPipeError, OutputError):      # run_command sees to it
         raise
     except OSError as error:        # a full disk, mostly
-        sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % in_one_line(error))
+        sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % error_text(error))
         return EXIT_FAILED
 
 

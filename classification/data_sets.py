@@ -10,7 +10,7 @@ from classification.experiment.plugin_files import where
 from classification.model.declare import check_help, check_options
 from utils import utils_env_cl as env
 from utils.declarations import check_name
-from utils.utils import UserError, in_one_line
+from utils.utils import UserError, error_text
 
 LEAST = 3           # images of a class: one each to train, validate and test
 DEFAULT_TRAINING = env.TRAINING['digits5']
@@ -57,7 +57,7 @@ class Made(Source):
                 classes = list(self.read_classes(dict(self.options)))
             except Exception as error:      # whatever a user's function does
                 path = self.read_classes.__code__.co_filename
-                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), in_one_line(error))) from error
+                raise UserError('data set %s (%s): %s' % (self.title, where(path, error), error_text(error))) from error
             for number, images in enumerate(classes):
                 images = np.asarray(images)
                 if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
@@ -68,7 +68,7 @@ class Made(Source):
 
 
 def data_set(name, help, image_shape, tasks, network, training=None, options=(), version=1, scaling=(1 / 255., 0.),
-             parts=gen_data.sixty_ten_thirty):
+             splits=gen_data.sixty_ten_thirty):
     """Decorator of a function (options) -> uint8 array [n, height, width, channels] for each class: declares a data set.
 
     Everything random in the function must be a function of its options, since each trial calls it.
@@ -84,7 +84,7 @@ def data_set(name, help, image_shape, tasks, network, training=None, options=(),
         options: tuple of declarations.Option, set with --set.
         version: numeric version, raised whenever a change of the function changes its images.
         scaling: the network sees pixel * scaling[0] + scaling[1]; None: standardised per channel.
-        parts: how a class's images are split; default: 60 % train, 10 % validate, 30 % test, anew in each trial.
+        splits: which of a class's images train, validate and test; default: 60, 10 and 30 %, anew in each trial.
     """
     def declare(read):
         check_name(name, 'data set')
@@ -101,7 +101,7 @@ def data_set(name, help, image_shape, tasks, network, training=None, options=(),
                 name, network, ', '.join(OrderedDict.fromkeys(family for family, _ in env.NETWORKS))))
         gen_data.add(name, gen_data.Dataset(
             help, name, Made(name, tuple(image_shape), read, 'the plug-in'), gen_data.several_classes,
-            tuple(map(tuple, tasks)), parts, scaling=scaling, least=LEAST, options=tuple(options), version=version))
+            tuple(map(tuple, tasks)), splits, scaling=scaling, least=LEAST, options=tuple(options), version=version))
         env.TRAINING[name] = training or DEFAULT_TRAINING
         env.NETWORKS.update(((name, len(row.kernels)), row) for row in networks)
         return read

@@ -10,21 +10,21 @@ from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUC
 from classification.data.stl10_designs import NoisyImages, Preset
 from utils import declarations
 from utils import utils_env_cl as env
-from utils.utils import UserError, counted, entry, random_state
+from utils.utils import UserError, lookup, plural, random_state
 
-PARTS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
+SPLITS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
 DEFAULT_PERCENT = 100
 SMALL = 10      # a class of fewer images has no tenth to validate with
 
 
-class Part(NamedTuple):
+class Split(NamedTuple):
     """Training, validation or test images of a task, 8 bits a value (but see augmentation.EnlargedImages); the network
     sees pixel * scale + offset."""
     labels: np.ndarray                # int32 [size], from 0
     scale: np.ndarray                 # float32 [channels]
     offset: np.ndarray                # float32 [channels]
-    pixels: Any                       # array of images, shared by all parts
-    rows: np.ndarray                  # [size]: the images of this part
+    pixels: Any                       # array of images, shared by all splits
+    rows: np.ndarray                  # [size]: the images of this split
     swap: Optional[Tuple[int, ...]]   # the channels in another order
 
     @property
@@ -46,16 +46,16 @@ class Task(NamedTuple):
     """One task of one data group."""
     index: int
     num_classes: int
-    train: Part
-    valid: Part
-    test: Part
+    train: Split
+    valid: Split
+    test: Split
     classes: Tuple[Any, ...]          # names or numbers; a class's label is its place
 
 
-class Cut(NamedTuple):
+class TaskRows(NamedTuple):
     """A task as numbers of images; nothing is read for it but labels."""
     classes: Tuple[Any, ...]
-    parts: dict                       # part -> (rows, labels)
+    splits: dict                       # split -> (rows, labels)
     noise: Optional[Tuple[float, float]] = None
     swap: Optional[Tuple[int, int, int]] = None
 
@@ -69,10 +69,10 @@ class Request(NamedTuple):
     say: Optional[Callable] = None    # None: only sizes or checksums are asked for
     expected: Optional[dict] = None   # what `checksums` gave for the experiment; None: whatever is there
 
-    def shuffled(self, rows, purpose, part, task=None):
+    def shuffled(self, rows, purpose, split, task=None):
         """The rows in an order drawn for this purpose; for the test set it is the same in all groups."""
-        group = None if part == 'test' else self.group
-        return rows[random_state(self.seed, group, task, purpose='%s, %s' % (purpose, part)).permutation(len(rows))]
+        group = None if split == 'test' else self.group
+        return rows[random_state(self.seed, group, task, purpose='%s, %s' % (purpose, split)).permutation(len(rows))]
 
 
 class Index(object):
@@ -97,27 +97,27 @@ class Index(object):
         return sum(len(self.rows(pool, number)) for pool in self.labels)
 
 
-# ---- parts: which images of a class may train, validate, test (function of the index, a class and a request) ----
+# ---- splits: which images of a class may train, validate, test (function of the index, a class and a request) ----
 
 def as_given(index, number, request):
     """The files say it."""
-    return {part: index.rows(part, number) for part in PARTS}
+    return {split: index.rows(split, number) for split in SPLITS}
 
 
 def one_sixth_validates(index, number, request):
-    """Training images of a class are parted 1 : 5, anew in each group."""
+    """Training images of a class are split 1 : 5, anew in each group."""
     rows = request.shuffled(index.rows('train', number), 'split of class %s' % number, 'train')
     valid, train = len(rows) // 6, len(rows) * 5 // 6
     return {'valid': rows[:valid], 'train': rows[valid:valid + train], 'test': index.rows('test', number)}
 
 
-def thinned(parts):
+def thinned(splits):
     """Only --data_percent of each class's training and validation images, the same for all tasks of a group."""
     def kept(index, number, request):
-        rows = parts(index, number, request)
-        for part in ('train', 'valid'):
-            order = request.shuffled(rows[part], 'thinning of class %s' % number, part)
-            rows[part] = order[:len(order) * request.percent // 100]
+        rows = splits(index, number, request)
+        for split in ('train', 'valid'):
+            order = request.shuffled(rows[split], 'thinning of class %s' % number, split)
+            rows[split] = order[:len(order) * request.percent // 100]
         return rows
     return kept
 
@@ -125,7 +125,7 @@ def thinned(parts):
 def sixty_ten_thirty(index, number, request):
     """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not used.
 
-    Of a class of fewer than ten images each part gets at least one, as long as there are any.
+    Of a class of fewer than ten images each split gets at least one, as long as there are any.
     """
     rows = request.shuffled(index.rows('all', number), 'split of class %s' % number, 'train')
     train, valid, test = [max(len(rows) * share // 100, len(rows) < SMALL) for share in (60, 10, 30)]
@@ -145,29 +145,29 @@ def fixed_thirty_test(index, number, request):
 
 def several_classes(dataset, index, request):
     """Of each class as many images as the size table says, the same in all tasks; without a table all of them."""
-    sizes = dataset.sizes and dict(zip(PARTS, dataset.sizes[request.percent]))
-    available = {number: dataset.parts(index, number, request)
+    sizes = dataset.sizes and dict(zip(SPLITS, dataset.sizes[request.percent]))
+    available = {number: dataset.splits(index, number, request)
                  for number in OrderedDict.fromkeys(number for classes in dataset.tasks for number in classes)}
-    return [Cut(classes, {part: _labelled(
-        [available[number][part][:sizes[part] // len(classes) if sizes else None] for number in classes],
-        request, task, part) for part in PARTS}) for task, classes in enumerate(dataset.tasks)]
+    return [TaskRows(classes, {split: _labelled(
+        [available[number][split][:sizes[split] // len(classes) if sizes else None] for number in classes],
+        request, task, split) for split in SPLITS}) for task, classes in enumerate(dataset.tasks)]
 
 
 def two_classes(dataset, index, request):
     """One class, label 1, against another or against the rest, label 0; half and half where there are enough."""
-    available = [dataset.parts(index, number, request) for number in range(10)]
+    available = [dataset.splits(index, number, request) for number in range(10)]
     cuts = []
     for task, (negative, positive) in enumerate(dataset.tasks):
-        parts = {}
-        for part, size in zip(PARTS, dataset.sizes[request.percent]):
+        splits = {}
+        for split, size in zip(SPLITS, dataset.sizes[request.percent]):
             against = [negative] if negative != task_lists.REST else [
                 number for number in range(len(available)) if number != positive]
-            of_label = [np.concatenate([available[number][part] for number in against]), available[positive][part]]
-            of_label = [request.shuffled(rows, 'images of label %d' % label, part, task)
+            of_label = [np.concatenate([available[number][split] for number in against]), available[positive][split]]
+            of_label = [request.shuffled(rows, 'images of label %d' % label, split, task)
                         for label, rows in enumerate(of_label)]
-            parts[part] = _labelled([rows[:count] for rows, count in zip(of_label, _halves(size, *map(len, of_label)))],
-                                    request, task, part)
-        cuts.append(Cut((negative, positive), parts))
+            splits[split] = _labelled([rows[:count] for rows, count in zip(of_label, _halves(size, *map(len, of_label)))],
+                                    request, task, split)
+        cuts.append(TaskRows((negative, positive), splits))
     return cuts
 
 
@@ -181,11 +181,11 @@ def _halves(size, negatives, positives):
     return min(size - positive, negatives), positive
 
 
-def _labelled(rows_of_label, request, task, part):
+def _labelled(rows_of_label, request, task, split):
     """(rows, labels) in one drawn order."""
     rows = np.concatenate(rows_of_label)
     labels = np.repeat(np.arange(len(rows_of_label), dtype=np.int32), [len(some) for some in rows_of_label])
-    order = request.shuffled(np.arange(len(rows)), 'order', part, task)
+    order = request.shuffled(np.arange(len(rows)), 'order', split, task)
     return rows[order], labels[order]
 
 
@@ -196,16 +196,16 @@ def designed(dataset, index, request):
     _check_same(request, 'design', designs.checksum, stl10_designs.folder(request.data_dir))
     if request.say:
         stl10_designs.keep(preset, designs, request.data_dir, request.seed, request.group, request.say)
-    rows = {part: [index.rows(part, number) for number in range(stl10_designs.CLASSES)] for part in ('train', 'test')}
+    rows = {split: [index.rows(split, number) for number in range(stl10_designs.CLASSES)] for split in ('train', 'test')}
     cuts = []
     for task in stl10_designs.of_group(preset, designs, request.seed, request.group, counts):
-        chosen = {part: [[rows['train'][number][image] for owner, image in getattr(task, part) if owner == number]
-                         for number in task.classes] for part in ('train', 'valid')}
+        chosen = {split: [[rows['train'][number][image] for owner, image in getattr(task, split) if owner == number]
+                         for number in task.classes] for split in ('train', 'valid')}
         chosen['test'] = [rows['test'][number] for number in task.classes]
-        parts = {part: (np.concatenate(some).astype(np.intp), np.repeat(
+        splits = {split: (np.concatenate(some).astype(np.intp), np.repeat(
             np.arange(len(some), dtype=np.int32), [len(of_class) for of_class in some]))
-            for part, some in chosen.items()}
-        cuts.append(Cut(task.classes, parts, task.noise, task.swap))
+            for split, some in chosen.items()}
+        cuts.append(TaskRows(task.classes, splits, task.noise, task.swap))
     return cuts
 
 
@@ -222,10 +222,10 @@ class Dataset(NamedTuple):
     source: readers.Source
     cut: Callable                     # several_classes, two_classes, designed
     tasks: Any                        # classes of each task; a Preset for a designed data set
-    parts: Optional[Callable] = None
+    splits: Optional[Callable] = None
     sizes: Optional[dict] = None      # --data_percent -> images of a task for training, validation, test
     scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)      # scale and offset; None: standardised per channel
-    least: Optional[int] = None       # images that a class needs to have one in each part; None: the files say their parts
+    least: Optional[int] = None       # images that a class needs to have one in each split; None: the files say their splits
     options: Tuple[Any, ...] = ()     # declarations.Option
     version: int = 1                  # numeric version
     origin: Optional[str] = None      # of a plug-in: its file
@@ -308,14 +308,14 @@ def check_request(data_type, data_percent, data_dir):
     Raises:
         UserError: an unknown name or percentage; a missing file.
     """
-    dataset = entry(DATASETS, data_type, 'data_type')
+    dataset = lookup(DATASETS, data_type, 'data_type')
     percent_of(data_type, dataset, data_percent)
     dataset.source.files(data_dir)
 
 
 def checksums(data_type, data_dir, seed):
     """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}."""
-    dataset = entry(DATASETS, data_type, 'data_type')
+    dataset = lookup(DATASETS, data_type, 'data_type')
     design = None
     with dataset.source.one_version():
         if dataset.cut is designed:
@@ -326,17 +326,17 @@ def checksums(data_type, data_dir, seed):
 
 def folder_of(data_type, data_dir):
     """Real path of the folder that the raw data are read from; 'scikit-learn (bundled)' for the digits."""
-    return entry(DATASETS, data_type, 'data_type').source.folder(data_dir)
+    return lookup(DATASETS, data_type, 'data_type').source.folder(data_dir)
 
 
 def origin(data_type, folder):
     """The line that says where data are read from; `folder` as `folder_of` gives it."""
-    return 'data: %s from %s' % (entry(DATASETS, data_type, 'data_type').source.title, folder)
+    return 'data: %s from %s' % (lookup(DATASETS, data_type, 'data_type').source.title, folder)
 
 
 def has_small_classes(data_type, data_dir):
-    """Whether a class has so few images that each part is given one, which it was not at first."""
-    dataset = entry(DATASETS, data_type, 'data_type')
+    """Whether a class has so few images that each split is given one, which it was not at first."""
+    dataset = lookup(DATASETS, data_type, 'data_type')
     if not dataset.least:
         return False
     counts = np.concatenate([np.bincount(labels) for labels in dataset.source.labels(data_dir).values()])
@@ -345,15 +345,15 @@ def has_small_classes(data_type, data_dir):
 
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
     """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
-    dataset = entry(DATASETS, data_type, 'data_type')
+    dataset = lookup(DATASETS, data_type, 'data_type')
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
-    return [(task, len(cut.classes)) + tuple(len(cut.parts[part][0]) for part in PARTS)
+    return [(task, len(cut.classes)) + tuple(len(cut.splits[split][0]) for split in SPLITS)
             for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
 
 
 def prepare(data_type, data_dir, say):
     """Decodes the images, which no other check does, and keeps them for `load_tasks`; a UserError names a damaged file."""
-    entry(DATASETS, data_type, 'data_type').source.images(data_dir, say)
+    lookup(DATASETS, data_type, 'data_type').source.images(data_dir, say)
 
 
 def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print,
@@ -372,7 +372,7 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
     Raises:
         UserError: missing, damaged or too few data, or others than expected.
     """
-    dataset = entry(DATASETS, data_type, 'data_type')
+    dataset = lookup(DATASETS, data_type, 'data_type')
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group, say, expected)
     with dataset.source.one_version():
         if expected is not None:
@@ -406,34 +406,34 @@ def _cut(data_type, dataset, request, num_tasks):
     """List of Cut; says in one line where the data are fewer than the size table asks for."""
     index = Index(dataset.source.labels(request.data_dir))
     cuts = dataset.cut(dataset, index, request)[:num_tasks]
-    short = OrderedDict((part, {}) for part in PARTS)
+    short = OrderedDict((split, {}) for split in SPLITS)
     for task, cut in enumerate(cuts):
-        for place, part in enumerate(PARTS):
-            labels = cut.parts[part][1]
+        for place, split in enumerate(SPLITS):
+            labels = cut.splits[split][1]
             absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
-            if absent and (dataset.least or part != 'valid' or not len(labels)):
+            if absent and (dataset.least or split != 'valid' or not len(labels)):
                 number = cut.classes[absent[0]]
                 raise UserError('%s, task %d: %s' % (data_type, task, (
                     'class %s has %s, at least %d are needed, one each to train, validate and test' % (
-                        dataset.source.name_of(number), counted(index.count(number), 'image'), dataset.least)
+                        dataset.source.name_of(number), plural(index.count(number), 'image'), dataset.least)
                 ) if dataset.least else 'no %s image of class %s; %ssee to it that the files in %s are complete' % (
-                    PARTS[part], number, 'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir)))
+                    SPLITS[split], number, 'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir)))
             if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
-                short[part][task] = len(labels)
+                short[split][task] = len(labels)
     if any(short.values()) and request.say:
         request.say('%s at %d %%: fewer images exist than asked for, all are used: %s' % (
             data_type, request.percent, '; '.join(
                 '%s of %d %s images in %s' % (
-                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size, PARTS[part],
+                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size, SPLITS[split],
                     'each task' if len(counts) == len(cuts) else 'task ' + ', '.join(map(str, counts)))
-                for (part, counts), size in zip(short.items(), dataset.sizes[request.percent]) if counts)))
+                for (split, counts), size in zip(short.items(), dataset.sizes[request.percent]) if counts)))
     return cuts
 
 
 def _task(dataset, index, cut, images, request, normalize):
-    parts, scaling = {}, None
-    for part in PARTS:
-        rows, labels = cut.parts[part]
+    splits, scaling = {}, None
+    for split in SPLITS:
+        rows, labels = cut.splits[split]
         if dataset.scaling is not STANDARDISED:
             scaling = [np.full(images.shape[-1], value, np.float32) for value in dataset.scaling]
         elif scaling is None or normalize == 'split':
@@ -443,8 +443,8 @@ def _task(dataset, index, cut, images, request, normalize):
             pixels = NoisyImages(images, rows, cut.noise, lambda row: random_state(
                 request.seed, task=index, step=row, purpose='stl10 noise'))
             rows = np.arange(len(rows))
-        parts[part] = Part(labels, scaling[0], scaling[1], pixels, rows, cut.swap)
-    return Task(index, len(cut.classes), classes=tuple(map(dataset.source.name_of, cut.classes)), **parts)
+        splits[split] = Split(labels, scaling[0], scaling[1], pixels, rows, cut.swap)
+    return Task(index, len(cut.classes), classes=tuple(map(dataset.source.name_of, cut.classes)), **splits)
 
 
 def _standardisation(images):

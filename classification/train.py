@@ -42,7 +42,7 @@ class Trial(object):
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
             dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
-        self.method.say, self.method.note = self.say, self.note
+        self.method.log, self.method.say = self.log, self.say
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
         self.state = TrialState(experiment, self.method, self.schedule.new_progress,
                                 os.path.join(context.folder, 'checkpoint'))
@@ -56,14 +56,14 @@ class Trial(object):
         """Parameters as the last phase left them: dict name -> array."""
         return self.state.store
 
-    def say(self, line):
+    def log(self, line):
         """One line for the log."""
-        self.context.say('trial %d: %s' % (self.number, line))
+        self.context.log('trial %d: %s' % (self.number, line))
 
-    def note(self, line):
+    def say(self, line):
         """One line for the log and the screen."""
-        self.say(line)
-        self.context.tell(note='trial %d: %s' % (self.number, line), logged=True)
+        self.log(line)
+        self.context.send(note='trial %d: %s' % (self.number, line), logged=True)
 
     # ---- the loop ----
 
@@ -89,7 +89,7 @@ class Trial(object):
 
     def _learn_task(self, task):
         state = self.state
-        if len(state.history.changed) == state.position:
+        if len(state.history.first_epochs) == state.position:
             state.before = dict(state.store)
             state.store = self.method.start_task(task, state.store, self._draws(task))
             state.history.start_task()
@@ -110,7 +110,7 @@ class Trial(object):
         if 'leep' in self.experiment.analyses and (state.phase, state.epoch) == (0, 0):
             earlier = list(OrderedDict.fromkeys(self.experiment.task_order[:state.position]))
             state.history.leep[:, state.position, earlier] = leep.scores(graph, earlier)
-        if not state.history.rows:
+        if not state.history.accuracies:
             self.recorder.evaluate(graph, task, epochs)
         while state.epoch < epochs and not state.progress.exhausted(state.epoch):
             self.method.start_epoch(graph, task)
@@ -126,18 +126,18 @@ class Trial(object):
 
     def _train_epoch(self, graph, task):
         experiment, data, epoch = self.experiment, self.tasks[task], self.state.global_epoch
-        place = dict(seed=experiment.seed, trial=self.number, task=task, epoch=epoch)
+        draw_key = dict(seed=experiment.seed, trial=self.number, task=task, epoch=epoch)
         rate = experiment.training.lr / (1. + epoch * experiment.training.lr_decay)
         batch = self.settings.batch_size
         steps = data.train.size // batch       # an incomplete last batch is dropped
-        orders = {'training': random_state(purpose='batches', **place).permutation(data.train.size)}
+        orders = {'training': random_state(purpose='batches', **draw_key).permutation(data.train.size)}
         if self.method.validation_batches:
-            orders['validation'] = random_state(purpose='validation batches', **place).permutation(data.valid.size)
+            orders['validation'] = random_state(purpose='validation batches', **draw_key).permutation(data.valid.size)
         for step in range(steps):
             rows = {name: np.take(order, np.arange(step * batch, (step + 1) * batch), mode='wrap')
                     for name, order in orders.items()}
-            augmentation = random_state(step=step, purpose='augmentation', **place) if self.settings.augments else None
-            loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **place),
+            augmentation = random_state(step=step, purpose='augmentation', **draw_key) if self.settings.augments else None
+            loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
                               fetch_loss=step == steps - 1, augmentation=augmentation)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d' % (task, loss, self.state.epoch + 1))
@@ -204,12 +204,12 @@ class Trial(object):
     def _restore(self):
         """Takes up the checkpoint, if there is one; says where what was trained before has another origin."""
         state, now, earlier = self.state, self.context.origin or origin.UNKNOWN, []
-        if state.load(self.note):
+        if state.load(self.say):
             earlier = state.origins or [origin.UNKNOWN]
-            self.say('resumed at position %d, epoch %d of the task' % (state.position, state.epoch))
+            self.log('resumed at position %d, epoch %d of the task' % (state.position, state.epoch))
         state.origins = origin.continued(earlier, now)
         difference = origin.mixture({self.number: state.origins})
         if earlier and now and difference:
-            self.context.tell(
+            self.context.send(
                 note='trial %d goes on from a checkpoint of another origin (%s); the reports will say so; --restart %d '
                      'trains this trial from the start' % (self.number, difference, self.number))

@@ -14,9 +14,9 @@ from classification.results import mat_file, origin, summary, trial_record
 from classification.runs import provenance, supervisor
 from classification.runs.experiment_files import ExperimentFiles
 from classification.runs.progress import Progress
-from classification.runs.run_folder import Place, config_in, unfinished
-from classification.runs.trial_process import RECORD, SIGN, hold, trial_folder
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, counted, signals_to
+from classification.runs.run_folder import ResultPaths, config_in, unfinished
+from classification.runs.trial_process import HEARTBEAT_FILE, RECORD, hold, trial_folder
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, plural, signals_to
 
 
 def run_experiment(experiment, flags, argv, say):
@@ -30,30 +30,30 @@ def run_experiment(experiment, flags, argv, say):
     Returns:
         exit status: 0 finished, 1 a trial failed, 2 a trial was refused, 75 interrupted and resumable.
     """
-    place = Place(flags.result_dir, flags.save_mat_name, experiment)
-    held_by, stored, trained = _stored(place, experiment, flags)
+    paths = ResultPaths(flags.result_dir, flags.save_mat_name, experiment)
+    held_by, stored, trained = _stored(paths, experiment, flags)
     wanted = set(trained).union(range(flags.num_runs))
     if flags.restart and set(flags.restart) - wanted:
         raise UserError('--restart %s: this experiment has the trials %s'
                         % (','.join(map(str, flags.restart)), ', '.join(map(str, sorted(wanted)))))
     now = provenance.of_command(experiment)
-    if wanted <= set(trained) and not unfinished(config_in(place.run)) and flags.restart is None:
+    if wanted <= set(trained) and not unfinished(config_in(paths.run)) and flags.restart is None:
         say('%s already holds this experiment with %s; nothing to train (--restart trains it again)%s'
-            % (held_by, counted(len(trained), 'trial'), _of_other_origin(stored, now)))
+            % (held_by, plural(len(trained), 'trial'), _of_other_origin(stored, now)))
         _say_what_is_not_written(flags, (), say)
-        say(_report_line(place.mat))
+        say(_report_line(paths.mat))
         return 0
     sizes.check(experiment, len(wanted))
     with contextlib.closing(supervisor.choose_pool(flags, len(wanted), say)) as pool:
-        mat_file.check_permission(place.mat)
-        said = _check_files(experiment, flags, say, place)
-        place.make()
-        lock = hold(place.run, 'this experiment', say)
+        mat_file.check_permission(paths.mat)
+        said = _check_files(experiment, flags, say, paths)
+        paths.make()
+        lock = hold(paths.run, 'this experiment', say)
         try:
-            trained = _stored(place, experiment, flags)[2]      # once more: another command may have ended just now
-            _check_restart(flags, place, trained)
+            trained = _stored(paths, experiment, flags)[2]      # once more: another command may have ended just now
+            _check_restart(flags, paths, trained)
             pool.still_mine = lock.still_mine
-            files = ExperimentFiles(experiment, flags, argv, say, place, lock, now, wanted.union(trained))
+            files = ExperimentFiles(experiment, flags, argv, say, paths, lock, now, wanted.union(trained))
             again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
             return Run(files, supervisor.Supervisor(pool, files, again, said)).run()
         finally:
@@ -61,23 +61,23 @@ def run_experiment(experiment, flags, argv, say):
             lock.release()
 
 
-def _stored(place, experiment, flags):
+def _stored(paths, experiment, flags):
     """(file, entry, numbers of its trials) that the result file holds of this experiment and this command keeps."""
     anew = flags.restart == ()
-    begun = {} if anew else config_in(place.run)
-    held_by, entry = mat_file.locate(place.mat, experiment.fingerprint())
+    begun = {} if anew else config_in(paths.run)
+    held_by, entry = mat_file.locate(paths.mat, experiment.fingerprint())
     if entry is None or anew or unfinished(begun) and begun.get('restarted'):
         return held_by, None, []
-    return held_by, entry, _trials_of(entry, place.mat)
+    return held_by, entry, _trials_of(entry, paths.mat)
 
 
-def _check_restart(flags, place, trained):
+def _check_restart(flags, paths, trained):
     """A UserError where only some trials shall be trained again, and the others' results could not be kept."""
     lost = [number for number in trained if flags.restart and number not in flags.restart
-            and not os.path.exists(os.path.join(trial_folder(place.run, number), RECORD))]
+            and not os.path.exists(os.path.join(trial_folder(paths.run, number), RECORD))]
     if lost:
         raise UserError('--restart %s: the records of trial %s are no longer in %s, so these would be trained again too; '
-                        '--restart trains all' % (','.join(map(str, flags.restart)), ', '.join(map(str, lost)), place.run))
+                        '--restart trains all' % (','.join(map(str, flags.restart)), ', '.join(map(str, lost)), paths.run))
 
 
 def _of_other_origin(entry, now):
@@ -95,7 +95,7 @@ def _trials_of(entry, path):
                         % path) from None
 
 
-def _check_files(experiment, flags, say, place):
+def _check_files(experiment, flags, say, paths):
     """Reads everything that the trials will read, so that a damaged file is named before anything is written.
 
     The images are kept as the trials find them, if DATA_DIR can be written. Returns the lines that were said.
@@ -107,7 +107,7 @@ def _check_files(experiment, flags, say, place):
         say(line)
     gen_data.prepare(experiment.data_type, flags.data_dir, note)
     if flags.restart != ():
-        for path in glob.glob(os.path.join(glob.escape(place.run), 'trial*', RECORD)):
+        for path in glob.glob(os.path.join(glob.escape(paths.run), 'trial*', RECORD)):
             trial_record.load_record(path)
     return said
 
@@ -117,19 +117,19 @@ class Run(object):
 
     def __init__(self, files, supervisor):
         self.files, self.supervisor = files, supervisor
-        self.experiment, self.flags, self.place, self.say = files.experiment, files.flags, files.place, files.say
+        self.experiment, self.flags, self.paths, self.say = files.experiment, files.flags, files.paths, files.say
 
     def run(self):
         """Trains and finishes; returns the exit status."""
-        files, place = self.files, self.place
-        for other in place.other_unfinished():
+        files, paths = self.files, self.paths
+        for other in paths.other_unfinished():
             self.say('note: %s also has an unfinished experiment with other settings: %s'
-                     % (place.folder, self.experiment.differences(other)))
+                     % (paths.folder, self.experiment.differences(other)))
         self._remove_restarted()
         files.write_config(finished=False)
-        raw_checksums.hand_over(place.run)
-        if os.path.exists(os.path.join(place.run, SIGN)):
-            os.remove(os.path.join(place.run, SIGN))      # trials of an earlier command that was killed end
+        raw_checksums.hand_over(paths.run)
+        if os.path.exists(os.path.join(paths.run, HEARTBEAT_FILE)):
+            os.remove(os.path.join(paths.run, HEARTBEAT_FILE))      # trials of an earlier command that was killed end
         records = OrderedDict((number, files.record(number)) for number in files.numbers)
         trained = OrderedDict((number, summary.stretches_of(records[number])) for number in records if records[number])
         missing = [number for number in files.numbers if number not in trained]
@@ -149,23 +149,23 @@ class Run(object):
         """Removes the folders of the trials that --restart trains again."""
         if self.flags.restart is not None:
             again = ['trial%d' % number for number in self.flags.restart]
-            for name in os.listdir(self.place.run):
+            for name in os.listdir(self.paths.run):
                 if name in again or self.flags.restart == () and name.startswith('trial'):
-                    shutil.rmtree(os.path.join(self.place.run, name))
+                    shutil.rmtree(os.path.join(self.paths.run, name))
 
     def announce(self, missing):
         """Tells the user what is trained and where it goes."""
         experiment, numbers = self.experiment, self.files.numbers
         self.say('%s on %s: %s, %s each%s, %s%s' % (
-            experiment.model_type, experiment.data_type, counted(len(experiment.task_order), 'task'),
-            counted(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together',
-            counted(len(numbers), 'trial'),
+            experiment.model_type, experiment.data_type, plural(len(experiment.task_order), 'task'),
+            plural(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together',
+            plural(len(numbers), 'trial'),
             '' if len(missing) == len(numbers) else ' (%d already trained)' % (len(numbers) - len(missing))))
-        self.say('working files and log: %s' % self.place.run)
+        self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
         _say_what_is_not_written(self.flags, missing, self.say)
         if self.flags.tensorboard:
-            self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.place.run))
+            self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.paths.run))
         if self.files.config['settings']['parameter_folder']:
             self.say('parameter files: %s' % os.path.relpath(self.files.config['settings']['parameter_folder']))
 
@@ -176,8 +176,8 @@ class Run(object):
             self.say('note: the trials of this experiment have different origins (%s); the reports will say so; --restart '
                      'trains all %d trials again, --restart %s only the earlier ones, %s of %s each' % (
                          difference, len(self.files.numbers), ','.join(map(str, trained)),
-                         counted(len(self.experiment.task_order), 'task'),
-                         counted(self.experiment.training.epochs, 'epoch')))
+                         plural(len(self.experiment.task_order), 'task'),
+                         plural(self.experiment.training.epochs, 'epoch')))
 
     def finish(self, failed):
         """Writes the entry of the trials that are trained; returns the exit status.
@@ -188,10 +188,10 @@ class Run(object):
         records = self.files.records()
         if records:
             self.files.write_entry(records)
-            self.say(_report_line(self.place.mat))
+            self.say(_report_line(self.paths.mat))
         if failed:
             self.files.error('%s failed (%s); %s tries them again' % (
-                counted(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.supervisor.again))
+                plural(len(failed), 'trial'), ', '.join(map(str, sorted(failed))), self.supervisor.again))
         self.files.write_config(finished=not failed)      # with the origins of all that are trained
         if failed:
             return EXIT_USER_ERROR if EXIT_USER_ERROR in failed.values() else EXIT_FAILED

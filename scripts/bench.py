@@ -27,7 +27,7 @@ import numpy as np  # noqa: E402
 from classification.experiment import plugin_files  # noqa: E402
 from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import PLUGIN, Parser, load_plugins  # noqa: E402
-from classification.gen_data import PARTS, Part, Task  # noqa: E402
+from classification.gen_data import SPLITS, Split, Task  # noqa: E402
 from classification.model.method import Batch, Setting  # noqa: E402
 from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
 from classification.train import Interrupted, Trial  # noqa: E402
@@ -143,9 +143,9 @@ def _tasks(count, sizes=(170, 30, 1000)):
     """Tasks as large as those of CIFAR-100 at 4 %, of random pixels."""
     state, scale, ends = np.random.RandomState(0), np.full(3, 1 / 255., np.float32), np.cumsum((0,) + sizes)
     pixels = state.randint(0, 256, (ends[-1], 32, 32, 3)).astype(np.uint8)
-    return {index: Task(index, CLASSES, classes=(), **{name: Part(
+    return {index: Task(index, CLASSES, classes=(), **{name: Split(
         state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels, np.arange(first, last), None)
-        for name, first, last in zip(PARTS, ends, ends[1:])}) for index in range(count)}
+        for name, first, last in zip(SPLITS, ends, ends[1:])}) for index in range(count)}
 
 
 class Watch(object):
@@ -154,7 +154,7 @@ class Watch(object):
     def __init__(self, position):
         self.position, self.at, self.seconds, self.before = position, 0, [], (None, None)
 
-    def tell(self, **what):
+    def send(self, **what):
         """What the trial says after each epoch."""
         if 'epoch' in what:
             self.at, now = what['position'], time.monotonic()
@@ -194,7 +194,7 @@ def epoch_seconds(name, net, threads):
         for count in TASKS:
             for tasks in (few, full):
                 watch = Watch(count - 1)
-                context = TrialContext(folder, runtime.session_config(threads), minutes=1e9, tell=watch.tell,
+                context = TrialContext(folder, runtime.session_config(threads), minutes=1e9, send=watch.send,
                                        stopping=watch.arrived if tasks is few else watch.left)
                 with contextlib.suppress(Interrupted):
                     Trial(experiment, 0, list(tasks.values()), context).run()

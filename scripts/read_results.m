@@ -8,7 +8,7 @@ for k = 1:numel(stored.training_summary)
   experiment = stored.training_summary{k};
   runs = experiment.result_of_each_run;                 % a cell, one struct per trial
   fprintf('%s, number of trials: %d\n', experiment.model_specific_info.architecture, numel(runs));
-  if isfield(experiment, 'accuracy_matrix')             % trials x positions x tasks; not in the published code's files
+  if isfield(experiment, 'accuracy_matrix')             % trials x positions x tasks; not in the authors' release's files
     R = shiftdim(mean(experiment.accuracy_matrix, 1), 1);
     fprintf('final average test accuracy, mean over trials: %.4f\n', mean(R(end, :)));
   end

@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 
 from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import Parser  # noqa: E402
-from classification.gen_data import Part, Task  # noqa: E402
+from classification.gen_data import Split, Task  # noqa: E402
 from classification.model.registry import MODELS, default_options  # noqa: E402
 from classification.train import Trial  # noqa: E402
 from classification.trial.context import TrialContext  # noqa: E402
@@ -37,7 +37,7 @@ def digits(pixels, labels, seed, task, per_class):
         for place, part in enumerate(('train', 'valid', 'test')):
             rows[part].append(order[bounds[place]:bounds[place + 1]][:per_class if part == 'train' else None])
     scale = np.full(1, 1 / 16., np.float32)
-    return Task(task, DIGITS, classes=(), **{part: Part(
+    return Task(task, DIGITS, classes=(), **{part: Split(
         labels[np.concatenate(some)].astype(np.int32), scale, 0 * scale, pixels, np.concatenate(some), None)
         for part, some in rows.items()})
 

@@ -1,7 +1,7 @@
 """DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers, tasks and options of its trials."""
 import numpy as np
 
-from classification.gen_data import Part, Task
+from classification.gen_data import Split, Task
 from classification.model.den_blocks import Body, layers_of, to_block
 from classification.model.method import Setting
 from classification.model.registry import make_method
@@ -124,5 +124,5 @@ def make_task(index):
         for row, label in enumerate(labels):
             down, right = divmod((label + index) % 4, 2)
             pixels[row, 4 * down:4 * down + 4, 4 * right:4 * right + 4, index % 2] += 90
-        parts[part] = Part(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels, np.arange(size), None)
+        parts[part] = Split(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels, np.arange(size), None)
     return Task(index, classes, classes=tuple('abc'[:classes]), **parts)

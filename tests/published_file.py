@@ -1,4 +1,4 @@
-"""A result file as the published code writes it: HPS, --test_type 10, 3 tasks, 2 trials of 2 epochs per task.
+"""A result file as the authors' release writes it: HPS, --test_type 10, 3 tasks, 2 trials of 2 epochs per task.
 
 `DUMP` is what such a file was seen to hold: a line per field, its class and its shape. `dump` and `same` compare.
 """
@@ -66,12 +66,12 @@ training_summary: cell 1x1
 
 
 def relu(inputs):
-    """The published code puts the function itself into the file; SciPy makes a struct without fields of it."""
+    """The authors' release puts the function itself into the file; SciPy makes a struct without fields of it."""
     return inputs
 
 
 def published_summary():
-    """The Python value that the published code hands to savemat, without its cell."""
+    """The Python value that the authors' release hands to savemat, without its cell."""
     draws = np.random.RandomState(0)
     runs = np.zeros((2,), dtype=object)
     for trial, seconds in enumerate([8.2999, 8.951]):
@@ -99,7 +99,7 @@ def published_summary():
 
 
 def write_published(path):
-    """Writes NAME.mat as the published code does."""
+    """Writes NAME.mat as the authors' release does."""
     cell = np.zeros((1,), dtype=object)
     cell[0] = published_summary()
     savemat(str(path), {'training_summary': cell})

@@ -22,7 +22,7 @@ from tests.test_train import accuracies, handed_on  # noqa: F401
 from tests.trials import SIZES, make_experiment, train, train_with_stops
 
 NAN = np.nan
-MOST = (SIZES['train'] + 1) // 2      # of two classes that take turns
+MAXIMA = (SIZES['train'] + 1) // 2      # of two classes that take turns
 
 
 # ---- the rule ----
@@ -49,7 +49,7 @@ def listen(experiment, folder):
     """(record, what it logged about chance, what it told the user) of a trial."""
     logged, told = [], []
     trial = trials.make_trial(experiment, folder, logged.append,
-                              tell=lambda **what: told.append(what.get('note')))
+                              send=lambda **what: told.append(what.get('note')))
     return trial.run(), [line for line in logged if 'chance' in line], [note for note in told if note]
 
 
@@ -62,8 +62,8 @@ def test_a_network_that_cannot_learn_says_so(model_type, order, tmp_path):
     record, logged, told = listen(make_experiment(model_type, order, 1, lr=0., depth=1, seed=6), tmp_path)
     ends = np.append(record.task_changed_epoch[1:], len(record.accuracy)) - 1
     rights = [int(round(record.accuracy[end, task, TRAIN] * SIZES['train'])) for end, task in zip(ends, order)]
-    assert max(rights) <= MOST + 5
-    assert logged == told == [LINE % (task, ' (position %d)' % position, right, SIZES['train'], MOST)
+    assert max(rights) <= MAXIMA + 5
+    assert logged == told == [LINE % (task, ' (position %d)' % position, right, SIZES['train'], MAXIMA)
                               for position, (task, right) in enumerate(zip(order, rights))]
     assert record.at_chance.dtype == bool and record.at_chance.tolist() == [True, True]
 
@@ -71,8 +71,8 @@ def test_a_network_that_cannot_learn_says_so(model_type, order, tmp_path):
 def test_tasks_that_are_trained_together_are_judged_at_the_end(tmp_path):
     record, logged, told = listen(make_joint('Hybrid_HPS', (0, 1), 1, lr=0.), tmp_path)
     rights = [int(round(accuracy * SIZES['train'])) for accuracy in record.accuracy[-1, :, TRAIN]]
-    assert rights[0] <= MOST + 5 and rights[1] > MOST + 15      # by luck of its initial values
-    assert logged == told == [LINE % (0, '', rights[0], SIZES['train'], MOST)]
+    assert rights[0] <= MAXIMA + 5 and rights[1] > MAXIMA + 15      # by luck of its initial values
+    assert logged == told == [LINE % (0, '', rights[0], SIZES['train'], MAXIMA)]
     assert record.at_chance.tolist() == [True, False]
 
 
@@ -87,7 +87,7 @@ def judged(monkeypatch):
     seen = []
 
     def judge(right, class_counts):
-        assert list(class_counts) == [MOST, SIZES['train'] - MOST]
+        assert list(class_counts) == [MAXIMA, SIZES['train'] - MAXIMA]
         seen.append(right)
         return len(seen) % 3 == 1
     monkeypatch.setattr(metrics, 'at_chance', judge)

@@ -307,7 +307,7 @@ def noise():
     return part._replace(pixels=np.random.RandomState(3).randint(0, 256, part.pixels.shape).astype(np.uint8))
 
 
-PARTS = [make_task(0).test, noise()]
+SPLITS = [make_task(0).test, noise()]
 
 
 def learn(method, store, learned, index):
@@ -332,7 +332,7 @@ def learn(method, store, learned, index):
         at.store = method.end_task(index, {}, values, graph)
         np.testing.assert_array_equal(values[mask], at.store[mask])      # the last epoch's row counts with the mask
         graph.set_values(at.store)
-        at.logits = {task: [graph.probe('logits%d' % task, part) for part in PARTS] for task in at.learned}
+        at.logits = {task: [graph.probe('logits%d' % task, part) for part in SPLITS] for task in at.learned}
     at.masks = [at.store[method.relevance_name(index, layer)] > 0 for layer in range(2)]
     at.frozen, at.free = method.frozen(), method.extra(())['channel_gate_free']
     return at
@@ -368,7 +368,7 @@ def test_relevant_kernels_fire_on_validation_data(life):
 
 def test_learned_tasks_are_never_forgotten(life):
     for position, at in enumerate(life):
-        unseen = [(factor.any(0) & ~mask).any() for mask, factor in zip(at.masks, fired(at.store, at.index, PARTS[1]))]
+        unseen = [(factor.any(0) & ~mask).any() for mask, factor in zip(at.masks, fired(at.store, at.index, SPLITS[1]))]
         assert position or any(unseen)       # the noise fires kernels that validation data did not
         for later in life[position + 1:]:
             if later.index == at.index:
@@ -447,7 +447,7 @@ def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, ha
 
 def test_a_layer_without_free_kernels_is_said_once_on_screen_and_in_the_log(tmp_path):
     experiment, log, screen = make_experiment('ChannelGate', (0, 1), 1, **dict(PAPER, channel_gate_bias=9.)), [], []
-    record = make_trial(experiment, tmp_path, log.append, tell=lambda **said: screen.append(said)).run()
+    record = make_trial(experiment, tmp_path, log.append, send=lambda **said: screen.append(said)).run()
     assert (record.extra['channel_gate_free'] == 0).all()          # the gates start open, so that every kernel fires
     line, = [line for line in log if 'free' in line]
     assert line.startswith('trial 0: after task 0 no kernel is free in layer 0, 1: tasks that are learned later train none there')
@@ -456,7 +456,7 @@ def test_a_layer_without_free_kernels_is_said_once_on_screen_and_in_the_log(tmp_
 
 def test_the_line_names_the_layers_that_have_just_run_out(monkeypatch):
     method, said = gates(PAPER, make_net()), []
-    method.note = said.append
+    method.say = said.append
     for task, relevant in enumerate([[1, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 1]]):
         monkeypatch.setattr(method, 'relevant', lambda task, graph: {
             method.relevance_name(task, 0): np.array(relevant), method.relevance_name(task, 1): np.array([1, 1, 1, task > 2])})

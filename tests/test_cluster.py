@@ -103,7 +103,7 @@ class ClusterRun(Run):
 
     def go_on_unwanted(self, child):
         """Lets the frozen trial go on when the sign of life is gone and it is time to look for it."""
-        waited_for(lambda: not (self.folder_of_run / trial_process.SIGN).exists())
+        waited_for(lambda: not (self.folder_of_run / trial_process.HEARTBEAT_FILE).exists())
         time.sleep(cluster_worker.LOOK_SECONDS)
         child.resume()
 

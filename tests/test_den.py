@@ -55,7 +55,7 @@ class Run(object):
             return store
         method.end_phase = spy
         if always_evaluate:
-            method.may_change = lambda task, phase=0: True
+            method.outputs_may_change = lambda task, phase=0: True
         self.record = self.trial.run()
         self.state, self.store, self.extra = method.state, self.trial.store, self.record.extra
 
@@ -225,7 +225,7 @@ def test_no_old_task_changes_without_stages_b_and_d(frozen):
 
 
 def test_old_tasks_change_through_stages_b_and_d(run):
-    assert [run.trial.method.may_change(0, phase) for phase in range(4)] == [False, True, False, True]
+    assert [run.trial.method.outputs_may_change(0, phase) for phase in range(4)] == [False, True, False, True]
     for stage in (SUBNETWORK, RETRAINING):
         pairs = [pair for pair in run.of(stage) if len(pair[1][4]) > 1]
         assert any((before[4][task] != after[4][task]).any() for before, after in pairs for task in before[4]

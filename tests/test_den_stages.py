@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.gen_data import Part, Task
+from classification.gen_data import Split, Task
 from classification.model import den_graph
 from classification.model.cnn_den_model import stage_epochs
 from classification.model.den_blocks import Body, from_block, to_block
@@ -293,7 +293,7 @@ def test_weights_before_the_task_are_copies():
     ('loss', 0.01, True), ('loss', 1e9, False), ('always', 1e9, True), ('never', 0.01, False)])
 def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
     class Graph(object):        # five training images of two classes
-        task = Task(1, 2, classes=(), valid=None, test=None, train=Part(
+        task = Task(1, 2, classes=(), valid=None, test=None, train=Split(
             np.array([0, 1, 1, 0, 1], np.int32), None, None, None, None, None))
         rows = np.array([[9., 0], [0, 9], [0, 9], [9, 0], [1, 0]])
 
@@ -336,7 +336,7 @@ class CleanUp(object):
     def __init__(self, stage, values, *logits):
         self.logits, self.given, self.said, self.set = iter(logits), dict(stage.old, **values), [], None
         stage.method.options.update(den_zero_mode='lr_scaled', den_zero_eps=2.)
-        stage.method.say = self.said.append
+        stage.method.log = self.said.append
         stage.method.end_epoch(self, 1, True)
 
     def values(self):
@@ -395,7 +395,7 @@ def test_the_clean_up_follows_the_learning_rate(mode, least):
 
 def test_a_layer_that_nothing_reads_is_selected_and_logged():
     method, said = method_of(), []
-    method.say = said.append
+    method.log = said.append
     body = random_body(0, dtype=np.float32)
     body.blocks[1][...] = 0
     method.remember(2)

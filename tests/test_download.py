@@ -539,7 +539,7 @@ def test_a_tar_that_means_harm(name, small, tmp_path, monkeypatch):
     """Even if its checksum is right."""
     content, says = TARS[name]
     path, = given(tmp_path / 'given', [content])
-    monkeypatch.setattr(unpack, 'MOST_MEMBERS', 50)
+    monkeypatch.setattr(unpack, 'MAX_MEMBERS', 50)
     monkeypatch.setitem(download.REMOTES, 'cifar100', (remote(TAR, content, unpacked=5),))
     line = refused(*cifar(tmp_path / 'here' / 'data', '--archive', path))
     assert line.startswith('error: %s: ' % path) and says in line and 'get %s anew from' % TAR in line
@@ -652,7 +652,7 @@ ZIPS = {
 def test_a_zip_that_means_harm(name, archive, small, tmp_path, monkeypatch):
     change, says = ZIPS[name]
     path, = given(tmp_path / 'given', [change(archive)])
-    monkeypatch.setattr(unpack, 'MOST_MEMBERS', 50 if name == 'too many' else 1000)
+    monkeypatch.setattr(unpack, 'MAX_MEMBERS', 50 if name == 'too many' else 1000)
     monkeypatch.setitem(download.REMOTES, 'officehome', (download.OFFICEHOME[0]._replace(unpacked=5),))
     line = refused('officehome', '--data_dir', tmp_path / 'data', '--archive', path)
     assert line.startswith('error: %s: ' % path) and says in line

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.gen_data import PARTS
+from classification.gen_data import SPLITS
 from classification.results.summary import run_struct
 from classification.results.texts import history_csv
 from classification.trial import evaluation
@@ -29,7 +29,7 @@ def opened(patterns, running=None, batch=8, model_type='Hybrid_HPS', augments=Fa
                      GraphSettings(BATCH, batch, runtime.session_config(1), augments))
 
 
-def counted(graph, task):
+def plural(graph, task):
     """[3]: what `accuracy` must be, from the logits of images that are fed one by one."""
     with graph.graph.as_default():
         shares = []
@@ -47,7 +47,7 @@ def one_of(part, row):
 def test_accuracy_is_the_share_of_correct_answers(batch):
     with opened(['TS', 'SS'], batch=batch) as graph:
         for task in graph.learned:
-            expected = counted(graph, task)
+            expected = plural(graph, task)
             assert 0 < expected.max() and len(set(expected)) > 1
             for _ in range(2):      # the second time from kept maps
                 np.testing.assert_allclose(graph.accuracy(task), expected, atol=1e-12)
@@ -113,7 +113,7 @@ def third_task(room, spoilt, monkeypatch, augments=False):
     monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
     with opened(['TTT'] * 3, model_type='ProgNN', augments=augments, depth=3) as graph:
         first, values = graph.accuracy(graph.task), graph.values()
-        assert (first == counted(graph, graph.task)).all()
+        assert (first == plural(graph, graph.task)).all()
         graph.set_values({'conv1/task%d/own/%s' % (column, part): 0 * values['conv1/task%d/own/%s' % (column, part)]
                           for column in spoilt for part in ('kernel', 'bias')})
         for step in range(5):
@@ -200,7 +200,7 @@ def test_epochs_passed_over_in_the_results(tmp_path):
     every = train(experiment, tmp_path / 'every')[1].accuracy
     record = train(experiment._replace(eval_interval=2), tmp_path / 'some')[1]
     history = run_struct(record, (0, 1))['history_test_error']
-    test = list(PARTS).index('test')
+    test = list(SPLITS).index('test')
     before = [every[3, 0, test], every[5, 0, test], every[6, 0, test]]
     np.testing.assert_array_equal(history[4:, 0], before)           # epoch 1 repeats the value of the task's end
     np.testing.assert_array_equal(history[4:, 1], every[4:, 1, test])

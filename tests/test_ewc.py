@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.gen_data import Part, Task, load_tasks
+from classification.gen_data import Split, Task, load_tasks
 from classification.model.cnn_ewc_model import EWC
 from classification.model.method import Setting
 from classification.train import Trial
@@ -25,7 +25,7 @@ TRUNK = ['conv%d/shared/hps/%s' % (layer, part) for layer in range(2) for part i
 def make_task(index, size=12):
     state = np.random.RandomState(index)
     pixels = state.randint(0, 100, (size, 4, 4, 1)).astype(np.uint8)
-    part = Part(np.arange(size, dtype=np.int32) % CLASSES[index], np.full(1, 1 / 16., np.float32),
+    part = Split(np.arange(size, dtype=np.int32) % CLASSES[index], np.full(1, 1 / 16., np.float32),
                 np.full(1, -3., np.float32), pixels, np.arange(size), None)
     return Task(index, CLASSES[index], classes=(), train=part, valid=part, test=part)
 

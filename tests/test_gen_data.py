@@ -15,7 +15,7 @@ from classification.data.stl10_designs import NoisyImages
 from classification.experiment.experiment import numeric_versions
 from classification.gen_data import (
     DATASETS,
-    PARTS,
+    SPLITS,
     Index,
     Request,
     check_request,
@@ -84,7 +84,7 @@ def numbers(part):
 
 
 def parts(task):
-    return [(name, getattr(task, name)) for name in PARTS]
+    return [(name, getattr(task, name)) for name in SPLITS]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -213,7 +213,7 @@ def test_sizes_with_the_official_files(name, percent, expected, monkeypatch, tmp
     ('CIFAR10_5', 100, 'train', [4165] * 5), ('CIFAR10_5', 100, 'valid', [833] * 5)])
 def test_positive_images_have_label_1_and_are_half_where_there_are_enough(name, percent, part, positives, monkeypatch):
     official_everywhere(monkeypatch)
-    place = list(PARTS).index(part)
+    place = list(SPLITS).index(part)
     shape = sum(len(pool) for pool in DATASETS[name].source.labels('').values()), 1, 1, 1
     monkeypatch.setattr(DATASETS[name].source, 'images', lambda data_dir, say: np.zeros(shape, np.uint8))
     tasks = load(name, '', percent)
@@ -259,9 +259,9 @@ def test_images_and_labels_are_those_of_the_files(name, folder):
 
 @pytest.mark.parametrize('name', DATASETS)
 def test_no_image_trains_and_validates_or_tests_in_any_task_of_a_group(name, folder):
-    used = {part: set() for part in PARTS}
+    used = {part: set() for part in SPLITS}
     for task in loaded(name, folder, 1):
-        for part in PARTS:
+        for part in SPLITS:
             used[part] |= set(numbers(getattr(task, part)))
     assert not used['train'] & used['valid'] and not used['train'] & used['test'] and not used['valid'] & used['test']
 

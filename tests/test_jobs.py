@@ -12,7 +12,7 @@ from classification.experiment.resolve import resolve
 from classification.runs import provenance, supervisor
 from classification.runs.experiment_files import ExperimentFiles, memory_fraction
 from classification.runs.progress import Progress
-from classification.runs.run_folder import Place
+from classification.runs.run_folder import ResultPaths
 from classification.runs.trial_process import hold
 from tests import command_line
 from tests.processes import Run, waited_for
@@ -48,7 +48,7 @@ def make_run(tmp_path, monkeypatch):
         flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
                                           + list(options))
         experiment = resolve(flags, lambda line: None)
-        place = Place(flags.result_dir, 'jobs.mat', experiment)
+        place = ResultPaths(flags.result_dir, 'jobs.mat', experiment)
         place.make()
         files = ExperimentFiles(experiment, flags, [], lambda line: None, place, hold(place.run, 'this experiment', pytest.fail),
                                 provenance.of_command(experiment), range(flags.num_runs))

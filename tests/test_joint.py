@@ -73,7 +73,7 @@ def test_histories_and_best_epoch(watched):
 
 def test_accuracies_without_sharing_are_carried_forward_rightly(tmp_path):
     calm = make_trial(make_joint('STL'), tmp_path)
-    calm.method.may_change = lambda task, phase=0: True            # evaluates everything
+    calm.method.outputs_may_change = lambda task, phase=0: True            # evaluates everything
     (tmp_path / 'b').mkdir()
     everything, carried = calm.run(), make_trial(make_joint('STL'), tmp_path / 'b').run()
     np.testing.assert_array_equal(everything.accuracy, carried.accuracy)

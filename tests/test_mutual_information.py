@@ -131,7 +131,7 @@ def convolution_blocks(net, weights, images):
 
 
 def test_what_a_trial_records(tmp_path, monkeypatch):
-    monkeypatch.setattr(mi, 'MOST_IMAGES', 11)
+    monkeypatch.setattr(mi, 'MAX_IMAGES', 11)
     experiment = make_experiment('Hybrid_HPS', (0, 1), 1)._replace(analyses={'mutual_info': SETTINGS})
     trial, record = train(experiment, tmp_path)
     for task in (0, 1):

@@ -196,7 +196,7 @@ def test_values_stand_where_they_belong(file_of_tf):
 
 def test_the_selection_is_the_last_one_of_the_search(tmp_path):
     trial, folder = trained(experiment_of('DARTS_HPS', (0, 1, 0), depth=1), tmp_path)
-    rows = trial.state.history.extra['history_DARTS_arch_select']
+    rows = trial.state.history.method_rows['history_DARTS_arch_select']
     for position, task in enumerate((0, 1)):
         fields = parameter_of(folder / ('model_parameter_taskC%d_task%d.mat' % (position, task)))
         np.testing.assert_array_equal(np.ravel([one for one in fields['DARTS_selection_param'].flat]), rows[position])

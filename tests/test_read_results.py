@@ -52,7 +52,7 @@ def test_curves_have_no_placeholders(tmp_path):
 
 
 def published(path, **changes):
-    """The experiment in a file of the published code, some of its fields changed; None: left out."""
+    """The experiment in a file of the authors' release, some of its fields changed; None: left out."""
     made = dict(published_summary(), **changes)
     cell = np.zeros((1,), dtype=object)
     cell[0] = {name: value for name, value in made.items() if value is not None}

@@ -10,7 +10,7 @@ import pytest
 import scipy.io  # noqa: F401  before users are changed, who cannot read it perhaps
 
 from classification.results.mat_file import append_entry, check_writable, entries
-from classification.runs.run_folder import Place
+from classification.runs.run_folder import ResultPaths
 from tests.calls import experiment_of
 from utils.utils import UserError, write_atomically
 
@@ -57,7 +57,7 @@ def shared():
         return said
     experiment = experiment_of()
     yield SimpleNamespace(folder=folder, mat=os.path.join(folder, 'all.mat'), as_user=as_user,
-                          place=Place(folder, 'all.mat', experiment))
+                          place=ResultPaths(folder, 'all.mat', experiment))
     shutil.rmtree(folder)
 
 

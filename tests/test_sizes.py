@@ -64,12 +64,12 @@ def test_a_dry_run_tells_the_size_and_needs_nothing_written(folder):
 
 def test_an_entry_that_is_too_large_by_itself_is_refused_before_training(folder, monkeypatch):
     size = sizes.entry_bytes(experiment_of(*SHORT), 2)
-    monkeypatch.setattr(mat_parts, 'MOST_BYTES', size - 1)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', size - 1)
     for more in ([], ['--dry_run']):
         is_refused(SHORT + ['--num_runs', '2'] + more, 'its entry in the result file would take %s, and MATLAB reads at most'
                    % sizes.shown(size))
     assert os.listdir(str(folder)) == []
-    monkeypatch.setattr(mat_parts, 'MOST_BYTES', size)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', size)
     monkeypatch.setattr(train_wrapper.Run, 'run', lambda self: 0)
     assert run(SHORT + ['--num_runs', '2']) == 0
 
@@ -83,7 +83,7 @@ def entry(number, size=1000, **more):
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Path of a result file; a file takes two entries of the usual size."""
-    monkeypatch.setattr(mat_parts, 'MOST_BYTES', 20000)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', 20000)
     return str(tmp_path / 'x.mat')
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_next_file_is_named(small, tmp_path):
 def test_the_report_reads_all_files_once(monkeypatch, tmp_path):
     path = str(tmp_path / 'x.mat')
     report_files.write(path, 'STL', [report_files.drawn('STL')], config=True)
-    monkeypatch.setattr(mat_parts, 'MOST_BYTES', os.path.getsize(path) + 100)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', os.path.getsize(path) + 100)
     report_files.write(path, 'SNN', [report_files.drawn('SNN')], config=True)
     second, = series(path)[1:]
     for given in ([path], [path, second], [second, path]):
@@ -210,7 +210,7 @@ def test_a_finished_experiment_in_the_next_file_is_found(folder, monkeypatch):
     path = str(folder / 'Result' / 'digits.mat')
     os.mkdir(str(folder / 'Result'))
     append_entry(path, entry(0))
-    monkeypatch.setattr(mat_parts, 'MOST_BYTES', 1)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', 1)
     append_entry(path, entry(1, fingerprint=experiment.fingerprint(), train_valid_data_group=[0, 1]))
     status, out, _ = run_and_listen(SHORT + ['--num_runs', '2'])
     assert status == 0 and out.startswith('%s already holds this experiment' % os.path.join('Result', 'digits-2.mat'))

@@ -1,4 +1,4 @@
-"""The tables of utils_env_cl.py against the papers' and the published code's numbers."""
+"""The tables of utils_env_cl.py against the papers' and the authors' release's numbers."""
 import re
 
 import numpy as np

@@ -158,7 +158,7 @@ def test_sharing_everything_and_nothing():
         with Rig(method, {}, 0, [0]) as rig:
             rig.step(*random_batch(0))
             store = rig.values()
-        assert method.may_change(0) == moves
+        assert method.outputs_may_change(0) == moves
         with Rig(method, store, 1, [0, 1]) as rig:
             images = random_batch(5)[0]
             before = rig.logits(0, images)

@@ -1,4 +1,4 @@
-"""Five steps on each of two tasks give the numbers of the published code, to 1e-5."""
+"""Five steps on each of two tasks give the numbers of the authors' release, to 1e-5."""
 import os
 
 import numpy as np
@@ -17,7 +17,7 @@ STEPS, RATE, DECAY = 5, 1e-2, 0.25
 def head_updated_in_place(parameters, task, features, rate):
     """The head as TensorFlow 1.14 ran it in some published graphs: DARTS's first task, both tasks of ProgNN.
 
-    The published code's reference variables are updated in place. In these graphs the output layer's kernel was updated
+    The authors' release's reference variables are updated in place. In these graphs the output layer's kernel was updated
     before the same backward pass read it, so the layers below got their gradients through the *new* kernel (2e-5 to 3e-5
     away after five steps); in the others it was not. Our variables are read once per step; here this one difference is
     put in, and everything must agree.
@@ -116,7 +116,7 @@ def _candidates(task):
 
 def _columns(task):
     names = _layers('conv_params', 'own', 'task%d' % task, ('kernel', 'bias'))
-    if task:        # the published code counts layer 0's lateral parameters, which do not exist
+    if task:        # the authors' release counts layer 0's lateral parameters, which do not exist
         names.update(_layers('conv_lateral_params', 'lateral0', 'task%d' % task, ('alpha', 'reduce', 'reduce_bias', 'expand')))
     return names
 
@@ -136,7 +136,7 @@ CASES = {
 
 
 def _published(vectors, task, moment, names):
-    """dict our name -> value, of those that the published code holds."""
+    """dict our name -> value, of those that the authors' release holds."""
     found = {}
     for (role, index), name in names.items():
         key = '%d/%s/%s/%d' % (task, moment, role, index)
@@ -154,7 +154,7 @@ def test_equals_the_published_code(case):
         names = _head(task)
         names.update(conv_names(task))
         before = _published(vectors, task, 'before', names)
-        for name, value in before.items():      # what we carried over must be what the published code carried over
+        for name, value in before.items():      # what we carried over must be what the authors' release carried over
             if name in left:
                 np.testing.assert_allclose(left[name], value, atol=1e-5, err_msg=name)
         store = dict(left, **before)

@@ -33,14 +33,14 @@ EARLIER_EPOCHS = 16
 
 class LongerHistory(state.History):
     """Keeps one number more for each epoch."""
-    PLAIN = state.History.PLAIN + (FIELD,)
+    PLAIN = dict(state.History.PLAIN, **{FIELD: FIELD})
 
     def __init__(self, *sizes_of_all):
         super(LongerHistory, self).__init__(*sizes_of_all)
         self.energy = []
 
-    def add_extra(self, rows):
-        super(LongerHistory, self).add_extra(rows)
+    def add_method_rows(self, rows):
+        super(LongerHistory, self).add_method_rows(rows)
         self.energy.append(FINITE)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from classification.experiment.experiment import Experiment
-from classification.gen_data import Part, Task
+from classification.gen_data import Split, Task
 from classification.model.method import Setting
 from classification.model.registry import MODELS, default_options, make_method
 from classification.train import Interrupted, Trial
@@ -38,7 +38,7 @@ def make_task(index):
         rows = state.permutation(2 * size)[:size]
         row, column = 2 * (index % 2), 2 * (index // 2 % 2)
         pixels[rows, row:row + 2, column:column + 2] += (90 * labels[:, None, None, None]).astype(np.uint8)
-        parts[part] = Part(labels, np.full(1, 1 / 16., np.float32), np.full(1, -4., np.float32), pixels, rows, None)
+        parts[part] = Split(labels, np.full(1, 1 / 16., np.float32), np.full(1, -4., np.float32), pixels, rows, None)
     return Task(index, 2, classes=('dark', 'bright'), **parts)
 
 
@@ -83,7 +83,7 @@ def quick_config():
 def make_trial(experiment, folder, say=lambda line: None, task=make_task, given=None, **more):
     """A trial of `experiment`; it checkpoints after every epoch. `task` makes a task from its index."""
     return Trial(experiment, 0, [task(index) for index in sorted(set(experiment.task_order))],
-                 TrialContext(str(folder), quick_config(), minutes=0., say=say, **more), given)
+                 TrialContext(str(folder), quick_config(), minutes=0., log=say, **more), given)
 
 
 def train(experiment, folder):

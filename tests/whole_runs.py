@@ -41,7 +41,7 @@ LIFELONG = tuple(MODELS) + (
 JOINT = ('STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD')
 CASES = tuple('%s --lifelong' % case for case in LIFELONG) + JOINT      # the words behind --model_type
 DIGITS, TOLERANCE = 6, 1e-4          # an accuracy is a count of a few hundred images
-MOST_VALUES = 60                    # of an array that are compared
+MAX_VALUES = 60                    # of an array that are compared
 LISTED, ARRAYS, TEXTS = ('info', 'parameter_file', 'entry'), ('extra', 'parameters'), 'texts'
 
 
@@ -92,7 +92,7 @@ def _accuracies(values):
 def _array(value):
     """Type, shape and values; of a large array some values."""
     value = np.asarray(value)
-    flat = value.ravel()[::-(-value.size // MOST_VALUES) or 1]
+    flat = value.ravel()[::-(-value.size // MAX_VALUES) or 1]
     return {'type': value.dtype.kind, 'shape': list(value.shape),
             'values': [float('%.*g' % (DIGITS, one)) for one in flat] if value.dtype.kind == 'f' else flat.tolist()}
 

@@ -26,7 +26,7 @@ import time
 import uuid
 
 STALE_SECONDS = 90          # without a heartbeat: the holder is taken for dead
-BEATS = 9                   # heartbeats in that time
+HEARTBEATS = 9                   # heartbeats in that time
 SILENT_SECONDS = 2          # of waiting, before the user is told
 DAY = 24 * 3600
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EBADF)
@@ -50,7 +50,7 @@ class Lock(object):
         self._system = None         # descriptor of a file that the system has locked for us
         self._file = None           # descriptor of our token
         self._word = ''             # that no other token contains
-        self._over, self._heart = None, None
+        self._over, self._heartbeat = None, None
         self._seen = {}             # path -> (content, seconds for which it is known not to have changed, last look)
         self._alive = False         # whether the holder was seen to live
 
@@ -114,7 +114,7 @@ class Lock(object):
         if self._file is None:
             return
         self._over.set()
-        self._heart.join()
+        self._heartbeat.join()
         with contextlib.suppress(OSError):
             if self.still_mine():
                 os.remove(self.token)
@@ -195,14 +195,14 @@ class Lock(object):
             self._file = None
             raise OSError(error.errno, error.strerror, self.token) from error
         self._word, self._over = word, threading.Event()
-        self._heart = threading.Thread(target=self._keep_beating)
-        self._heart.daemon = True
-        self._heart.start()
+        self._heartbeat = threading.Thread(target=self._keep_beating)
+        self._heartbeat.daemon = True
+        self._heartbeat.start()
         return True
 
     def _keep_beating(self):
         count = 0
-        while not self._over.wait(self.stale_seconds / BEATS):
+        while not self._over.wait(self.stale_seconds / HEARTBEATS):
             count += 1
             with contextlib.suppress(OSError):      # perhaps the file server is back at the next beat
                 self._write(self._description(self._word, count))
@@ -225,7 +225,7 @@ class Lock(object):
         now = time.monotonic()
         before, unchanged, looked = self._seen.get(path, (None, 0, now))
         if content == before:       # a long pause between two looks counts little: perhaps all machines stood still
-            unchanged += min(now - looked, self.stale_seconds / BEATS)
+            unchanged += min(now - looked, self.stale_seconds / HEARTBEATS)
         else:
             self._alive, unchanged = self._alive or before is not None, 0
         self._seen[path] = content, unchanged, now

@@ -43,7 +43,7 @@ def without_credentials(text, address=None):
     return re.sub(r'(?<=://)[^\s/?#]*@', '', text)
 
 
-def one_line(text):
+def printable_line(text):
     """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
     text = without_credentials(text)
     text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
@@ -52,7 +52,7 @@ def one_line(text):
 
 def tell_error(error):
     """Writes an error as one line on stderr; returns the exit status."""
-    sys.stderr.write('error: %s\n' % one_line(str(error)))
+    sys.stderr.write('error: %s\n' % printable_line(str(error)))
     return EXIT_USER_ERROR
 
 
@@ -208,7 +208,7 @@ def silent_libraries():
         os.close(nowhere)
 
 
-def entry(table, name, option):
+def lookup(table, name, option):
     """Returns table[name], matched whole and without regard to case.
 
     Raises:
@@ -244,12 +244,12 @@ def check_version(path, version, known):
                         'on with that code, or give another result folder (--result_dir)' % (path, version, known))
 
 
-def counted(number, noun):
+def plural(number, noun):
     """'1 task', '2 tasks'."""
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
-def in_one_line(error):
+def error_text(error):
     """What an exception has to say, for people."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return '%s: %s' % (error.filename, error.strerror)

@@ -88,7 +88,7 @@ NETWORKS = OrderedDict([      # by (family, number of convolution layers); a fam
                              df_knowledge=((2, 8), (2, 8), (2, 12), (2, 12)),
                              df_tensor=((3, 12), (3, 12), (3, 16), (3, 16)))),
 ])
-# The published code gives the TF family a smaller head on this data set; by (family, data set).
+# The authors' release gives the TF family a smaller head on this data set; by (family, data set).
 TF_HIDDEN = {('stl10', 'STL10_20t'): (128,)}
 # It gives DEN, whose hidden layers are shared, other ones on these networks; by (family, layers).
 DEN_HIDDEN = {('cifar10_5', 4): (128,), ('cifar10_10', 4): (128,), ('cifar100', 4): (128,)}
@@ -154,7 +154,7 @@ CHANNEL_GATE = {                         # by --channel_gate_mode
 }
 MAX_PATTERNS = 512
 
-# DEN (Yoon et al. 2018). Names without the prefix den_ are the published code's. It has l1_lambda 1e-6 per step, l2_lambda
+# DEN (Yoon et al. 2018). Names without the prefix den_ are the authors' release's. It has l1_lambda 1e-6 per step, l2_lambda
 # 0.01 (place unknown: in the loss it kills the network), gl_lambda 0.8 and loss_threshold 0.01; here stand the authors'
 # l2_lambda and values chosen on validation data.
 DEN = OrderedDict([

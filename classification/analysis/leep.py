@@ -3,7 +3,7 @@ import numpy as np
 
 from classification.results.summary import LEEP_SCORES
 
-PARTS = ('train', 'valid', 'test')      # in the order of LEEP_SCORES
+SPLITS = ('train', 'valid', 'test')      # in the order of LEEP_SCORES
 
 
 def leep(logits, labels):
@@ -27,16 +27,16 @@ def leep(logits, labels):
 
 
 def scores(graph, earlier):
-    """[parts, len(earlier)]: the scores of earlier tasks' networks on the task that is about to be trained.
+    """[splits, len(earlier)]: the scores of earlier tasks' networks on the task that is about to be trained.
 
     Args:
         graph: TaskGraph of that task, not trained yet.
         earlier: indices of tasks that were learned before.
     """
-    parts = [getattr(graph.task, part) for part in PARTS]
-    return np.array([[leep(graph.probe('logits%d' % task, part), part.labels) for task in earlier] for part in parts])
+    splits = [getattr(graph.task, split) for split in SPLITS]
+    return np.array([[leep(graph.probe('logits%d' % task, split), split.labels) for task in earlier] for split in splits])
 
 
 def fields(table):
-    """The result fields: dict name -> [positions, tasks], from a table [parts, positions, tasks]."""
+    """The result fields: dict name -> [positions, tasks], from a table [splits, positions, tasks]."""
     return dict(zip(LEEP_SCORES, table))

@@ -5,7 +5,7 @@ channels together and of convolution layers: Yu, Wickstrom, Jenssen & Principe, 
 """
 import numpy as np
 
-MOST_IMAGES = 500
+MAX_IMAGES = 500
 
 
 def gram(samples, width):

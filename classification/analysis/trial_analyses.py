@@ -40,12 +40,12 @@ def fields(trial):
 
 def _mutual_information(trial, task):
     """(with the images, with the labels), each [layers], on at most 500 test images, drawn: some test sets are sorted."""
-    experiment, part = trial.experiment, trial.tasks[task].test
-    rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(part.size)
-    rows = np.sort(rows[:mutual_information.MOST_IMAGES])
-    images = part.seen(rows)
+    experiment, split = trial.experiment, trial.tasks[task].test
+    rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(split.size)
+    rows = np.sort(rows[:mutual_information.MAX_IMAGES])
+    images = split.seen(rows)
     layers = layer_values(trial.method, trial.store, task, images, experiment.evaluation_batch, trial.context.config)
-    return mutual_information.of_layers(images, part.labels[rows], layers, **experiment.analyses['mutual_info'])
+    return mutual_information.of_layers(images, split.labels[rows], layers, **experiment.analyses['mutual_info'])
 
 
 def save_parameters(trial, task):

@@ -1,7 +1,7 @@
 """Images made from other images: for training batches (`--data_augment`) and for the STL analysis.
 
 The one place where the operations are defined. They act on what the network sees, after scaling or standardisation, as
-in the published code, whose data were scaled when they were loaded.
+in the authors' release, whose data were scaled when they were loaded.
 """
 import numpy as np
 
@@ -52,25 +52,25 @@ def _crops(images, offsets):
 # ---- the STL analysis: a task's training set, enlarged ----
 
 class EnlargedImages(object):
-    """The images of a training part, and after them augmented ones, each made when it is asked for.
+    """The images of a training split, and after them augmented ones, each made when it is asked for.
 
     float32, as the network sees them: they need neither scale nor offset.
 
     Args:
-        part: gen_data.Part.
-        sources: row of the part from which each further image is made.
+        split: gen_data.Split.
+        sources: row of the split from which each further image is made.
         draw: function place (from 0) -> RandomState of that further image.
     """
 
-    def __init__(self, part, sources, draw):
-        self.part, self.draw = part, draw
-        self.sources = np.concatenate([np.arange(part.size), sources])
+    def __init__(self, split, sources, draw):
+        self.split, self.draw = split, draw
+        self.sources = np.concatenate([np.arange(split.size), sources])
 
     def __getitem__(self, rows):
-        images = self.part.seen(self.sources[rows])
+        images = self.split.seen(self.sources[rows])
         for place, row in enumerate(rows):
-            if row >= self.part.size:
-                images[place] = augmented(images[place][None], self.draw(int(row) - self.part.size))[0]
+            if row >= self.split.size:
+                images[place] = augmented(images[place][None], self.draw(int(row) - self.split.size))[0]
         return images
 
 
@@ -85,18 +85,18 @@ def enlarged_size(train_sizes, task, ratio):
 
 
 def enlarged(tasks, task, ratio, seed, trial):
-    """The tasks, with the training part of one of them enlarged for the STL analysis.
+    """The tasks, with the training split of one of them enlarged for the STL analysis.
 
     Args:
         tasks: list of gen_data.Task, by index.
         task, ratio: see `enlarged_size`.
         seed, trial: with the task, they determine the images.
     """
-    part, place = tasks[task].train, dict(seed=seed, trial=trial, task=task)
-    more = enlarged_size([one.train.size for one in tasks], task, ratio) - part.size
-    sources = random_state(purpose='stl analysis: sources', **place).randint(part.size, size=more)
-    images = EnlargedImages(part, sources, lambda number: random_state(step=number, purpose='stl analysis', **place))
-    channels = part.scale.shape
-    whole = part._replace(labels=np.concatenate([part.labels, part.labels[sources]]), scale=np.ones(channels, np.float32),
-                          offset=np.zeros(channels, np.float32), pixels=images, rows=np.arange(part.size + more), swap=None)
+    split, place = tasks[task].train, dict(seed=seed, trial=trial, task=task)
+    more = enlarged_size([one.train.size for one in tasks], task, ratio) - split.size
+    sources = random_state(purpose='stl analysis: sources', **place).randint(split.size, size=more)
+    images = EnlargedImages(split, sources, lambda number: random_state(step=number, purpose='stl analysis', **place))
+    channels = split.scale.shape
+    whole = split._replace(labels=np.concatenate([split.labels, split.labels[sources]]), scale=np.ones(channels, np.float32),
+                          offset=np.zeros(channels, np.float32), pixels=images, rows=np.arange(split.size + more), swap=None)
     return [one._replace(train=whole) if index == task else one for index, one in enumerate(tasks)]

@@ -10,7 +10,7 @@ from classification.data import jpeg
 from classification.data.source import Incomplete, Source, below
 from classification.data.task_lists import OFFICEHOME_CLASSES
 from utils.cores import cores
-from utils.utils import UserError, counted, silent_libraries
+from utils.utils import UserError, plural, silent_libraries
 
 ARCHIVES = ('OfficeHomeDataset_10072016', 'OfficeHomeDataset')
 SPELLINGS = {'Product': ('Product',), 'RealWorld': ('Real World', 'RealWorld', 'Real_World')}
@@ -41,8 +41,8 @@ class OfficeHomeFolders(Source):
         return None
 
     def labels(self, data_dir):
-        numbers = {'%s/%s' % (domain, name): place * len(OFFICEHOME_CLASSES) + number
-                   for place, domain in enumerate(self.domains) for number, name in enumerate(OFFICEHOME_CLASSES)}
+        numbers = {'%s/%s' % (domain, name): domain_folder * len(OFFICEHOME_CLASSES) + number
+                   for domain_folder, domain in enumerate(self.domains) for number, name in enumerate(OFFICEHOME_CLASSES)}
         return OrderedDict([('all', np.array([numbers[role.rsplit('/', 1)[0]] for role in self.files(data_dir)],
                                              np.int32))])
 
@@ -54,7 +54,7 @@ class OfficeHomeFolders(Source):
         paths = list(self.files(data_dir).values())
         images = np.empty((len(paths),) + self.image_shape, np.uint8)
         self._packages()
-        say('Office-Home: decoding %s, which can take some minutes' % counted(len(paths), 'image'))
+        say('Office-Home: decoding %s, which can take some minutes' % plural(len(paths), 'image'))
         # Threads, as the packages release Python's lock. At an error all of them end here: a thread that is still in
         # OpenCV when the process ends makes it abort.
         with silent_libraries(), ThreadPoolExecutor(cores()) as workers:
@@ -66,35 +66,35 @@ class OfficeHomeFolders(Source):
         """The first folder that holds one of the domains must hold all of them, and all classes of each."""
         folders = self.folders(data_dir)
         for folder in folders:
-            places = OrderedDict((domain, self._domain(folder, domain)) for domain in self.domains)
-            absent = [SPELLINGS[domain][0] for domain, place in places.items() if place is None]
-            if len(absent) < len(places):
+            domain_folders = OrderedDict((domain, self._domain(folder, domain)) for domain in self.domains)
+            absent = [SPELLINGS[domain][0] for domain, domain_folder in domain_folders.items() if domain_folder is None]
+            if len(absent) < len(domain_folders):
                 if absent:
-                    present = [os.path.basename(place) for place in places.values() if place]
+                    present = [os.path.basename(domain_folder) for domain_folder in domain_folders.values() if domain_folder]
                     raise self.incomplete(folder, absent, present)
                 return folder, OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
-                                           for domain, place in places.items()
-                                           for name, paths in self._classes(place) for path in paths)
+                                           for domain, domain_folder in domain_folders.items()
+                                           for name, paths in self._classes(domain_folder) for path in paths)
         raise self.missing([os.path.join(folders[0], SPELLINGS[self.domains[0]][0])], folders[0])
 
     def _domain(self, folder, domain):
         """The folder of a domain in another one; None if there is none."""
-        places = [os.path.join(folder, spelling) for spelling in SPELLINGS[domain]]
-        places = [place for place in places if os.path.isdir(place)]
-        for other in places[1:]:
-            if not os.path.samefile(places[0], other):
+        domain_folders = [os.path.join(folder, spelling) for spelling in SPELLINGS[domain]]
+        domain_folders = [domain_folder for domain_folder in domain_folders if os.path.isdir(domain_folder)]
+        for other in domain_folders[1:]:
+            if not os.path.samefile(domain_folders[0], other):
                 raise UserError('%s: %s and %s are both there; move the wrong one away'
-                                % (self.title, places[0], other))
-        return places[0] if places else None
+                                % (self.title, domain_folders[0], other))
+        return domain_folders[0] if domain_folders else None
 
-    def _classes(self, place):
+    def _classes(self, domain_folder):
         """List of (class name, sorted paths of its images) in the folder of a domain."""
-        absent = [name for name in OFFICEHOME_CLASSES if not os.path.isdir(os.path.join(place, name))]
+        absent = [name for name in OFFICEHOME_CLASSES if not os.path.isdir(os.path.join(domain_folder, name))]
         if absent:
-            raise self.incomplete(place, absent, [name for name in OFFICEHOME_CLASSES if name not in absent])
+            raise self.incomplete(domain_folder, absent, [name for name in OFFICEHOME_CLASSES if name not in absent])
         found = []
         for name in OFFICEHOME_CLASSES:
-            folder = os.path.join(place, name)
+            folder = os.path.join(domain_folder, name)
             paths = [os.path.join(folder, entry) for entry in sorted(os.listdir(folder))
                      if entry.lower().endswith(ENDINGS) and not entry.startswith('.')]
             if not paths:

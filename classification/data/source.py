@@ -10,10 +10,10 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.data import data_cache, raw_checksums
-from utils.utils import UserError, one_line
+from utils.utils import UserError, printable_line
 
 GUIDE = 'Data/README.md'
-MOST_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than memory holds; MNIST: 28 * 28 * 60,000
+MAX_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than memory holds; MNIST: 28 * 28 * 60,000
 SHOWN = 4                    # names in a message
 ALIKE = 0.6                  # of difflib: a file name that may be another spelling of the expected one
 
@@ -49,7 +49,7 @@ class Source(object):
 
     def folder(self, data_dir):
         """Real path of the folder that the raw files are read from, as text."""
-        return one_line(os.path.realpath(self._found(data_dir)[0]))
+        return printable_line(os.path.realpath(self._found(data_dir)[0]))
 
     def _found(self, data_dir):
         if self.version is None:
@@ -183,14 +183,14 @@ class Source(object):
                 self._check(path, stream)
                 if path.endswith('.gz'):
                     with gzip.GzipFile(fileobj=stream) as unpacked:
-                        content = unpacked.read(MOST_BYTES + 1)
+                        content = unpacked.read(MAX_BYTES + 1)
                 else:
                     content = stream.read()
                 self._check(path, stream)
         except (EOFError, zlib.error, OSError) as error:
             raise self.broken(path, 'cannot be read, or is damaged (%s)' % error) from error
-        if path.endswith('.gz') and len(content) > MOST_BYTES:
-            raise self.broken(path, 'holds more than %d bytes, and no file of these data does' % MOST_BYTES)
+        if path.endswith('.gz') and len(content) > MAX_BYTES:
+            raise self.broken(path, 'holds more than %d bytes, and no file of these data does' % MAX_BYTES)
         return content
 
     def _check(self, path, stream):

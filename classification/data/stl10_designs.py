@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from utils.utils import UserError, counted, random_state, write_atomically
+from utils.utils import UserError, plural, random_state, write_atomically
 
 GROUPS = 5            # that are kept in files
 CLASSES = 10
@@ -268,7 +268,7 @@ def keep(preset, designs, data_dir, seed, group, say):
     leaked = leak(designs.groups[group]) if group < GROUPS else 0
     if leaked:
         say('STL-10 design: %s both train%s a task and validate%s another' % (
-            (counted(leaked, 'image'),) + (('s', 's') if leaked == 1 else ('', ''))))
+            (plural(leaked, 'image'),) + (('s', 's') if leaked == 1 else ('', ''))))
 
 
 def leak(design):

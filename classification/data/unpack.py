@@ -11,7 +11,7 @@ import zipfile
 import zlib
 
 PIECE, LARGE = 1 << 16, 1 << 20      # bytes
-MOST_MEMBERS = 100000      # the largest original has about 16,000
+MAX_MEMBERS = 100000      # the largest original has about 16,000
 WORDS = 100                # characters of a name or of a library's message that are shown
 
 
@@ -41,7 +41,7 @@ def unpack(archive, is_zip, folder, place_of, most, enough=None):
             parts = [part for part in name.split('/') if part not in ('', '.')]
             if not harmless or size < 0 or name.startswith('/') or '..' in parts:
                 raise BadArchive('%s in it is no plain file, or leads elsewhere' % _shown(name))
-            if number >= MOST_MEMBERS or total > most:
+            if number >= MAX_MEMBERS or total > most:
                 raise BadArchive('it holds more than the original')
             place = place_of(parts) if content and parts else None
             if place:

@@ -7,7 +7,7 @@ from classification.experiment.experiment import plugins_of
 from classification.experiment.sizes import check, shown
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
-from utils.utils import counted
+from utils.utils import plural
 
 
 def _rows(rows, indent='  '):
@@ -18,7 +18,7 @@ def _rows(rows, indent='  '):
 def listing():
     """Data types, model types, and the transfer configurations of every depth."""
     lines = ['Data types (--data_type; layers: --num_clayers, the first by default):']
-    lines += _rows([(name, counted(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
+    lines += _rows([(name, plural(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
         str(depth) for family, depth in env.NETWORKS if family == dataset.family), dataset.help)
         for name, dataset in gen_data.DATASETS.items()])
     lines += ['', 'Sizes (--data_percent):']
@@ -85,7 +85,7 @@ def dry_run(experiment, flags, count):
         ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
     lines.append('parameters: %s' % _parameters(experiment, count))
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
-        counted(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, counted(flags.num_runs, 'trial'),
+        plural(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, plural(flags.num_runs, 'trial'),
         experiment.seed))
     lines.append(gen_data.origin(experiment.data_type, gen_data.folder_of(experiment.data_type, flags.data_dir)))
     lines.append('result file: this entry takes %s%s' % (
@@ -105,7 +105,7 @@ def _analyses(experiment, train_sizes):
         if name == 'stl_analysis':
             lines.append('STL analysis of task %d: %d training images, patience %s, at most %s' % (
                 setting['task'], enlarged_size(train_sizes, setting['task'], setting['ratio']),
-                counted(experiment.early_stopping, 'epoch'), counted(experiment.training.epochs, 'epoch')))
+                plural(experiment.early_stopping, 'epoch'), plural(experiment.training.epochs, 'epoch')))
         elif isinstance(setting, dict):
             lines.append('%s: %s' % (name, ', '.join('%s %g' % pair for pair in sorted(setting.items()))))
         else:

@@ -202,7 +202,7 @@ def _trials(text):
 _trials.__name__ = 'list of trials like 0,2'        # in argparse's message
 
 
-WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the published code
+WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the authors' release
 
 
 def parser(argv=()):
@@ -236,5 +236,5 @@ def _parser(of_methods):
             group.add_argument('--plugin', **PLUGIN)
     other = made.add_argument_group('accepted without effect')
     for name in WITHOUT_EFFECT:
-        other.add_argument('--' + name, type=int, default=None, help='a flag of the published code')
+        other.add_argument('--' + name, type=int, default=None, help='a flag of the authors\' release')
     return made

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from utils import source_digest
 from utils.declarations import declared_by
-from utils.utils import UserError, in_one_line, write_atomically
+from utils.utils import UserError, error_text, write_atomically
 
 FOLDER = 'plugins'          # in a run folder
 OURS = ('classification', 'utils')
@@ -125,7 +125,7 @@ def _run(plugin):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:        # whatever a user's file does
         del sys.modules[plugin.module]
-        reason = str(error) if isinstance(error, UserError) else in_one_line(error)
+        reason = str(error) if isinstance(error, UserError) else error_text(error)
         raise UserError('--plugin %s: %s' % (where(plugin.path, error), reason)) from error
 
 

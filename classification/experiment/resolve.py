@@ -9,9 +9,9 @@ from classification.model.registry import MODELS, all_options, canonical_model
 from utils import utils_env_cl as env
 from utils.declarations import LARGEST_NUMBER, Context, checked, read_setting, resolved
 from utils.tensorflow_version import tensorflow_version
-from utils.utils import UserError, entry, without_credentials
+from utils.utils import UserError, lookup, without_credentials
 
-MOST = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}      # more would fill the memory before anything is trained
+MAXIMA = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}      # more would fill the memory before anything is trained
 
 
 def task_order(num_tasks, order_type):
@@ -41,7 +41,7 @@ def resolve(flags, say):
     for name in ('data_dir', 'result_dir', 'tensorfactor_param_path'):
         if getattr(flags, name) == '':
             raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text' % name)
-    data_type = entry({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
+    data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
     context = _context(flags, data_type, dataset, model)
     pattern = _pattern(flags, model, context)
@@ -191,10 +191,10 @@ def _check_numbers(flags, dataset, data_type):
         raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):
-        value, most = getattr(flags, name), MOST.get(name, LARGEST_NUMBER)
+        value, most = getattr(flags, name), MAXIMA.get(name, LARGEST_NUMBER)
         if value is not None and not least <= value <= most:
             raise UserError('--%s %s: at least %d and at most %s is needed' % (
-                name, value, least, most if name in MOST else '2^63 - 1'))
+                name, value, least, most if name in MAXIMA else '2^63 - 1'))
 
 
 def _check_devices(flags):

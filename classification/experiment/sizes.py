@@ -65,9 +65,9 @@ def entry_bytes(experiment, trials):
 def check(experiment, trials):
     """A UserError if the entry would be too large for MATLAB by itself; returns its bytes."""
     size = entry_bytes(experiment, trials)
-    if size > mat_parts.MOST_BYTES:
+    if size > mat_parts.MAX_BYTES:
         raise UserError('its entry in the result file would take %s, and MATLAB reads at most %s; ask for fewer trials '
-                        '(--num_runs) or epochs (--epochs_per_task)' % (shown(size), shown(mat_parts.MOST_BYTES)))
+                        '(--num_runs) or epochs (--epochs_per_task)' % (shown(size), shown(mat_parts.MAX_BYTES)))
     return size
 
 

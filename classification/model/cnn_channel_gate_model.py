@@ -235,13 +235,13 @@ class ProtectingChannelGate(ChannelGate):
             if self.arrays['frozen%d' % layer].all() and not frozen.all():
                 full.append(str(layer))
         if full:
-            self.note('after task %d no kernel is free in layer %s: tasks that are learned later train none there '
+            self.say('after task %d no kernel is free in layer %s: tasks that are learned later train none there '
                       '(wider layers, fewer open gates or a higher channel_gate_relevance leave room)' % (task, ', '.join(full)))
         free = [[1. - frozen.mean() for frozen in self.frozen()]]
         self.arrays['free'] = np.concatenate([self.arrays['free'], free]) if 'free' in self.arrays else np.array(free)
         return dict(values, **masks)
 
-    def may_change(self, task, phase=0):
+    def outputs_may_change(self, task, phase=0):
         return False
 
     def num_parameters(self, store):

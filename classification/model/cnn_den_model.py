@@ -63,7 +63,7 @@ FILES = (Field('conv_trainable_weights', shared_names('conv', 'den')),
 
 
 def _network(data_type, family, depth, network):
-    """DEN's hidden layers are shared; the published code gives it other ones."""
+    """DEN's hidden layers are shared; the authors' release gives it other ones."""
     return network._replace(hidden=env.DEN_HIDDEN.get((family, depth), network.hidden))
 
 
@@ -120,10 +120,10 @@ class DEN(Method):
             self.planned[EXPANSION] *= self.state['now'].get('expand', True)
         return self.planned
 
-    def may_change(self, task, phase=0):
+    def outputs_may_change(self, task, phase=0):
         return STAGES[phase].changes_learned_tasks
 
-    def constant_layers(self, task, phase=0):
+    def frozen_layers(self, task, phase=0):
         return 0
 
     def start_task(self, task, store, draw):
@@ -151,7 +151,7 @@ class DEN(Method):
         self.state['learned'].append(self.state['now'])
         self.stage, self.state['now'], self.arrays = None, {}, {}
         self.state['nonzeros'] = int(sum(np.count_nonzero(value) for value in values.values()))
-        self.say(den_report.line(self.extra(self.state['tasks']), len(self.state['tasks']) - 1, task))
+        self.log(den_report.line(self.extra(self.state['tasks']), len(self.state['tasks']) - 1, task))
         return values
 
     def remember(self, task, pattern=None):

@@ -24,7 +24,7 @@ FILES = (Field('conv_trainable_weights', own_names('conv', 'own')),
                         'ProgNN: scale of the dimension reduction (default: by --test_type)', stored=True),
                  Option('prognn_lateral_head', False, yes_or_no(),
                         'ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, as in the '
-                        'published code)', 'prognn_lateral_head', later=True)))
+                        'authors\' release)', 'prognn_lateral_head', later=True)))
 class ProgNN(Method):
     """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier columns.
 
@@ -49,7 +49,7 @@ class ProgNN(Method):
         if task not in self.state['columns']:
             self.state['columns'].append(task)
 
-    def may_change(self, task, phase=0):
+    def outputs_may_change(self, task, phase=0):
         return False
 
     @property
@@ -93,7 +93,7 @@ class ProgNN(Method):
     def layer_outputs(self, parameters, task, images):
         return self._column_maps(parameters, images, task)
 
-    def constant_maps(self, parameters, task, images):
+    def frozen_maps(self, parameters, task, images):
         """What the earlier columns give to this one, but for their first layers: the largest maps, and the cheapest. The last
         column comes first, since it has the most lateral inputs of its own."""
         self._column_maps(parameters, images, task)

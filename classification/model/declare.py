@@ -21,7 +21,7 @@ from utils.declarations import (
     stored_fields,
     taken_flags,
 )
-from utils.utils import UserError, entry
+from utils.utils import UserError, lookup
 from utils.utils_env_cl import TRAINING, Network
 
 HEAD = Field('fc_weights', tuple(zip(own_names('fc', 'own'), shared_names('fc', 'hps'))))
@@ -349,7 +349,7 @@ def canonical_model(name):
     Raises:
         UserError: the name is unknown.
     """
-    return entry({spelling: model for model, row in MODELS.items() for spelling in (model,) + row.aliases}, name, 'model_type')
+    return lookup({spelling: model for model, row in MODELS.items() for spelling in (model,) + row.aliases}, name, 'model_type')
 
 
 def models_argument(text):

@@ -36,10 +36,10 @@ def classify(net, body, head_bias, maps, keep=1., seed=None):
     """Logits [n, classes] from what the last convolution layer gives; see `forward`."""
     blocks = body.blocks + [body.head]
     x = nn.dropout(tf.reshape(maps, [-1, maps.shape[1:].num_elements()]), keep, seed)
-    for place in range(len(net.layers), len(blocks)):
-        bias = body.biases[place] if place < len(body.biases) else head_bias
-        x = tf.nn.bias_add(tf.matmul(x, from_block(blocks[place], 0, tf.reshape)), bias)
-        x = tf.nn.relu(x) if place < len(body.biases) else x
+    for layer in range(len(net.layers), len(blocks)):
+        bias = body.biases[layer] if layer < len(body.biases) else head_bias
+        x = tf.nn.bias_add(tf.matmul(x, from_block(blocks[layer], 0, tf.reshape)), bias)
+        x = tf.nn.relu(x) if layer < len(body.biases) else x
     return x
 
 

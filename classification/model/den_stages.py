@@ -95,10 +95,10 @@ class Stage(object):
         cleaned = dict(values, **self.cleaned(values, least))
         cut, cut_after = self._cut(values), self._cut(cleaned)
         if cut:
-            self.den.say('task %d: warning: the output does not depend on the image: all weights of %s that are read are 0'
+            self.den.log('task %d: warning: the output does not depend on the image: all weights of %s that are read are 0'
                          % (self.task, cut))
         elif cut_after:
-            self.den.say('task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
+            self.den.log('task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
                          % (self.task, cut_after))
             cleaned = values
         if any((cleaned[name] != values[name]).any() for name in cleaned):
@@ -136,7 +136,7 @@ class Stage(object):
         graph.set_values(cleaned)
         change = np.abs(probabilities() - before).sum(axis=1).mean() / 2
         if change >= NOTICEABLE:
-            self.den.say('task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f on average'
+            self.den.log('task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f on average'
                          % (self.task, change))
 
 
@@ -154,9 +154,9 @@ class Head(Stage):
         top = den_blocks.present(self.variables.blocks(values, self.task)[-1]).any(axis=1)
         selected, empty = den_blocks.trace([self.den.previous(layer)[0] for layer in range(self.head)], top)
         if empty == self.head:
-            self.den.say('task %d: the sparse head is all zero; every unit is selected' % self.task)
+            self.den.log('task %d: the sparse head is all zero; every unit is selected' % self.task)
         elif empty:
-            self.den.say('task %d: no selected unit reads %s; every unit of it and below is selected'
+            self.den.log('task %d: no selected unit reads %s; every unit of it and below is selected'
                          % (self.task, self.layers[empty - 1].name))
         self.den.arrays.update(('selected/%d' % layer, units) for layer, units in enumerate(selected))
         self.den.state['now']['selected'] = [float(units.mean()) for units in selected[1:]]

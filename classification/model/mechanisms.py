@@ -103,7 +103,7 @@ def _factor_files(title, knowledge, factors):
 
 
 def _smaller_head(data_type, family, depth, network):
-    """The published code gives the TF family another head on one data set."""
+    """The authors' release gives the TF family another head on one data set."""
     return network._replace(hidden=env.TF_HIDDEN.get((family, data_type), network.hidden))
 
 

@@ -200,16 +200,16 @@ class Network(object):
 class EvaluationHints(object):
     """What need not be computed again. A method that says nothing here is evaluated in full, and correctly."""
 
-    def may_change(self, task, phase=0):
+    def outputs_may_change(self, task, phase=0):
         """Whether an earlier task's accuracy can change in this phase of learning another task."""
         return 'S' in self.pattern_of(task)
 
-    def constant_layers(self, task, phase=0):
+    def frozen_layers(self, task, phase=0):
         """How many of an earlier task's first convolution layers give the same maps in this whole phase of another task."""
         pattern = self.pattern_of(task)
         return len(pattern) - len(pattern.lstrip('T'))
 
-    def constant_maps(self, parameters, task, images):
+    def frozen_maps(self, parameters, task, images):
         """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone, while it is
         learned; those that save most come first. Called after the network for these images is built."""
         return []
@@ -223,13 +223,13 @@ class Method(LifeCycle, Network, EvaluationHints):
         state: JSON-able dict that checkpoints keep; patterns: task, as text -> 'STTS' as chosen for a learned task.
         arrays: dict name -> array that checkpoints keep beside the parameters.
         left: dict name -> array of what the task just learned left for parameter files only, like a search's outcome.
-        say, note: functions of one line, for the log, and for the log and the screen.
+        log, say: functions of one line, for the log, and for the log and the screen.
     """
 
     def __init__(self, setting):
         self.setting, self.net = setting, setting.net
         self.state, self.arrays, self.left = {'patterns': {}}, {}, {}
-        self.say = self.note = lambda line: None
+        self.log = self.say = lambda line: None
 
     def num_parameters(self, store):
         """How many values are kept: shared ones once, each task's own, heads."""

@@ -36,22 +36,22 @@ class Alternatives(InTurn):
         """Keeps the outcome if it is the best so far, and goes back to the task's start."""
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
         trial.save_alternative(task, values)
-        outcome, start = trial.recorder.final_row(graph, False), history.changed[-1]
-        score = float(history.rows[-1][task, VALID])
+        outcome, start = trial.recorder.final_row(graph, False), history.first_epochs[-1]
+        score = float(history.accuracies[-1][task, VALID])
         if not state.scores or score > max(state.scores):
             state.winner = {'values/' + name: value for name, value in values.items()}
-            state.winner.update(rows=np.array(history.rows[start:]), final=outcome,
+            state.winner.update(rows=np.array(history.accuracies[start:]), final=outcome,
                                 best_test=np.array(history.best_test[start:]), progress=np.array(state.progress.state()))
         state.scores.append(score)
-        state.global_epoch -= len(history.rows) - start
-        del history.rows[start:], history.best_test[start:]
+        state.global_epoch -= len(history.accuracies) - start
+        del history.accuracies[start:], history.best_test[start:]
         state.store, state.progress = dict(state.before), None
 
     def end_task(self, task):
         """Goes on with the best."""
         state, winner = self.trial.state, self.trial.state.winner
         state.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
-        state.history.rows.extend(winner['rows'])
+        state.history.accuracies.extend(winner['rows'])
         state.history.best_test.extend(winner['best_test'])
         state.global_epoch += len(winner['rows'])
         state.progress = state.new_progress(tuple(winner['progress']))

@@ -1,4 +1,4 @@
-"""What the published code writes of methods that it trains with a loop of their own."""
+"""What the authors' release writes of methods that it trains with a loop of their own."""
 import numpy as np
 
 VALID = 1      # place of the validation accuracy in TrialRecord.accuracy

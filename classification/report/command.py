@@ -36,7 +36,7 @@ def parser(argv=()):
     made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
     made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat',
-                      help='result files, also temp_NAME.mat and those of the published code')
+                      help='result files, also temp_NAME.mat and those of the authors\' release')
     made.add_argument('--out', type=path_argument, default=None, metavar='DIR',
                       help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; '
                            'for html: report')
@@ -46,7 +46,7 @@ def parser(argv=()):
                            'is one')
     made.add_argument('--plugin', **PLUGIN)
     made.add_argument('--assume_same_data', action='store_true',
-                      help='compare files of the published code, which do not say what data they used, where image sizes and '
+                      help='compare files of the authors\' release, which do not say what data they used, where image sizes and '
                            'orders of tasks agree; default: each stands alone')
     return made
 

@@ -10,7 +10,7 @@ from classification.results import origin
 from classification.results.mat_parts import first_of, series
 from classification.results.read_results import load_config, load_results
 from classification.results.summary import distinct
-from utils.utils import UserError, counted
+from utils.utils import UserError, plural
 
 _BY_ARCHITECTURE = {row.architecture: model for model, row in MODELS.items()}
 
@@ -46,7 +46,7 @@ def read_groups(paths, assume_same_data=False):
 
     Args:
         paths: of result files.
-        assume_same_data: files of the published code do not say what data they used; True: the same where image sizes
+        assume_same_data: files of the authors' release do not say what data they used; True: the same where image sizes
             and orders of tasks agree.
     Returns:
         (list of Group, list of notes on the files).
@@ -94,9 +94,9 @@ def method_name(result, config):
 def _newest(found):
     """Of each experiment the entry with most trials, the finished and the later one first; and notes on the others."""
     best, notes = {}, []
-    for place, one in enumerate(found):
+    for index, one in enumerate(found):
         key = one.result.get('fingerprint') or (one.path, one.number)
-        rank = (len(one.trials), not one.result['unfinished'], place)
+        rank = (len(one.trials), not one.result['unfinished'], index)
         if key in best:
             left_out = min((rank, one), best[key], key=lambda pair: pair[0])[1]
             notes.append('%s of %s is left out: the same experiment again' % (left_out.label, _place(left_out)))
@@ -137,7 +137,7 @@ def _by_checksums(members):
 def _group(members):
     notes = []
     if any('data_type' not in one.result for one in members):
-        notes.append('A file of the published code does not say on what data it was trained%s.' % (
+        notes.append('A file of the authors\' release does not say on what data it was trained%s.' % (
             '; the same is assumed' if len(members) > 1 else ''))
     computed = [one.path for one in members if one.result['computed_fields']]
     if computed:
@@ -145,7 +145,7 @@ def _group(members):
                      % ', '.join(distinct(computed)))
     for one in members:
         if one.result['unfinished']:
-            notes.append('%s is not finished: %s so far.' % (one.label, counted(len(one.trials), 'trial')))
+            notes.append('%s is not finished: %s so far.' % (one.label, plural(len(one.trials), 'trial')))
     members = _told_apart(members)
     difference = _different_libraries(members)
     if difference:
@@ -173,7 +173,7 @@ def _title(one):
     named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order == list(range(order[0], order[0] + len(order)))
                                    and len(order) > 4 else ' '.join(map(str, order)))
     return ', '.join([str(result.get('data_type', 'data not recorded')) + ('' if percent is None else ' at %d %%' % percent),
-                      counted(len(distinct(order)), 'task'), named] + ([] if seed is None else ['seed %d' % seed]))
+                      plural(len(distinct(order)), 'task'), named] + ([] if seed is None else ['seed %d' % seed]))
 
 
 def _told_apart(members):
@@ -183,11 +183,11 @@ def _told_apart(members):
                  lambda same: ['no. %d' % number for number in range(1, len(same) + 1)]):
         labels = [one.label for one in members]
         for label in distinct(labels):
-            places = [place for place, one in enumerate(members) if labels[place] == label]
-            texts = more([members[place] for place in places])
+            indices = [index for index, one in enumerate(members) if labels[index] == label]
+            texts = more([members[index] for index in indices])
             if len(set(texts)) > 1:
-                for place, text in zip(places, texts):
-                    members[place] = members[place]._replace(label='%s, %s' % (label, text))
+                for index, text in zip(indices, texts):
+                    members[index] = members[index]._replace(label='%s, %s' % (label, text))
     return members
 
 

@@ -9,7 +9,7 @@ from classification.report.marks import marks_of
 from classification.report.statistics import METRICS, correction
 from classification.report.tables import MISSING, shown, shown_interval
 from classification.results import origin
-from utils.utils import counted, without_credentials
+from utils.utils import plural, without_credentials
 
 STYLE = '''
 body { font: 15px/1.45 sans-serif; color: #111; background: #fff; margin: 1.5em auto; max-width: 76em; padding: 0 1em }
@@ -67,7 +67,7 @@ def page(comparisons, notes, command):
              '<p>Made by <code>%s</code>. A click on a heading sorts its table.</p>' % _text(command)] + _notes(notes)
     if len(comparisons) > 1:
         parts.append('<ul>%s</ul>' % ''.join('<li><a href="#group%d">%s</a>, %s</li>' % (
-            number, _text(comparison.group.title), counted(len(comparison.rows), 'experiment'))
+            number, _text(comparison.group.title), plural(len(comparison.rows), 'experiment'))
             for number, comparison in enumerate(comparisons)))
     parts += _definitions()
     for number, comparison in enumerate(comparisons):
@@ -144,7 +144,7 @@ def _differences(comparison):
                 difference, digits = row.differences[name], METRICS[name].digits
                 bounds = shown_interval(difference, digits)
                 cells.append(_cell(shown(difference.mean, digits) + ('' if bounds == MISSING else '<br>' + bounds),
-                                   difference.mean, counted(difference.n, 'pair')))
+                                   difference.mean, plural(difference.n, 'pair')))
             pairs = max(difference.n for difference in row.differences.values())
             rows.append(cells + [_cell(str(pairs), pairs)])
     return _sortable([('method', '')] + [(METRICS[name].title, METRICS[name].definition) for name in names] + [

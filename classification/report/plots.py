@@ -11,17 +11,17 @@ from classification.report.marks import bracketed
 from classification.report.statistics import METRICS, correction
 from classification.results.read_results import test_curves
 from utils import utils_env_cl as env
-from utils.utils import counted, write_atomically
+from utils.utils import plural, write_atomically
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 STYLES = ('-', '--', '-.', ':')
 MARKERS = 'osD^vP*X<>'
 WIDTH = 7.0                 # inches
 MANY_TASKS = 6              # more than this: a panel per task
-MOST_CELLS = 12             # tasks up to which the accuracy matrix has its numbers written in
-MOST_PATTERNS = 16          # rows of a posterior
-MOST_PANELS = 3             # trials whose posterior is drawn
-MOST_POINTS = 600           # of a curve
+MAX_CELLS = 12             # tasks up to which the accuracy matrix has its numbers written in
+MAX_PATTERNS = 16          # rows of a posterior
+MAX_PANELS = 3             # trials whose posterior is drawn
+MAX_POINTS = 600           # of a curve
 PNG_DPI = 150
 BAND = 'band: one sample standard deviation to either side of the mean over %s'
 
@@ -104,7 +104,7 @@ def accuracy_matrix(one):
     axes.set(xlabel='task evaluated', ylabel='after learning task', title=one.label)
     _number_ticks(axes.xaxis, one.tasks)
     _number_ticks(axes.yaxis, one.result['task_order'] if positions > 1 else ['all'])
-    for row, column in np.argwhere(~np.isnan(matrix)) if max(positions, tasks) <= MOST_CELLS else ():
+    for row, column in np.argwhere(~np.isnan(matrix)) if max(positions, tasks) <= MAX_CELLS else ():
         axes.text(column, row, '%.2f' % matrix[row, column], ha='center', va='center', fontsize=7,
                   color='black' if matrix[row, column] > 0.6 else 'white')
     figure.colorbar(shown, ax=axes, label='test accuracy')
@@ -113,9 +113,9 @@ def accuracy_matrix(one):
 
 def _number_ticks(axis, names):
     """A tick for each name, thinned out where there are many."""
-    places = np.arange(0, len(names), 1 if len(names) <= 20 else 5)
-    axis.set_ticks(places)
-    axis.set_ticklabels([str(names[place]) for place in places])
+    indices = np.arange(0, len(names), 1 if len(names) <= 20 else 5)
+    axis.set_ticks(indices)
+    axis.set_ticklabels([str(names[index]) for index in indices])
 
 
 def learning_curves(one):
@@ -131,9 +131,9 @@ def learning_curves(one):
     figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True, constrained_layout=not many)
     if many:        # twenty panels would take the automatic layout seconds
         figure.subplots_adjust(left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4, wspace=0.1)
-    for place, task in enumerate(one.tasks):
-        panel = axes.flat[place if many else 0]
-        _curve(panel, [curve[:, place] for curve in curves], 0 if many else place, same,
+    for index, task in enumerate(one.tasks):
+        panel = axes.flat[index if many else 0]
+        _curve(panel, [curve[:, index] for curve in curves], 0 if many else index, same,
                'task %d' % task)
         if many:
             panel.set_title('task %d' % task, pad=2)
@@ -157,7 +157,7 @@ def learning_curves(one):
 def _curves_in_words(trials, same, many, lifelong):
     parts = ['Test accuracy of every task over all epochs']
     if trials > 1:
-        parts.append('mean over trials, ' + BAND % counted(trials, 'trial') if same else
+        parts.append('mean over trials, ' + BAND % plural(trials, 'trial') if same else
                      'each trial by itself, since they differ in length; boundaries of the first trial')
     if lifelong:
         parts.append('grey: the epochs in which the task itself was trained' if many else
@@ -183,7 +183,7 @@ def _curve(axes, trials, number, same, label):
 
 def _thinned(values):
     """(epochs, values at these) of every k-th epoch and the last, MOST_POINTS about."""
-    epochs = np.arange(0, len(values), max(1, len(values) // MOST_POINTS))
+    epochs = np.arange(0, len(values), max(1, len(values) // MAX_POINTS))
     epochs = np.append(epochs, len(values) - 1) if epochs[-1] < len(values) - 1 else epochs
     return epochs, np.asarray(values)[epochs]
 
@@ -212,11 +212,11 @@ def _mark_training(axes, starts, order, task, rows):
 def _outer_labels(axes, panels, below, left):
     """Labels of a grid: only beside and below its outer panels, which also keep their numbers."""
     rows, columns = axes.shape
-    for place in range(panels):
-        row, column = divmod(place, columns)
+    for index in range(panels):
+        row, column = divmod(index, columns)
         if column == 0:
             axes[row, column].set_ylabel(left)
-        if place + columns >= panels:
+        if index + columns >= panels:
             axes[row, column].set_xlabel(below)
             axes[row, column].tick_params(labelbottom=True)
 
@@ -224,11 +224,11 @@ def _outer_labels(axes, panels, below, left):
 def posterior(one):
     """(what it shows, figure): LASEM's mean posterior over patterns in each epoch, a panel per trial."""
     runs, order = one.result['result_of_each_run'], one.result['task_order'].tolist()
-    chosen = runs[:MOST_PANELS]
+    chosen = runs[:MAX_PANELS]
     patterns = _patterns(one, chosen[0]['history_net_prior_in_epoch'].shape[1])
     with np.errstate(all='ignore'):
         weight = np.nanmean(np.concatenate([run['history_net_prior_in_epoch'] for run in chosen]), axis=0)
-    kept = np.sort(np.argsort(-weight, kind='stable')[:MOST_PATTERNS])
+    kept = np.sort(np.argsort(-weight, kind='stable')[:MAX_PATTERNS])
     others = len(patterns) - len(kept)
     figure, axes = _figure(len(chosen), 1, height=0.5 + len(chosen) * (0.9 + 0.14 * (len(kept) + (others > 0))), sharex=True)
     for panel, run, trial in zip(axes[:, 0], chosen, one.trials):
@@ -240,7 +240,7 @@ def posterior(one):
                              interpolation='nearest', extent=(0.5, len(history) + 0.5, len(rows) - 0.5, -0.5))
         panel.set_facecolor('#e8e8e8')
         panel.set_yticks(range(len(rows)))
-        panel.set_yticklabels([patterns[place] for place in kept] + ['%d others' % others] * (others > 0),
+        panel.set_yticklabels([patterns[index] for index in kept] + ['%d others' % others] * (others > 0),
                               family='monospace', fontsize=7)
         panel.set_ylabel('pattern')
         panel.set_title('%s, trial %d' % (one.label, trial), pad=17)
@@ -258,7 +258,7 @@ def _patterns(one, number):
     info = one.result['model_specific_info']
     groups = info.get('layer_group_config')
     groups = (1,) * len(np.ravel(info['channel_sizes'])) if groups is None else tuple(int(size) for size in groups)
-    return env.patterns_of(groups) if 2 ** len(groups) == number else ['pattern %d' % place for place in range(number)]
+    return env.patterns_of(groups) if 2 ** len(groups) == number else ['pattern %d' % index for index in range(number)]
 
 
 def chosen_layers(one):
@@ -299,7 +299,7 @@ def mixture_weights(one):
     _boundaries(axes, np.ravel(runs[0]['task_changed_epoch']), order, len(histories[0]) + 1)
     axes.legend(loc='center left', bbox_to_anchor=(1., 0.5), ncol=1 if weights[0].shape[1] <= 9 else 2)
     return 'DARTS: softmax weight of the shared kernel in each layer (1: input side); above 0.5 it is chosen%s.' % (
-        '' if len(runs) == 1 else '; mean over trials, ' + BAND % counted(len(runs), 'trial') if same else
+        '' if len(runs) == 1 else '; mean over trials, ' + BAND % plural(len(runs), 'trial') if same else
         '; each trial by itself'), figure
 
 
@@ -308,22 +308,22 @@ def widths(one):
     runs = one.result['result_of_each_run']
     counts = np.array([run['den_widths'] for run in runs], dtype=np.float64)      # [trials, tasks, layers]
     figure, ((axes,),) = _figure(height=3.)
-    places = np.arange(counts.shape[1])
+    indices = np.arange(counts.shape[1])
     for layer in range(counts.shape[2]):
         number = layer % len(COLOURS)
         mean = counts[:, :, layer].mean(axis=0)
-        axes.plot(places, mean, color=COLOURS[number], linestyle=STYLES[layer % len(STYLES)],
+        axes.plot(indices, mean, color=COLOURS[number], linestyle=STYLES[layer % len(STYLES)],
                   marker=MARKERS[layer % len(MARKERS)],
                   markersize=4, linewidth=1.3, label='layer %d' % (layer + 1))
         if len(runs) > 1:
             std = counts[:, :, layer].std(axis=0, ddof=1)
-            axes.fill_between(places, mean - std, mean + std, color=COLOURS[number], alpha=0.2, linewidth=0)
+            axes.fill_between(indices, mean - std, mean + std, color=COLOURS[number], alpha=0.2, linewidth=0)
     axes.set(xlabel='after task', ylabel='units', title=one.label)
     axes.set_ylim(bottom=0)
     _number_ticks(axes.xaxis, one.tasks)
     axes.legend(loc='center left', bbox_to_anchor=(1., 0.5))
     return 'DEN: units of each hidden layer (1: input side) after each task%s.' % (
-        '; mean over trials, ' + BAND % counted(len(runs), 'trial') if len(runs) > 1 else ''), figure
+        '; mean over trials, ' + BAND % plural(len(runs), 'trial') if len(runs) > 1 else ''), figure
 
 
 # ---- several experiments ----
@@ -332,18 +332,18 @@ def method_comparison(comparison):
     """(what it shows, figure): bars of the means over trials with their intervals."""
     rows, names = comparison.rows, ('peak', 'final', 'forgetting')
     figure, axes = _figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
-    places = np.arange(len(rows))
+    indices = np.arange(len(rows))
     for name, panel, hatch, colour in zip(names, axes[0], ('', '', '//'), COLOURS):
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             summary = row.summaries[name]
             if summary.n:
-                panel.barh(place, summary.mean, height=0.7, color=colour, alpha=0.75, hatch=hatch, edgecolor='white', linewidth=0)
+                panel.barh(index, summary.mean, height=0.7, color=colour, alpha=0.75, hatch=hatch, edgecolor='white', linewidth=0)
             half = _half(summary)
             if half is not None:
-                panel.errorbar(summary.mean, place, xerr=half, color='black', capsize=2.5, linewidth=1)
+                panel.errorbar(summary.mean, index, xerr=half, color='black', capsize=2.5, linewidth=1)
         _zero_line(panel, any(row.summaries[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy'))
-        panel.set_yticks(places)
+        panel.set_yticks(indices)
         panel.set_yticklabels([_marked(row) for row in rows])
         panel.invert_yaxis() if name == names[0] else panel.tick_params(labelleft=False)
     several = any(_half(row.summaries['final']) is not None for row in rows)
@@ -375,10 +375,10 @@ def method_differences(comparison):
     names = ('peak', 'final', 'forgetting')
     figure, axes = _figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
     for number, (name, panel) in enumerate(zip(names, axes[0])):
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             difference = row.differences[name]
             half = None if np.isnan(difference.lower) else (difference.upper - difference.lower) / 2
-            panel.errorbar(difference.mean, place, xerr=half, color=COLOURS[number], marker=MARKERS[number], markersize=5,
+            panel.errorbar(difference.mean, index, xerr=half, color=COLOURS[number], marker=MARKERS[number], markersize=5,
                            capsize=2.5, linewidth=1.3)
         _zero_line(panel, any(row.differences[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy')

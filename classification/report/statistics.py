@@ -8,7 +8,7 @@ from classification.model.registry import canonical_model
 from classification.report.groups import Group
 from classification.report.marks import Mark, bracketed, marks_of
 from classification.results.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
-from utils.utils import UserError, counted
+from utils.utils import UserError, plural
 
 CONFIDENCE = 0.95
 STL = 'STL'
@@ -231,4 +231,4 @@ def correction(comparison):
     """What the intervals are, in words."""
     return ('95 % interval of the difference to {0}: paired over trials, Student\'s t; Bonferroni correction for {1} compared '
             'with {0}: each interval has level 1 - 0.05/{2}, all of a metric hold together with 95 %'.format(
-                comparison.baseline, counted(comparison.compared, 'method'), comparison.compared))
+                comparison.baseline, plural(comparison.compared, 'method'), comparison.compared))

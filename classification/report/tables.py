@@ -5,7 +5,7 @@ import io
 import numpy as np
 
 from classification.report.statistics import CONFIDENCE, METRICS, correction
-from utils.utils import counted
+from utils.utils import plural
 
 MISSING = '-'
 # Columns of each LaTeX table, few enough for a column of text.
@@ -47,7 +47,7 @@ def text(comparisons, notes):
     """
     lines = []
     for comparison in comparisons:
-        lines += ['== %s: %s' % (comparison.group.title, counted(len(comparison.rows), 'experiment'))]
+        lines += ['== %s: %s' % (comparison.group.title, plural(len(comparison.rows), 'experiment'))]
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
         for name, metric in METRICS.items():

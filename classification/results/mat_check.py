@@ -13,8 +13,8 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17
 TEXT_TYPES = (16, 17, 18)
 CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
 LAST_NUMERIC = 15
-DEEPEST, MOST_DIMENSIONS = 50, 32
-MOST_BYTES = 2 ** 31      # in one compressed variable
+MAX_DEPTH, MAX_DIMENSIONS = 50, 32
+MAX_BYTES = 2 ** 31      # in one compressed variable
 
 
 def check(content):
@@ -27,7 +27,7 @@ def check(content):
             kind, data, behind = element(_decompressed(data), order)
             _expect(not behind, 'bytes behind a variable')
         _expect(kind == MATRIX, 'no variable')
-        _matrix(data, order, DEEPEST)
+        _matrix(data, order, MAX_DEPTH)
 
 
 def _expect(good, what):
@@ -37,7 +37,7 @@ def _expect(good, what):
 
 def _decompressed(data):
     stream = zlib.decompressobj()
-    content = stream.decompress(data, MOST_BYTES)
+    content = stream.decompress(data, MAX_BYTES)
     _expect(stream.eof, 'a compressed variable has no end')
     return memoryview(content)
 
@@ -72,7 +72,7 @@ def _matrix(data, order, depth):
     if kind == OPAQUE:      # MATLAB's own objects: they have no shape
         return
     shape, rest = numbers(rest, order, 5, 'i')
-    _expect(1 <= len(shape) <= MOST_DIMENSIONS and min(shape) >= 0, 'a shape')
+    _expect(1 <= len(shape) <= MAX_DIMENSIONS and min(shape) >= 0, 'a shape')
     count = functools.reduce(operator.mul, shape)      # of any size, where NumPy's would overflow
     _, rest = numbers(rest, order, 1, 'b')
     if kind in (CELL, STRUCT, OBJECT):

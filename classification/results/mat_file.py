@@ -17,7 +17,7 @@ import numpy as np
 from classification.results import mat_check, mat_parts
 from classification.results.mat_parts import CONTINUES, HEADER, HEADING, SUMMARY, series
 from utils.locks import Held, Lock
-from utils.utils import UserError, in_one_line, write_atomically
+from utils.utils import UserError, error_text, write_atomically
 
 LOCK_WAIT_S = 120
 LONGEST_FIELD = 31
@@ -65,7 +65,7 @@ def _only_numbers(value):
 
 
 def entries(path):
-    """The experiments in a result file, the published code's too, oldest first.
+    """The experiments in a result file, the authors' release's too, oldest first.
 
     Raises:
         UserError: the file is missing, damaged or not a result file.
@@ -174,7 +174,7 @@ class _ResultFile(object):
     def takes(self, element, place):
         """Whether it stays small enough for MATLAB, or holds nothing else, with this experiment (in the place of another)."""
         others = [span for number, span in enumerate(self.entries) if number != place]
-        return not others or mat_parts.cell_size(others + [element]) <= mat_parts.MOST_BYTES
+        return not others or mat_parts.cell_size(others + [element]) <= mat_parts.MAX_BYTES
 
     def write(self, element, place):
         """Writes the file with an experiment in a place, or behind the last (place None), or without that (element None)."""
@@ -249,7 +249,7 @@ def check_writable(path):
             write_atomically(target + '.writable', '')
             os.remove(target + '.writable')
     except OSError as error:
-        raise UserError('%s cannot be written: %s' % (path, in_one_line(error))) from error
+        raise UserError('%s cannot be written: %s' % (path, error_text(error))) from error
 
 
 def write_temp(path, summary):

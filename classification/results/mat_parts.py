@@ -15,7 +15,7 @@ from classification.results.mat_check import CELL, COMPRESSED, MATRIX, check, el
 SUMMARY, CONTINUES = 'training_summary', 'continues'
 HEADER = 128                 # bytes before the first variable
 HEADING = 64                 # bytes of the cell of experiments before its first element
-MOST_BYTES = 2 ** 31 - 1     # of one variable, for MATLAB
+MAX_BYTES = 2 ** 31 - 1     # of one variable, for MATLAB
 BEGINNING = 4096             # bytes of a variable that hold its name, and a short text
 PIECE = 1 << 20
 
@@ -64,22 +64,22 @@ def parts_of(stream):
     if len(found) != 1 or view[spans[found[0]].start + 16] != CELL:
         raise NoSummary()
     found, = found
-    rest, place, entries = _name_and_rest(view[spans[found].start:spans[found].end])[1], spans[found].end, []
+    rest, position, entries = _name_and_rest(view[spans[found].start:spans[found].end])[1], spans[found].end, []
     while rest:
         behind = element(rest, '<')[2]
-        entries.append(Span(place - len(rest), place - len(behind)))
+        entries.append(Span(position - len(rest), position - len(behind)))
         rest = behind
     return Parts(spans, found, entries)
 
 
 def _variables(stream):
     """(type, Span) of each variable of a little-endian file, as far as its sizes go."""
-    end, place = stream.seek(0, os.SEEK_END), HEADER
-    while place + 8 <= end:
-        stream.seek(place)
+    end, position = stream.seek(0, os.SEEK_END), HEADER
+    while position + 8 <= end:
+        stream.seek(position)
         kind, size = struct.unpack('<2I', stream.read(8))
-        yield kind, Span(place, min(place + 8 + size, end))
-        place += 8 + size
+        yield kind, Span(position, min(position + 8 + size, end))
+        position += 8 + size
 
 
 def _name_and_rest(variable):
@@ -124,26 +124,26 @@ class Alone(object):
     def __init__(self, stream, span):
         stream.seek(0)
         self.head = stream.read(HEADER) + heading([span])
-        self.stream, self.span, self.place = stream, span, 0
+        self.stream, self.span, self.position = stream, span, 0
 
     def tell(self):
         """Where the next byte is."""
-        return self.place
+        return self.position
 
     def seek(self, offset, whence=0):
         """As of any file."""
-        self.place = offset + (0, self.place, len(self.head) + self.span.size)[whence]
-        return self.place
+        self.position = offset + (0, self.position, len(self.head) + self.span.size)[whence]
+        return self.position
 
     def read(self, count=-1):
         """As of any file."""
-        left = max(0, len(self.head) + self.span.size - self.place)
+        left = max(0, len(self.head) + self.span.size - self.position)
         count = left if count < 0 else min(count, left)
-        found = self.head[self.place:self.place + count]
+        found = self.head[self.position:self.position + count]
         if len(found) < count:
-            self.stream.seek(self.span.start + self.place + len(found) - len(self.head))
+            self.stream.seek(self.span.start + self.position + len(found) - len(self.head))
             found += self.stream.read(count - len(found))
-        self.place += len(found)
+        self.position += len(found)
         return found
 
 

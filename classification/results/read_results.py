@@ -1,6 +1,6 @@
 """Result files as plain Python: numbers, texts, lists, dicts and NumPy arrays.
 
-Reads the files of this project, those of the published code, whose missing fields are computed where the histories
+Reads the files of this project, those of the authors' release, whose missing fields are computed where the histories
 tell them, and the temp_NAME.mat of a run that goes on. Nothing here imports TensorFlow.
 """
 import glob
@@ -84,7 +84,7 @@ def load_results(path):
         try:
             results.append(_experiment(entry, unfinished))
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
-            raise UserError('%s: experiment %d is not one that this project or the published code wrote (%s)'
+            raise UserError('%s: experiment %d is not one that this project or the authors\' release wrote (%s)'
                             % (path, number, str(problem).split('\n')[0])) from problem
     return results
 
@@ -186,7 +186,7 @@ def _has_numbers(value):
 
 
 def _complete(result):
-    """Adds what files of the published code lack and the histories tell."""
+    """Adds what files of the authors' release lack and the histories tell."""
     order, runs = result['task_order'].tolist(), result['result_of_each_run']
     if 'training_time' not in result and all('training_time' in run for run in runs):
         result['training_time'] = np.array([run['training_time'] for run in runs], dtype=np.float64)

@@ -24,7 +24,7 @@ def run_struct(record, task_order, leep=False, lifelong=True, trainer_fields=no_
 
     With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
     Where tasks are trained together (not `lifelong`) no epoch changes the task.
-    `trainer_fields`: function (record, task order) -> further fields, of a method that the published code trains otherwise.
+    `trainer_fields`: function (record, task order) -> further fields, of a method that the authors' release trains otherwise.
     """
     train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
     extra = dict(record.extra)
@@ -115,7 +115,7 @@ def _add_statistics(fields, name, values):
 
 
 def _add_published(fields, name, values, of=None, std='std'):
-    """The same as the published code has it: statistics of one number per trial (`of`), and 0 for one trial."""
+    """The same as the authors' release has it: statistics of one number per trial (`of`), and 0 for one trial."""
     fields[name] = np.array(values, dtype=np.float64)
     mean, deviation = mean_and_std(fields[name] if of is None else of)
     fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.

@@ -5,7 +5,7 @@ import numpy as np
 from classification.results.metrics import learned_at, mean_and_std, mean_over_tasks
 from classification.results.summary import _last_known, distinct
 from classification.results.trial_record import SPLITS
-from utils.utils import counted
+from utils.utils import plural
 
 
 def table(summary, task_order):
@@ -35,7 +35,7 @@ def table(summary, task_order):
         whole = [('mean test accuracy, best epoch', 'best_test_error', '%.4f')]
     whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
-    lines.insert(0, spread % counted(trials, 'trial'))
+    lines.insert(0, spread % plural(trials, 'trial'))
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
     if 'at_chance' in summary and summary['at_chance'].any():
         numbers = np.ravel(summary['train_valid_data_group'])
@@ -54,7 +54,7 @@ def tasks_at_chance(at_chance, trials, tasks):
                                       ', '.join(str(task) for task, dead in zip(tasks, row) if dead))
                  for trial, row in zip(trials, at_chance.astype(bool)) if row.any()]
     return '%d of %s over all trials ended with a training accuracy not above that of always answering the most ' \
-           'frequent class (%s)' % (at_chance.sum(), counted(at_chance.size, 'task'), '; '.join(of_trials))
+           'frequent class (%s)' % (at_chance.sum(), plural(at_chance.size, 'task'), '; '.join(of_trials))
 
 
 def _over_trials(values, digits):

@@ -16,8 +16,8 @@ import uuid
 import warnings
 
 from classification.runs.cluster_trial import ClusterTrial
-from classification.runs.trial_process import SIGN
-from utils.utils import UserError, counted, without_credentials
+from classification.runs.trial_process import HEARTBEAT_FILE
+from utils.utils import UserError, plural, without_credentials
 
 CONNECT_SECONDS = 5
 BEAT_SECONDS = 10            # between renewals of the sign of life
@@ -54,17 +54,17 @@ class Cluster(object):
             except Exception as error:      # it went away just now
                 raise _no_scheduler(address, error) from error
         self.address, self.main, self.gpu = without_credentials(address, address), main, gpu      # the address as it is shown
-        self.token, self.stopping, self.heart, self.trouble = uuid.uuid4().hex, threading.Event(), None, None
-        say('Dask scheduler %s: %s' % (self.address, counted(workers, 'worker') if workers else
+        self.token, self.stopping, self.heartbeat, self.trouble = uuid.uuid4().hex, threading.Event(), None, None
+        say('Dask scheduler %s: %s' % (self.address, plural(workers, 'worker') if workers else
                                        'no worker yet; the trials begin when one comes'))
 
     def start(self, run_folder, number):
         """Hands a trial to the cluster; what stands for its process here."""
         run_folder = os.path.abspath(run_folder)
-        if self.heart is None:
+        if self.heartbeat is None:
             self._renew(run_folder, 0)
-            self.heart = threading.Thread(target=self._beat, args=(run_folder,))
-            self.heart.start()
+            self.heartbeat = threading.Thread(target=self._send_heartbeats, args=(run_folder,))
+            self.heartbeat.start()
         return ClusterTrial(self, run_folder, number)
 
     def end(self, trial):
@@ -74,8 +74,8 @@ class Cluster(object):
     def close(self):
         """No trial shall run any more."""
         self.stopping.set()
-        if self.heart is not None:
-            self.heart.join()
+        if self.heartbeat is not None:
+            self.heartbeat.join()
         try:
             self.client.close(timeout=CONNECT_SECONDS)
         except Exception:       # there is nobody to say goodbye to
@@ -89,12 +89,12 @@ class Cluster(object):
             self.stopping.set()
 
     def _renew(self, run_folder, count):
-        path = os.path.join(run_folder, SIGN)
+        path = os.path.join(run_folder, HEARTBEAT_FILE)
         with open(path + '.new', 'w') as stream:
             stream.write('%s %d' % (self.token, count))
         os.replace(path + '.new', path)
 
-    def _beat(self, run_folder):
+    def _send_heartbeats(self, run_folder):
         count = 0
         while not self.stopping.wait(BEAT_SECONDS):
             count += 1
@@ -106,7 +106,7 @@ class Cluster(object):
                     self.stopping.set()
         with contextlib.suppress(OSError):
             if self.still_mine():
-                os.remove(os.path.join(run_folder, SIGN))
+                os.remove(os.path.join(run_folder, HEARTBEAT_FILE))
 
 
 def _number_of_workers(distributed, address):

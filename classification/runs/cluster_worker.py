@@ -6,7 +6,7 @@ import threading
 import time
 
 from classification.runs.local_pool import ERRORS
-from classification.runs.trial_process import RECORD, SIGN, run_trial_process, tell, trial_folder
+from classification.runs.trial_process import HEARTBEAT_FILE, RECORD, run_trial_process, send, trial_folder
 from utils.utils import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 
 SAID = 'said.txt'            # in a trial folder: what its process says on stdout
@@ -18,7 +18,7 @@ LOCK_SECONDS = 150           # a file server frees what a dead machine held afte
 def run_cluster_trial(run_folder, number, token, gpu):
     """Runs a trial in a process that a Dask worker started; returns the exit status."""
     from classification.runs.local_pool import visible_devices
-    folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, SIGN)
+    folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, HEARTBEAT_FILE)
     if not _wanted(_read(sign, ''), token):
         return EXIT_INTERRUPTED
     for descriptor, path in ((1, os.path.join(folder, SAID)), (2, os.path.join(run_folder, ERRORS))):
@@ -28,11 +28,11 @@ def run_cluster_trial(run_folder, number, token, gpu):
     watcher = threading.Thread(target=_watch, args=(sign, token))
     watcher.daemon = True
     watcher.start()
-    tell(note='trial %d: process %d on %s' % (number, os.getpid(), platform.node()))
+    send(note='trial %d: process %d on %s' % (number, os.getpid(), platform.node()))
     try:
         os.environ['CUDA_VISIBLE_DEVICES'] = visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
     except UserError as error:
-        tell(error=str(error))
+        send(error=str(error))
         return EXIT_USER_ERROR
     return run_trial_process(run_folder, number, LOCK_SECONDS)
 

@@ -18,7 +18,7 @@ from classification.runs import provenance
 from classification.runs.run_folder import check_folder, config_in
 from classification.runs.trial_process import CONFIG, RECORD, log_line, trial_folder
 from utils.cores import cores
-from utils.utils import UserError, counted, in_one_line, readable, show, without_credentials, write_atomically
+from utils.utils import UserError, error_text, plural, readable, show, without_credentials, write_atomically
 
 SCHEMA_VERSION = 1
 GPU_MEMORY = 0.9     # share of a GPU's memory that trials on it divide among them
@@ -29,14 +29,14 @@ class ExperimentFiles(object):
 
     Args:
         flags, argv, say: as train_wrapper.run_experiment gets them.
-        place: run_folder.Place.
-        lock: the held one, on place.run.
+        paths: run_folder.ResultPaths.
+        lock: the held one, on paths.run.
         origin: what all trials of this command have in common.
         numbers: of the trials that the entry will hold.
     """
 
-    def __init__(self, experiment, flags, argv, say, place, lock, origin, numbers):
-        self.experiment, self.flags, self.say, self.place, self.lock = experiment, flags, say, place, lock
+    def __init__(self, experiment, flags, argv, say, paths, lock, origin, numbers):
+        self.experiment, self.flags, self.say, self.paths, self.lock = experiment, flags, say, paths, lock
         self.origin, self.numbers = origin, sorted(numbers)
         words = [without_credentials(readable(word), flags.scheduler) for word in argv]
         self.command = ' '.join(map(shlex.quote, ['main.py'] + words))
@@ -48,7 +48,7 @@ class ExperimentFiles(object):
     # ---- words: what the screen does not take stands in the log ----
 
     def log(self, line):
-        log_line(self.place.run, line)
+        log_line(self.paths.run, line)
 
     def show(self, text):
         for line in text.split('\n'):
@@ -63,7 +63,7 @@ class ExperimentFiles(object):
 
     def record(self, number):
         """A trial's record; None if it is not trained."""
-        path = os.path.join(trial_folder(self.place.run, number), RECORD)
+        path = os.path.join(trial_folder(self.paths.run, number), RECORD)
         return trial_record.load_record(path) if os.path.exists(path) else None
 
     def records(self):
@@ -75,7 +75,7 @@ class ExperimentFiles(object):
     def write_config(self, finished):
         self.lock.check('this experiment')
         experiment, flags = self.experiment, self.flags
-        begun = self.config or ({} if flags.restart == () else config_in(self.place.run))
+        begun = self.config or ({} if flags.restart == () else config_in(self.paths.run))
         plugins = plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type])
         self.config = OrderedDict([
             ('experiment', json.loads(experiment.to_json())),
@@ -86,7 +86,7 @@ class ExperimentFiles(object):
             ('command', self.command),
             ('settings', self._settings(begun)),
             ('versions', provenance.versions()),
-            ('plugins', plugin_files.described(plugins, plugin_files.keep(plugins, self.place.run))),
+            ('plugins', plugin_files.described(plugins, plugin_files.keep(plugins, self.paths.run))),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
@@ -94,7 +94,7 @@ class ExperimentFiles(object):
             ('origin', self.origin),
             ('origin_of_trial', {str(record.trial): summary.stretches_of(record) for record in self.records()}),
         ])
-        write_atomically(os.path.join(self.place.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
+        write_atomically(os.path.join(self.paths.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
     def add_device(self, number, facts):
         """Records the GPU of a trial."""
@@ -111,11 +111,11 @@ class ExperimentFiles(object):
                 # of a trial; None: all cores that it finds where it runs
                 'threads': flags.threads or (None if flags.scheduler else max(1, cores() // flags.jobs)),
                 'checkpoint_minutes': flags.checkpoint_minutes,
-                'graph_folder': os.path.abspath(self.place.graphs) if flags.savegraph else None,
+                'graph_folder': os.path.abspath(self.paths.graphs) if flags.savegraph else None,
                 'tensorboard': flags.tensorboard,
                 'parameter_folder': self._parameter_folder(begun),
                 'tensorfactor_file': os.path.abspath(tensor_factors.find(
-                    self.place.result_dir, flags.tensorfactor_param_path))
+                    self.paths.result_dir, flags.tensorfactor_param_path))
                 if 'tensorfactor' in self.experiment.analyses else None}
 
     def _parameter_folder(self, begun):
@@ -123,9 +123,9 @@ class ExperimentFiles(object):
         if 'saveparam' not in self.experiment.analyses:
             return None
         chosen = begun.get('settings', {}).get('parameter_folder')
-        params, name = os.path.abspath(os.path.join(self.place.result_dir, 'params')), os.path.basename(chosen or '')
+        params, name = os.path.abspath(os.path.join(self.paths.result_dir, 'params')), os.path.basename(chosen or '')
         folder = os.path.join(params, name or parameter_files.new_folder(
-            self.place.result_dir, parameter_files.folder_name(self.flags)))
+            self.paths.result_dir, parameter_files.folder_name(self.flags)))
         try:
             os.makedirs(folder, exist_ok=True)
             check_folder(folder)
@@ -144,7 +144,7 @@ class ExperimentFiles(object):
             ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id']),
             ('data_folder', self.data_folder)])
         if folder:
-            more['parameter_folder'] = os.path.relpath(folder, self.place.result_dir)
+            more['parameter_folder'] = os.path.relpath(folder, self.paths.result_dir)
         more['chosen_config'] = experiment.pattern or [sizes.chosen_patterns(record) for record in records]
         return sizes.entry_of(experiment, records, more)
 
@@ -152,19 +152,19 @@ class ExperimentFiles(object):
         """Writes what there is of the entry, for people to look at."""
         self.lock.check('this experiment')
         try:
-            mat_file.write_temp(self.place.temporary, self._entry(self.records()))
+            mat_file.write_temp(self.paths.temporary, self._entry(self.records()))
         except OSError as error:        # the trials go on
-            self.say('note: %s' % in_one_line(error))
+            self.say('note: %s' % error_text(error))
 
     def remove_temporary(self):
-        if os.path.exists(self.place.temporary) and not self.place.other_unfinished():
-            os.remove(self.place.temporary)
+        if os.path.exists(self.paths.temporary) and not self.paths.other_unfinished():
+            os.remove(self.paths.temporary)
 
     def write_entry(self, records):
         """Writes the entry of these trials, and shows its table."""
         experiment, entry = self.experiment, self._entry(records)
         self.lock.check('this experiment')
-        path = mat_file.append_entry(self.place.mat, entry, replace=not self.config['restarted'])
+        path = mat_file.append_entry(self.paths.mat, entry, replace=not self.config['restarted'])
         self.show(texts.table(entry, experiment.task_order))
         if experiment.pattern is None:
             self.show('layers that each task shares (S) or has of its own (T), input side first:')
@@ -174,9 +174,9 @@ class ExperimentFiles(object):
         lines = [line for record in records for line in experiment.model.method.lines(record, experiment.tasks)]
         for line in lines and ['per layer, input side first:'] + ['  ' + line for line in lines]:
             self.show(line)
-        self.show('%s over %s in %s' % (experiment.model_type, counted(len(records), 'trial'), path))
-        if path != self.place.mat:
-            self.show('%s would become too large for MATLAB, so the experiment is in %s' % (self.place.mat, path))
+        self.show('%s over %s in %s' % (experiment.model_type, plural(len(records), 'trial'), path))
+        if path != self.paths.mat:
+            self.show('%s would become too large for MATLAB, so the experiment is in %s' % (self.paths.mat, path))
 
 
 def memory_fraction(flags):

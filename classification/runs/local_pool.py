@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from utils.utils import UserError, counted
+from utils.utils import UserError, plural
 
 ERRORS = 'stderr.txt'       # in a run folder: what the trials' libraries say
 
@@ -22,7 +22,7 @@ def visible_devices(gpu, inherited):
     devices = list(itertools.takewhile(lambda device: device not in ('', '-1'), map(str.strip, inherited.split(','))))
     if devices and gpu >= len(devices):
         raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s); 0 is the first'
-                        % (gpu, counted(len(devices), 'device'), inherited))
+                        % (gpu, plural(len(devices), 'device'), inherited))
     return devices[gpu] if devices else '-1'
 
 

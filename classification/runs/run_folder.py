@@ -26,7 +26,7 @@ def result_name(mat_name):
     return name
 
 
-class Place(object):
+class ResultPaths(object):
     """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
 
     def __init__(self, result_dir, mat_name, experiment):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from classification.runs.local_pool import ERRORS, LocalPool, visible_devices
 from classification.runs.trial_process import LOG, trial_folder
-from utils.utils import EXIT_INTERRUPTED, UserError, one_line
+from utils.utils import EXIT_INTERRUPTED, UserError, printable_line
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'main.py')
 
@@ -72,7 +72,7 @@ class Supervisor(object):
         return status
 
     def _train(self, number, progress):
-        folder = self.files.place.run
+        folder = self.files.paths.run
         os.makedirs(trial_folder(folder, number), exist_ok=True)
         progress.start(number, len(self.files.numbers))
         child = self._start(folder, number)
@@ -126,9 +126,9 @@ class Supervisor(object):
             return
         self.notes.add(message.get('error', ''))
         progress.clear()
-        details = ' (the others go on; details in %s)' % os.path.join(self.files.place.run, LOG)
+        details = ' (the others go on; details in %s)' % os.path.join(self.files.paths.run, LOG)
         self.files.error('error: trial %d: %s%s' % (
-            number, one_line(message.get('error') or message['failed']), '' if 'error' in message else details))
+            number, printable_line(message.get('error') or message['failed']), '' if 'error' in message else details))
 
 
 def _ask_to_stop(child):

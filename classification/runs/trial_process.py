@@ -19,14 +19,14 @@ from utils.utils import (
     EXIT_INTERRUPTED,
     EXIT_USER_ERROR,
     UserError,
-    in_one_line,
+    error_text,
     show,
     take_signals,
     write_atomically,
 )
 
 CONFIG, RECORD, LOG = 'config.json', 'record.npz', 'log.txt'
-SIGN = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
+HEARTBEAT_FILE = '.sign_of_life'      # of a command whose trials run on a cluster; see cluster.py
 LOCK_SECONDS = 30          # a killed parent's child needs a moment to notice
 GRACE_SECONDS = 25         # how long a child without a parent may take to reach its next checkpoint
 
@@ -86,7 +86,7 @@ class _Stop(object):
         return self.asked
 
 
-def tell(**what):
+def send(**what):
     """Says something to the parent."""
     show(json.dumps(what))      # if the parent is gone the watcher sees to the rest
 
@@ -96,22 +96,22 @@ def run_trial_process(run_folder, number, lock_seconds=None):
     stop = _Stop()
     folder = trial_folder(run_folder, number)
     try:
-        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: tell(note=line), lock_seconds)
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: send(note=line), lock_seconds)
         try:
             _train(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
         finally:
             lock.release()
         return 0
     except UserError as error:
-        tell(error=str(error))
+        send(error=str(error))
         return EXIT_USER_ERROR
     except Exception as error:      # the parent says it in one line; the log keeps the rest
         from classification.train import Interrupted, TrialFailed
         if isinstance(error, Interrupted):
             return EXIT_INTERRUPTED
-        reason = str(error) if isinstance(error, TrialFailed) else in_one_line(error)
+        reason = str(error) if isinstance(error, TrialFailed) else error_text(error)
         log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
-        tell(failed=reason)
+        send(failed=reason)
         return EXIT_FAILED
 
 
@@ -144,7 +144,7 @@ def _train(run_folder, folder, number, stop, check_lock):
 
     gen_data.choose_options(experiment.data_type, experiment.data_options)
 
-    def say(line):
+    def log(line):
         log_line(run_folder, line)
 
     threads, device = settings['threads'] or cores(), 'CPU'
@@ -153,18 +153,18 @@ def _train(run_folder, folder, number, stop, check_lock):
     known = gpu.find(session) if asked else None
     if known is not None:
         device = known.get('name', 'GPU')
-        tell(device=known)
+        send(device=known)
         gpu.check(session, known)
     elif asked:
-        tell(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
+        send(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
                                     gen_data.folder_of(experiment.data_type, settings['data_dir']))
     raw_checksums.take(run_folder)
     tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
                                 number, experiment.normalize, len(experiment.class_counts),
-                                say=lambda line: tell(note=line), expected=experiment.checksums)
+                                say=lambda line: send(note=line), expected=experiment.checksums)
     context = TrialContext(
-        folder, session, minutes=settings['checkpoint_minutes'], say=say, tell=tell, stopping=stop,
+        folder, session, minutes=settings['checkpoint_minutes'], log=log, send=send, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None, parameter_folder=settings['parameter_folder'],
         evaluation_factor=EVALUATION_BATCH_GPU if known is not None else 1,
         scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
@@ -175,4 +175,4 @@ def _train(run_folder, folder, number, stop, check_lock):
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
     save_record(os.path.join(folder, RECORD), record)
     checkpoint.remove(os.path.join(folder, 'checkpoint'))
-    say('trial %d: finished' % number)
+    log('trial %d: finished' % number)

@@ -31,12 +31,12 @@ def save(path, meta, groups):
             value = np.asarray(value)
             assert value.dtype != object
             same = (names.get('%s:%s' % (other, name)) for other in groups)
-            place = next((place for place in same if place is not None and _equal(distinct[place], value)), len(distinct))
-            if place == len(distinct):
+            index = next((index for index in same if index is not None and _equal(distinct[index], value)), len(distinct))
+            if index == len(distinct):
                 distinct.append(value)
-            names['%s:%s' % (group, name)] = place
+            names['%s:%s' % (group, name)] = index
     np.savez(buffer, **{'meta': np.frombuffer(json.dumps(meta).encode('utf-8'), dtype=np.uint8)},
-             **{'a%d' % place: value for place, value in enumerate(distinct)},
+             **{'a%d' % index: value for index, value in enumerate(distinct)},
              **{'names': np.frombuffer(json.dumps(names).encode('utf-8'), dtype=np.uint8)})
     payload = buffer.getbuffer()
     try:
@@ -96,14 +96,14 @@ def _unpack(payload):
         meta = json.loads(arrays['meta'].tobytes().decode('utf-8'))
         names = json.loads(arrays['names'].tobytes().decode('utf-8'))
         if isinstance(names, list):      # version 1 has an array for each name
-            names = {name: place for place, name in enumerate(names)}
+            names = {name: index for index, name in enumerate(names)}
         distinct, groups = {}, {}
         for name in sorted(names):
             group, _, key = name.partition(':')
-            place = names[name]
-            if place not in distinct:
-                distinct[place] = arrays['a%d' % place]
-            groups.setdefault(group, {})[key] = distinct[place]
+            index = names[name]
+            if index not in distinct:
+                distinct[index] = arrays['a%d' % index]
+            groups.setdefault(group, {})[key] = distinct[index]
     return meta, groups
 
 

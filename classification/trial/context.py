@@ -7,8 +7,8 @@ class TrialContext(NamedTuple):
     folder: str                                    # where its checkpoint is
     config: Any                                    # tf.ConfigProto
     minutes: float = 5.                            # between checkpoints inside a task; 0: every epoch
-    say: Callable = lambda line: None              # one line for the log
-    tell: Callable = lambda **what: None           # what the progress display should know
+    log: Callable = lambda line: None              # one line for the log
+    send: Callable = lambda **what: None           # what the progress display should know
     stopping: Callable = lambda: False             # whether to stop at the next epoch boundary
     graph_folder: Optional[str] = None             # where to write graphs for TensorBoard
     parameter_folder: Optional[str] = None         # where to write parameter files

@@ -1,7 +1,7 @@
 """How many images of each task a network classifies correctly: large batches, and nothing computed twice."""
 import numpy as np
 
-from classification.gen_data import PARTS
+from classification.gen_data import SPLITS
 from utils.lazy_tensorflow import tf
 from utils.utils_env_cl import ACTIVATION_BYTES
 
@@ -33,7 +33,7 @@ class Evaluation(object):
             self._logits[each.index] = logits
             self._predicted[each.index] = tf.argmax(logits, axis=1, output_type=tf.int32)
             if each.index == task.index:
-                tensors = method.constant_maps(parameters, task.index, images)
+                tensors = method.frozen_maps(parameters, task.index, images)
             else:
                 layers = method.net.uncrossed(constant.get(each.index, 0))
                 tensors = maps[layers - 1:layers]
@@ -44,10 +44,10 @@ class Evaluation(object):
                             **{'logits%d' % index: logits for index, logits in self._logits.items()})
 
     def accuracy(self, session, task):
-        """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""
-        parts = [getattr(task, part) for part in PARTS]
-        ends = np.cumsum([part.size for part in parts])
-        correct = np.concatenate(list(self._answers(session, task.index, parts))) == np.concatenate([p.labels for p in parts])
+        """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
+        splits = [getattr(task, split) for split in SPLITS]
+        ends = np.cumsum([split.size for split in splits])
+        correct = np.concatenate(list(self._answers(session, task.index, splits))) == np.concatenate([p.labels for p in splits])
         return np.array([hits.mean() for hits in np.split(correct, ends[:-1])])
 
     def constant_rows(self, session, rows):
@@ -56,16 +56,16 @@ class Evaluation(object):
         task = self._task
         if self._cut[task.index] and task.index not in self._kept:
             self.accuracy(session, task)
-        return [maps[rows] for maps in self._kept.get(task.index, ())]     # the training part comes first
+        return [maps[rows] for maps in self._kept.get(task.index, ())]     # the training split comes first
 
-    def _answers(self, session, index, parts):
-        """Yields what the network answers to the images of all parts, in order."""
-        size, cut, kept = sum(part.size for part in parts), self._cut[index], self._kept.get(index)
+    def _answers(self, session, index, splits):
+        """Yields what the network answers to the images of all splits, in order."""
+        size, cut, kept = sum(split.size for split in splits), self._cut[index], self._kept.get(index)
         starts, first = range(0, size, self.batch), kept is None
         if first:
             kept = [np.empty([size] + tensor.shape.as_list()[1:], np.float32) for tensor in cut]
         if first or index == self._task.index:
-            feeds = self._feeds(parts)
+            feeds = self._feeds(splits)
         else:
             feeds = ({} for _ in starts)        # the images are needed no more
         for start, feed in zip(starts, feeds):
@@ -79,26 +79,27 @@ class Evaluation(object):
         if cut:
             self._kept[index] = kept
 
-    def _feeds(self, parts):
-        """Yields the images of all parts in batches; one batch may hold the end of a part and the beginning of the next."""
-        rows = np.concatenate([np.stack([np.full(part.size, place), np.arange(part.size)], axis=1)
-                               for place, part in enumerate(parts)])
+    def _feeds(self, splits):
+        """Yields the images of all splits in batches; one batch may hold the end of a split and the beginning of the next."""
+        rows = np.concatenate([np.stack([np.full(split.size, split_number), np.arange(split.size)], axis=1)
+                               for split_number, split in enumerate(splits)])
         for start in range(0, len(rows), self.batch):
-            places, numbers = rows[start:start + self.batch].T
-            of = [(part, numbers[places == place]) for place, part in enumerate(parts) if (places == place).any()]
-            yield {self._pixels: np.concatenate([part.images(chosen) for part, chosen in of]),
-                   self._scale: self._for_each([(part.scale, len(chosen)) for part, chosen in of]),
-                   self._offset: self._for_each([(part.offset, len(chosen)) for part, chosen in of])}
+            split_numbers, numbers = rows[start:start + self.batch].T
+            of = [(split, numbers[split_numbers == number]) for number, split in enumerate(splits)
+                  if (split_numbers == number).any()]
+            yield {self._pixels: np.concatenate([split.images(chosen) for split, chosen in of]),
+                   self._scale: self._for_each([(split.scale, len(chosen)) for split, chosen in of]),
+                   self._offset: self._for_each([(split.offset, len(chosen)) for split, chosen in of])}
 
     @staticmethod
     def _bytes(task, tensor):
         """Memory that a tensor [n, ...] of floats takes for all images of a task."""
-        return 4 * sum(getattr(task, part).size for part in PARTS) * tensor.shape[1:].num_elements()
+        return 4 * sum(getattr(task, split).size for split in SPLITS) * tensor.shape[1:].num_elements()
 
     @staticmethod
     def _for_each(values):
         return np.concatenate([np.tile(value, (count, 1)) for value, count in values])[:, None, None, :]
 
-    def probe(self, session, name, part):
-        """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
-        return np.concatenate([session.run(self._probes[name], feed) for feed in self._feeds([part])])
+    def probe(self, session, name, split):
+        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in stored order."""
+        return np.concatenate([session.run(self._probes[name], feed) for feed in self._feeds([split])])

@@ -20,12 +20,12 @@ class Recorder(object):
     def epoch_ends(self, graph, trained, epochs):
         """Records an epoch that trained this task, of a phase of so many, and tells the progress display."""
         trial, state, task = self.trial, self.trial.state, graph.task.index
-        state.history.add_extra(trial.method.end_epoch(graph, task, state.epoch == epochs))
+        state.history.add_method_rows(trial.method.end_epoch(graph, task, state.epoch == epochs))
         self.evaluate(graph, trained, epochs)
         if trial.policy.final:
             self.write_scalars()
-        valid, test = self.means(state.history.rows[-1], task)
-        trial.context.tell(
+        valid, test = self.means(state.history.accuracies[-1], task)
+        trial.context.send(
             position=state.position, epoch=state.epoch, epochs=epochs, done=state.trained, valid=valid, test=test,
             task=task if trial.experiment.lifelong else None,
             total=trial.method.planned_epochs(trial.experiment.task_order, trial.experiment.training.epochs))
@@ -45,15 +45,15 @@ class Recorder(object):
         due = (state.epoch % trial.experiment.eval_interval == 0 or state.epoch >= epochs
                or state.progress.exhausted(state.epoch))
         self._fill(row, graph, [task for task in graph.learned if task.index not in together], trained, due)
-        history.rows.append(row)
+        history.accuracies.append(row)
         history.best_test.append(state.progress.best_test)
 
     def _fill(self, row, graph, tasks, trained, due=True):
         method, state, history = self.trial.method, self.trial.state, self.trial.state.history
-        begins = state.position > 0 and len(history.rows) == history.changed[-1]
-        unchanged = history.final if begins or not history.rows else history.rows[-1]
+        begins = state.position > 0 and len(history.accuracies) == history.first_epochs[-1]
+        unchanged = history.final if begins or not history.accuracies else history.accuracies[-1]
         for task in tasks:
-            if history.rows and task.index != trained and not method.may_change(task.index, state.phase):
+            if history.accuracies and task.index != trained and not method.outputs_may_change(task.index, state.phase):
                 row[task.index] = unchanged[task.index]
             elif due:
                 row[task.index] = graph.accuracy(task)
@@ -68,8 +68,8 @@ class Recorder(object):
         """Accuracies with the parameters that are handed on, which a roll-back or early stopping may have changed."""
         history = self.trial.state.history
         if not changed and not self.trial.experiment.early_stopping:
-            return history.rows[-1]
-        row = np.full_like(history.rows[-1], np.nan)
+            return history.accuracies[-1]
+        row = np.full_like(history.accuracies[-1], np.nan)
         for learned in graph.learned:
             row[learned.index] = graph.accuracy(learned)
         return row
@@ -78,9 +78,9 @@ class Recorder(object):
         """Adds the row of the accuracy matrix; `final` is what `final_row` gave."""
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
         history.final = final
-        history.matrix.append(np.array([final[index, TEST] for index in trial.experiment.tasks]))
+        history.accuracy_matrix.append(np.array([final[index, TEST] for index in trial.experiment.tasks]))
         history.peak.setdefault(task, state.progress.best_test)
-        trial.say('learned %stest accuracy %.4f, at the best validation epoch %.4f' % (
+        trial.log('learned %stest accuracy %.4f, at the best validation epoch %.4f' % (
             trial.schedule.label(task, state), self.means(final, task)[1], state.progress.best_test))
         before = trial.schedule.tasks_at(state.position - 1) if state.position else []
         for learned in trial.schedule.learned_with(task):
@@ -96,7 +96,7 @@ class Recorder(object):
         at_chance = metrics.at_chance(right, class_counts)
         if at_chance:
             position = ' (position %d)' % trial.state.position if trial.experiment.lifelong else ''
-            trial.note('task %d%s ends at chance: %d of %d training images are right; always answering the most frequent '
+            trial.say('task %d%s ends at chance: %d of %d training images are right; always answering the most frequent '
                        'class gives %d' % (task, position, right, class_counts.sum(), class_counts.max()))
         return at_chance
 
@@ -109,21 +109,21 @@ class Recorder(object):
     def write_scalars(self, last=False):
         """Adds what is new in the history."""
         if self.scalars:
-            self.scalars.write(self.trial.state.history.rows, self.trial.state.history.best_test)
+            self.scalars.write(self.trial.state.history.accuracies, self.trial.state.history.best_test)
             if last:
                 self.scalars.close()
 
     def record(self, fields):
         """TrialRecord, when all tasks are learned; `fields` are those of the analyses."""
         trial, state, history, tasks = self.trial, self.trial.state, self.trial.state.history, self.trial.experiment.tasks
-        accuracy = history.arrays()['rows']
-        extra = OrderedDict((name, np.array(rows)) for name, rows in history.extra.items())
+        accuracy = np.reshape(history.accuracies, (-1, history.num_tasks, 3))
+        extra = OrderedDict((name, np.array(rows)) for name, rows in history.method_rows.items())
         for more in (trial.method.extra(trial.experiment.task_order), fields, trial.schedule.fields(accuracy)):
             extra.update(more)
         at_chance = [history.at_chance.get(task) for task in tasks]
         return TrialRecord(
             trial=trial.number, accuracy=accuracy, best_test=np.array(history.best_test),
-            task_changed_epoch=np.array(history.changed), accuracy_matrix=np.array(history.matrix),
+            task_changed_epoch=np.array(history.first_epochs), accuracy_matrix=np.array(history.accuracy_matrix),
             peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
             at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins))

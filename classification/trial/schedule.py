@@ -113,7 +113,7 @@ class Joint(Lifelong):
         draws = random_state(self.experiment.seed, self.number, epoch=state.global_epoch, purpose='task of an epoch')
         drawn = self.experiment.tasks[draws.randint(len(self.experiment.tasks))]
         graph.take(drawn)
-        state.history.add_extra({'history_trained_task': np.array(drawn)})
+        state.history.add_method_rows({'history_trained_task': np.array(drawn)})
         return drawn
 
     def peaks(self, row):

@@ -37,7 +37,7 @@ class TaskGraph(object):
         self.method, self.task, self.learned = method, task, learned
         self.batch_size, self._augments = settings.batch_size, settings.augments
         self.learning_rate = None      # of the last step
-        self._data = {}      # name -> (part, pixel variable or None, label variable, placeholder of row numbers)
+        self._data = {}      # name -> (split, pixel variable or None, label variable, placeholder of row numbers)
         self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
         self._constant = []  # maps of a training step that depend on its images alone
         self.graph = tf.Graph()
@@ -46,8 +46,8 @@ class TaskGraph(object):
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
             self._update, self._loss = self.training(phase)
-            constant = {other.index: method.constant_layers(other.index, phase) for other in learned
-                        if other.index not in self.trained_tasks() and method.may_change(other.index, phase)}
+            constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
+                        if other.index not in self.trained_tasks() and method.outputs_may_change(other.index, phase)}
             self._evaluation = Evaluation(method, self.parameters, task, learned, constant,
                                           settings.evaluation_batch)
             assign_values = self.parameters.start_values()
@@ -57,10 +57,10 @@ class TaskGraph(object):
         self.session = tf.Session(graph=self.graph, config=settings.config)
         self.session.run(initialise)
         assign(self.session, assign_values)
-        for part, pixels, labels, _ in self._data.values():
-            assign(self.session, {labels: part.labels})
+        for split, pixels, labels, _ in self._data.values():
+            assign(self.session, {labels: split.labels})
             if pixels is not None:
-                assign(self.session, {pixels: part.images()})
+                assign(self.session, {pixels: split.images()})
 
     def __enter__(self):
         return self
@@ -79,44 +79,44 @@ class TaskGraph(object):
         if self.method.single_images:
             batch = batch._replace(single=self._single_images())
         self.method.build(self.parameters, self.task.index, batch, phase)
-        self._constant = self.method.constant_maps(self.parameters, self.task.index, batch.images)
+        self._constant = self.method.frozen_maps(self.parameters, self.task.index, batch.images)
         return self.method.update, self.method.loss
 
     # ---- inputs ----
 
-    def _inputs(self, part, name, fed=False):
+    def _inputs(self, split, name, fed=False):
         """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
 
-        With `fed`, and where a part computes its images when they are asked for, a step feeds them as well.
+        With `fed`, and where a split computes its images when they are asked for, a step feeds them as well.
         """
-        first, pixels = part.images(np.arange(1)), None
+        first, pixels = split.images(np.arange(1)), None
         computed = first.dtype != np.uint8
         with tf.device('/cpu:0'):
             rows = tf.placeholder(tf.int32, [self.batch_size], name + '_rows')
-            labels = self._stored(name + '_labels', [part.size], tf.int32)
+            labels = self._stored(name + '_labels', [split.size], tf.int32)
             if not computed and (not fed or self.method.single_images):
-                pixels = self._stored(name + '_pixels', (part.size,) + first.shape[1:], tf.uint8)
+                pixels = self._stored(name + '_pixels', (split.size,) + first.shape[1:], tf.uint8)
             truth = tf.gather(labels, rows)
-        self._data[name] = (part, pixels, labels, rows)
+        self._data[name] = (split, pixels, labels, rows)
         if not fed and not computed:
             with tf.device('/cpu:0'):
                 images = tf.gather(pixels, rows)
-            return self._batch(part, images, truth, self.batch_size)
+            return self._batch(split, images, truth, self.batch_size)
         self._fed[name] = tf.placeholder(tf.float32, (self.batch_size,) + first.shape[1:], name + '_images')
         return Batch(self._fed[name], truth, self._learning_rate, self._seed, self.batch_size,
-                     part.size // self.batch_size)
+                     split.size // self.batch_size)
 
     def _stored(self, name, shape, kind):
         return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
-    def _batch(self, part, images, truth, size):
-        images = tf.cast(images, tf.float32) * part.scale + part.offset
-        return Batch(images, truth, self._learning_rate, self._seed, size, part.size // size)
+    def _batch(self, split, images, truth, size):
+        images = tf.cast(images, tf.float32) * split.scale + split.offset
+        return Batch(images, truth, self._learning_rate, self._seed, size, split.size // size)
 
     def _single_images(self):
-        part, pixels, labels, _ = self._data['training']
+        split, pixels, labels, _ = self._data['training']
         self._single = tf.placeholder(tf.int32, [], 'single_row')
-        return self._batch(part, pixels[self._single][None], labels[self._single][None], 1)
+        return self._batch(split, pixels[self._single][None], labels[self._single][None], 1)
 
     # ---- use ----
 
@@ -141,12 +141,12 @@ class TaskGraph(object):
         self.session.run(self._update, feed)
 
     def accuracy(self, task):
-        """[3]: share of correct answers on a task's training, validation and test part, in [0, 1]."""
+        """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
         return self._evaluation.accuracy(self.session, task)
 
-    def probe(self, name, part):
-        """[part.size, ...]: one of the method's probes, or 'logits<task>', for every image of a part, in stored order."""
-        return self._evaluation.probe(self.session, name, part)
+    def probe(self, name, split):
+        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in stored order."""
+        return self._evaluation.probe(self.session, name, split)
 
     def sweep(self, op, rows, feed=lambda row: {}):
         """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.

@@ -5,7 +5,7 @@ DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--lifelong']
 LONG = 'x' * 300
 
 WRONG = [      # options, words of the line
-    # names: unknown, nearly right, empty, of a substring that the published code took
+    # names: unknown, nearly right, empty, of a substring that the authors' release took
     (['--data_type', ''], ['--data_type', 'choose one of']),
     (['--data_type', ' DIGITS5'], ['did you mean DIGITS5?']),
     (['--data_type', 'mnist'], ['did you mean MNIST10?', 'MNIST5']),

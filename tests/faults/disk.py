@@ -22,7 +22,7 @@ from tests.faults.soak import Victim, import_what_takes_long  # noqa: E402
 from tests.sameness import same_entry, same_result  # noqa: E402
 
 MEGABYTES, EPOCHS, MODEL = 2, 3, 'HPS'
-FULL_ROUNDS, MOST_FREE = 6, 60000          # bytes that are free when the last round begins: up to so many
+FULL_ROUNDS, MAX_FREE = 6, 60000          # bytes that are free when the last round begins: up to so many
 MNIST = ['--data_type', 'MNIST5', '--data_percent', '1', '--epochs_per_task', '1']      # a data set that is cached
 
 
@@ -74,7 +74,7 @@ def full_disk(folder, calm, draws):
         run = on(disk, folder)
         for number in range(FULL_ROUNDS):
             room = os.statvfs(str(disk))
-            free = draws.randrange((number + 1) * MOST_FREE // FULL_ROUNDS)
+            free = draws.randrange((number + 1) * MAX_FREE // FULL_ROUNDS)
             with open(str(disk / 'ballast'), 'wb') as ballast:
                 ballast.write(b'\0' * max(0, room.f_bavail * room.f_frsize - free))
             if run.start().wait() == 0:

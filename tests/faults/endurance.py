@@ -28,7 +28,7 @@ def measured(epochs):
         if position == 1 and epoch > epochs // 10:
             seen.append((process.memory_info().rss, process.num_fds()))
     with tempfile.TemporaryDirectory() as folder:
-        make_trial(make_experiment('Hybrid_HPS', epochs=epochs // 2), folder, tell=look).run()
+        make_trial(make_experiment('Hybrid_HPS', epochs=epochs // 2), folder, send=look).run()
     return np.array(seen).T
 
 
