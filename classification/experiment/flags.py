@@ -69,19 +69,19 @@ def load_plugins(argv):
 def _data_flags(data):
     data.add_argument('--data_type', default='MNIST5', help='data set; --list shows all (default: %(default)s)')
     data.add_argument('--data_percent', type=int, default=None,
-                      help='row of the table of data sizes (default: 100)')
-    data.add_argument('--num_tasks', type=int, default=None, help='the first N tasks only (default: all)')
+                      help='share of the data that is used, in percent; --list shows the sizes that a data set knows (default: 100)')
+    data.add_argument('--num_tasks', type=int, default=None, help='use the first N tasks only (default: all)')
     data.add_argument('--normalize', choices=('split', 'train'), default='split',
-                      help='CIFAR: standardise each part with its own statistics, or all with the training part\'s '
+                      help='CIFAR: standardise each split with its own statistics, or all splits with the training split\'s '
                            '(default: %(default)s)')
     data.add_argument('--data_augment', action='store_true',
-                      help='training batches are augmented: each image is, with equal chances, left as it is, put under '
-                           'noise, rotated by 180 degrees, or shifted')
-    data.add_argument('--data_dir', type=path_argument, default='Data', help='raw data and caches (default: %(default)s)')
+                      help='augment training batches: each image is, with equal chances, left as it is, put under noise, '
+                           'rotated by 180 degrees, or shifted')
+    data.add_argument('--data_dir', type=path_argument, default='Data', help='folder of the raw data and of caches (default: %(default)s)')
     data.add_argument('--download', action='store_true',
                       help='fetch the data set\'s files into --data_dir if they are not there')
     data.add_argument('--archive', type=path_argument, nargs='+', default=None, metavar='FILE',
-                      help='the same from files that were downloaded by hand, without network (default: none)')
+                      help='take the data set\'s files from these archives, which were downloaded by hand (default: none)')
 
 
 def _method_flags(method):
@@ -89,14 +89,14 @@ def _method_flags(method):
     method.add_argument('--test_type', type=int, default=0,
                         help='number of a transfer configuration; --list shows them (default: %(default)s)')
     method.add_argument('--transfer_config', default=None,
-                        help='the same by name: all, none, topK, bottomK, alternating, or one letter per layer like '
-                             'TTSS, S: shared, T: task-specific, input side first (default: by --test_type)')
+                        help='which layers are shared, by name: all, none, topK, bottomK, alternating, or one letter per layer like '
+                             'TTSS (S: shared, T: task-specific, input side first) (default: as --test_type says)')
     method.add_argument('--num_clayers', type=int, default=-1,
                         help='number of convolution layers (default: the data set\'s, --list shows it)')
     method.add_argument('--skip_connect_test_type', type=int, default=0,
-                        help='preset of skip connections; 0: none (default: %(default)s)')
+                        help='number of a preset of skip connections; 0: none (default: %(default)s)')
     method.add_argument('--cnn_padtype_valid', action='store_true',
-                        help='VALID instead of SAME padding in convolutions and pools')
+                        help='pad neither convolutions nor pools (TensorFlow\'s VALID instead of SAME)')
 
 
 def _option_flags(method):
@@ -113,8 +113,8 @@ def _option_flags(method):
             raise UserError('option %s: --%s is a flag of main.py already; choose another one' % (option.name, flag)) from None
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
-                        help='any option of the method by its name, also those without a flag; may be repeated; --dry_run '
-                             'shows them (default: none)')
+                        help='set an option of the method or data set by its name, also one without a flag; may be repeated; '
+                             '--list shows the options (default: none)')
 
 
 def _start_flags(method):
@@ -128,55 +128,60 @@ def _schedule_flags(schedule):
                           help='train one task after the other; without it, all tasks together (STL, SNN, HPS, Hybrid_TF, '
                                'Hybrid_DFCNN, APD)')
     schedule.add_argument('--task_order_type', type=int, default=0,
-                          help='0: each task once; 1: the first half, then all; 2: all tasks twice (default: %(default)s)')
+                          help='order of the tasks; 0: each task once; 1: the first half, then all; 2: all tasks twice '
+                               '(default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,
                           help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
     schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
-                          help='end a task when validation accuracy has not improved for max(N, 1.5 x epochs to the '
-                               'best), and keep the best epoch\'s parameters (default: off)')
+                          help='end a task when validation accuracy has not improved for N epochs, or for 1.5 times the epochs to '
+                               'the best one if these are more, and keep the best epoch\'s parameters (default: off)')
     schedule.add_argument('--eval_interval', type=int, default=1, metavar='N',
                           help='evaluate earlier tasks every N epochs, and at the end of each task (default: %(default)s)')
     schedule.add_argument('--num_runs', type=int, default=5, help='number of trials (default: %(default)s)')
-    schedule.add_argument('--seed', type=int, default=0, help='of every random draw (default: %(default)s)')
+    schedule.add_argument('--seed', type=int, default=0, help='seed of every random draw (default: %(default)s)')
 
 
 def _analysis_flags(analyses):
     analyses.add_argument('--saveparam', action='store_true',
                           help='write the parameters after each task, below params/ of --result_dir')
     analyses.add_argument('--leep', action='store_true',
-                          help='LEEP scores: how well each earlier task\'s network transfers to a task before it is learned')
+                          help='compute LEEP scores: how well each earlier task\'s network transfers to a task before it is learned')
     analyses.add_argument('--mutual_info', action='store_true',
-                          help='mutual information of each convolution layer with the images and with the labels, after '
-                               'training')
+                          help='compute the mutual information of each convolution layer with the images and with the labels, '
+                               'after training')
     analyses.add_argument('--mutual_info_alpha', type=float, default=1.01,
-                          help='its order of Renyi entropy (default: %(default)g)')
+                          help='--mutual_info: order of the Renyi entropy (default: %(default)g)')
     analyses.add_argument('--mutual_info_kernel_h', type=float, default=1.,
-                          help='its kernel width, in units of n^(-1/(4+d)) for n images of d values (default: %(default)g)')
+                          help='--mutual_info: kernel width for images and layers, in units of n^(-1/(4+d)) for n images of d '
+                               'values (default: %(default)g)')
     analyses.add_argument('--mutual_info_kernel_h_backward', type=float, default=1.,
-                          help='the same for the labels (default: %(default)g)')
+                          help='--mutual_info: kernel width for the labels, in the same units (default: %(default)g)')
     analyses.add_argument('--stl_analysis', action='store_true',
                           help='STL: learn one task only, from as many images as the tasks up to it have, augmented')
     analyses.add_argument('--stl_task_to_learn', type=int, default=-1,
-                          help='that task; -1: none (default: %(default)s)')
+                          help='--stl_analysis: the task to learn; -1: none (default: %(default)s)')
     analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
-                          help='share of those images, 0 to 1; never fewer than the task\'s own (default: %(default)g)')
+                          help='--stl_analysis: share of the images to train on, 0 to 1; never fewer than the task\'s own '
+                               '(default: %(default)g)')
 
 
 def _run_flags(run):
     run.add_argument('--gpu', type=_gpus, default='-1',
-                     help='N-th of the visible GPUs, or several like 0,1,2 for --jobs; -1: the CPU (default: %(default)s)')
+                     help='GPU to train on: N-th of the visible ones, or several like 0,1,2 for --jobs; -1: the CPU '
+                          '(default: %(default)s)')
     run.add_argument('--scheduler', default=None, metavar='ADDRESS',
                      help='train the trials on the workers of a Dask cluster; the address of its scheduler, like '
                           'tcp://host:8786 (default: on this machine)')
-    run.add_argument('--jobs', type=int, default=1, help='trials side by side (default: %(default)s)')
+    run.add_argument('--jobs', type=int, default=1, help='train so many trials side by side (default: %(default)s)')
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where several trials '
                           'use one GPU equal shares of 0.9)')
     run.add_argument('--threads', type=int, default=None,
-                     help='CPU threads of a trial (default: the cores that it may use / --jobs; with --scheduler those there)')
+                     help='CPU threads of a trial (default: the cores of this machine / --jobs; with --scheduler the '
+                          'worker\'s cores)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
-                     help='result file below --result_dir (default: %(default)s)')
-    run.add_argument('--result_dir', type=path_argument, default='Result', help='results out (default: %(default)s)')
+                     help='name of the result file, below --result_dir (default: %(default)s)')
+    run.add_argument('--result_dir', type=path_argument, default='Result', help='folder of the results (default: %(default)s)')
     run.add_argument('--checkpoint_minutes', type=float, default=5,
                      help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
     run.add_argument('--restart', type=_trials, nargs='?', const=(), default=None, metavar='TRIALS',
@@ -202,6 +207,7 @@ def _trials(text):
 _trials.__name__ = 'list of trials like 0,2'        # in argparse's message
 
 
+METAVARS = {None: 'NAME', int: 'N', float: 'X', path_argument: 'PATH', _gpus: 'N[,N...]'}      # type of a flag -> what its value is called in --help
 WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the authors' release
 
 
@@ -236,5 +242,8 @@ def _parser(of_methods):
             group.add_argument('--plugin', **PLUGIN)
     other = made.add_argument_group('accepted without effect')
     for name in WITHOUT_EFFECT:
-        other.add_argument('--' + name, type=int, default=None, help='a flag of the authors\' release')
+        other.add_argument('--' + name, type=int, default=None, help='accepted since the authors\' release has it; does nothing')
+    for action in made._actions:        # the flag's name a second time would say nothing
+        if action.nargs is None and not action.metavar and not action.choices:
+            action.metavar = METAVARS.get(action.type, 'VALUE')
     return made

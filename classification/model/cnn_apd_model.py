@@ -1,7 +1,7 @@
 """APD: a layer's kernel is a shared one under a task's mask, plus the task's own sparse kernel.
 
 Yoon et al., "Scalable and Order-robust Continual Learning with Additive Parameter Decomposition", ICLR 2020. The mode of
-the code published with LASEM is the mechanism AdditiveMasks under a fixed pattern; this file adds what the paper says.
+the authors' release is the mechanism AdditiveMasks under a fixed pattern; this file adds what the paper says.
 """
 from collections import OrderedDict
 
@@ -240,7 +240,7 @@ def _in_paper(options):
         aliases=('Additive_param_decompose',), architecture='additive_param_decompose_cnn', paper='Yoon et al., ICLR 2020',
         mode_versions=('apd_mode', {'paper': 2}), options=(
             Option('apd_mode', 'published_code', one_of('published_code', 'paper'),
-                   'APD: as in the code published with LASEM, or as its paper says', 'apd_mode'),
+                   'APD: as in the authors\' release of LASEM, or as APD\'s paper says', 'apd_mode'),
             Option('apd_tau_start', APD_PAPER['apd_tau_start'], one_of('sigma', 'zeros'),
                    'APD, paper: what a task\'s kernel starts as', stored=True, when=_in_paper),
             Option('apd_train_past_masks', APD_PAPER['apd_train_past_masks'], yes_or_no(),

@@ -269,7 +269,7 @@ FILES = (Field('shared_conv', shared_names('conv', 'hps')),
         aliases=('Channel_gate',), architecture='channel_gated_cnn', paper='Abati et al., CVPR 2020',
         files=lambda of_mechanism: FILES, mode_versions=('channel_gate_mode', {'paper': 2}), options=(
             Option('channel_gate_mode', 'published_code', one_of('published_code', 'paper'),
-                   'ChannelGate: as in the code published with LASEM, or as its paper says', 'channel_gate_mode'),
+                   'ChannelGate: as in the authors\' release of LASEM, or as its own paper says', 'channel_gate_mode'),
             _option('sparsity_loss_weight', number(0), 'factor of the mean of the gates'),
             _option('gating_module_size', whole(1), 'hidden units of a gate'),
             _option('gating_temperature', number(1e-6), 'of the softmax'),

@@ -25,7 +25,7 @@ def _fields(size):
            options=(Option('darts_approx_order', 1, one_of(1, 2), 'DARTS: order of the update of the selection',
                            'darts_approx_order', stored=True),
                     Option('darts_selection_data', 'train', one_of('train', 'valid'),
-                           'DARTS: part of the data that the selection learns from; authors\' release: train, paper: valid',
+                           'DARTS: split that the selection learns from; authors\' release: train, paper: valid',
                            'darts_selection_data')))
 class Darts(PatternSearch):
     """Each step updates the selection, then the weights, with an RMSProp each.

@@ -157,7 +157,7 @@ class Lasem(GroupedLasem):
            options=(Option('favoured', 'top1', text(), 'LASEM_fixed: the favoured pattern, as in --transfer_config',
                            'em_fix_maxC', stored=True, resolve=lambda name, at: pattern_from_name(name, at.depth, 'em_fix_maxC')),
                     Option('em_maxP', 0.9, number(0, 1, 'a probability between 0 and 1'),
-                           'LASEM_fixed: its probability; the others share the rest', 'em_maxP', stored=True)))
+                           'LASEM_fixed: probability of the favoured pattern; the others share the rest', 'em_maxP', stored=True)))
 class FixedLasem(Lasem):
     """LASEM_fixed: the posterior is given, em_maxP for one pattern and the rest evenly for the others; no E-step.
 
