@@ -78,7 +78,8 @@ def main_of(pages):
             for block in blocks(page):
                 if is_run(block, minutes=True):
                     status, said = run(block, folder, environment)
-                    print('%s: %s' % (block.name, 'runs' if status == 0 else 'FAILS with status %d\n%s' % (status, said)), flush=True)
+                    outcome = 'FAILS with status %d\n%s' % (status, said) if status else 'runs'
+                    print('%s: %s' % (block.name, outcome), flush=True)
                     failed += status != 0
     return int(failed > 0)
 

@@ -1,6 +1,7 @@
 """The documentation says what is: its commands run, its flags, links, fields and messages exist, its numbers have one home."""
 import argparse
 import ast
+import functools
 import glob
 import os
 import re
@@ -21,10 +22,12 @@ from tests.test_samples import SAMPLES
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 DOCS = [page for page in PAGES if page.startswith('docs/')]
 MEASURED = 'docs/measurements.md'
+ROOMS = ('scripts', 'tests', 'utils', 'classification', 'examples', 'docs')
 
 
 def of_language(*languages):
-    return pytest.mark.parametrize('block', [block for block in BLOCKS if block.language in languages], ids=lambda block: block.name)
+    found = [block for block in BLOCKS if block.language in languages]
+    return pytest.mark.parametrize('block', found, ids=lambda block: block.name)
 
 
 # ---- blocks ----
@@ -82,12 +85,13 @@ def test_what_matlab_reads_octave_reads(project):
 
 # ---- flags, options, names ----
 
+@functools.lru_cache()
 def known_flags():
     """dict program -> its flags; '': all that anything here, an example too, has."""
     parsers = {'main.py': flags.parser(), 'utils.report': report.parser(), 'classification.download': download.parser()}
     known = {name: {word for action in parser._actions for word in action.option_strings} for name, parser in parsers.items()}
     of_files = set()
-    for path in glob.glob(os.path.join(ROOT, 'scripts', '*.py')) + glob.glob(os.path.join(ROOT, 'tests', '**', '*.py'), recursive=True):
+    for path in glob.glob(os.path.join(ROOT, '[st]*ts', '**', '*.py'), recursive=True):         # scripts and tests
         with open(path, encoding='utf-8') as stream:
             of_files.update(re.findall(r"add_argument\('(--\w+)'", stream.read()))
     for path in glob.glob(os.path.join(ROOT, 'examples', '*.py')):
@@ -110,13 +114,30 @@ def test_the_flags_of_a_command_exist(block):
             assert set(flags_of(of_program)) - known[name] == set()
 
 
+@of_language('sh')
+def test_the_files_and_modules_of_a_command_exist(block):
+    for words in commands(block.text):
+        for word, following in zip(words, words[1:] + ['']):
+            path = following.replace('.', '/') + '.py' if word == '-m' and following.split('.')[0] in ROOMS else word
+            if path.split('/')[0] in ROOMS:
+                assert os.path.exists(os.path.join(ROOT, path)) or os.path.isdir(os.path.join(ROOT, path[:-len('.py')])), path
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_what_make_makes_exists(page):
+    with open(os.path.join(ROOT, 'Makefile')) as stream:
+        targets = re.findall(r'^([\w-]+):', stream.read(), re.MULTILINE)
+    commanded = [block.text for block in blocks(page) if block.language == 'sh'] + code_spans(page)
+    assert set(re.findall(r'\bmake ([a-z][\w-]*)', '\n'.join(commanded))) <= set(targets)
+
+
 @pytest.mark.parametrize('page', PAGES)
 def test_the_flags_and_files_in_a_text_exist(page):
     known = known_flags()
     for span in code_spans(page):
         if span.startswith('--') or any(name in span for name in OWN):
             assert set(flags_of(span.split())) - known[''] - {'--...'} == set(), span
-        path = re.match(r'(?:python3? )?((?:scripts|tests|utils|classification|examples|docs)/[\w./]+)', span)
+        path = re.match(r'(?:python3? )?((?:%s)/[\w./]+)' % '|'.join(ROOMS), span)
         if path:
             assert os.path.exists(os.path.join(ROOT, path.group(1))), span
 
@@ -206,7 +227,7 @@ def test_what_the_start_page_shows_was_printed():
 
 
 def test_a_table_row_with_measured_numbers_stands_once():
-    rows = [line for page in PAGES for line in prose(page).splitlines() if line.startswith('|') and len(re.findall(r'\d\.\d', line)) > 2]
+    rows = [line for page in PAGES for line in prose(page).splitlines() if re.match(r'\|.*(\d\.\d.*){3}', line)]
     assert len(rows) > 50 and len(rows) == len(set(rows))
 
 
