@@ -13,7 +13,7 @@ import pytest
 
 from classification.results import origin, summary, trial_record
 from classification.results.mat_file import entries
-from tests.calls import experiment_of, run_and_listen
+from tests.support.calls import experiment_of, run_and_listen
 from utils.tensorflow_version import tensorflow_version
 
 GENERATION = 'tf%s' % tensorflow_version().split('.')[0]

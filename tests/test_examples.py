@@ -12,13 +12,13 @@ from classification.model.declare import MECHANISMS, METHODS
 from classification.report import command as report
 from classification.results.parameter_files import FINAL, load
 from main import parser
-from tests import command_line
-from tests.calls import run_and_listen
-from tests.plugins import EXAMPLES, ROOT, example, plugins  # noqa: F401
-from tests.processes import SECONDS, Run, inside, place_of, resumptions, start
-from tests.sameness import same, same_entry
-from tests.small import CLASSES, Rig, make_method, random_batch
-from tests.trials import make_experiment, make_trial, train, train_with_stops
+from tests.support import command_line
+from tests.support.calls import run_and_listen
+from tests.support.plugins import EXAMPLES, ROOT, example, plugins  # noqa: F401
+from tests.support.processes import SECONDS, Run, inside, place_of, resumptions, start
+from tests.support.sameness import same, same_entry
+from tests.support.small import CLASSES, Rig, make_method, random_batch
+from tests.support.trials import make_experiment, make_trial, train, train_with_stops
 
 COMMON = ['--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2', '--num_tasks', '2', '--saveparam']
 DIGITS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--epochs_per_task', '6']
@@ -42,7 +42,7 @@ def calm(tmp_path_factory):
     folder = tmp_path_factory.mktemp('calm')
     runs = {name: Run(folder / name, options_of(name)) for name in RUNS}
     words = [word for name in sorted(RUNS) for word in [command_line.ONE_PROCESS] + runs[name].options]
-    process = start(['-m', 'tests.command_line'] + words, folder / 'said.txt')
+    process = start(['-m', 'tests.support.command_line'] + words, folder / 'said.txt')
 
     def result(name):
         assert process.wait(SECONDS) == 0, (folder / 'said.txt').read_text()
@@ -99,7 +99,7 @@ def test_it_learns_and_is_read_without_its_file(name, calm, capsys):
 
 
 def test_on_a_cluster(calm, tmp_path):
-    cluster = pytest.importorskip('tests.test_cluster', reason='needs Dask')
+    cluster = pytest.importorskip('tests.runs.test_cluster', reason='needs Dask')
     dask = cluster.DaskCluster(tmp_path / 'dask', workers=1)
     try:
         with Run(tmp_path / 'run', options_of('low_rank') + ['--scheduler', dask.address]).start() as run:
@@ -132,7 +132,7 @@ SELECTIONS = [declared.name for declared in METHODS.values() if declared.mechani
 
 def goes_on_and_is_saved(model_type, tmp_path, **options):
     """Trains a small trial, stops it after each epoch, compares; returns the parameters of its file by published field."""
-    from tests.test_parameter_files import parameter_of
+    from tests.results.test_parameter_files import parameter_of
     experiment = make_experiment(model_type, depth=1, **options)._replace(analyses={'saveparam': True})
     for name in ('calm', 'stopped', 'params'):
         (tmp_path / name).mkdir()

@@ -15,7 +15,7 @@ from classification.data.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from classification.experiment.mat_info import info
 from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
-from tests import data_files
+from tests.support import data_files
 
 SAMPLES = [      # the longest first
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DEN --lifelong --save_mat_name officehome_den.mat',

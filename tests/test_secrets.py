@@ -13,8 +13,8 @@ from classification.data import download
 from classification.report import command as report
 from classification.runs import supervisor
 from classification.runs.local_pool import LocalPool
-from tests import report_files
-from tests.calls import SHORT, run, run_and_listen
+from tests.support import report_files
+from tests.support.calls import SHORT, run, run_and_listen
 from utils.utils import read_dict, without_credentials
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))

@@ -18,11 +18,11 @@ from classification.results import summary, trial_record
 from classification.results.read_results import load_results
 from classification.runs import supervisor
 from classification.trial import checkpoint, recorder, state
-from tests import data_files
-from tests.calls import run_and_listen
-from tests.command_line import PoolHere
+from tests.support import data_files
+from tests.support.calls import run_and_listen
+from tests.support.command_line import PoolHere
+from tests.support.trials import make_experiment, make_trial
 from tests.test_earlier_versions import BEGUN, FINISHED, result
-from tests.trials import make_experiment, make_trial
 from utils.utils import UserError
 
 FIELD, FINITE = 'energy', 4.

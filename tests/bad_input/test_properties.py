@@ -24,11 +24,11 @@ from classification.report import command as report
 from classification.results import mat_file, parameter_files
 from classification.results.trial_record import load_record, save_record
 from classification.trial import checkpoint
-from tests import data_files
 from tests.bad_input import result_files
 from tests.bad_input.trial import PREFIX, c_stderr, listed, listened, replace
-from tests.published_file import same
-from tests.report_files import record
+from tests.support import data_files
+from tests.support.published_file import same
+from tests.support.report_files import record
 from utils.utils import UserError
 
 drawn = settings(max_examples=120, derandomize=True, deadline=None, database=None,
