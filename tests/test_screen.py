@@ -8,9 +8,8 @@ import pytest
 
 import main
 from classification.results.mat_file import entries
-from tests.support.calls import DIGITS, SHORT
-from tests.support.processes import ROOT, SECONDS, waited_for
-from tests.support.report_files import record, write
+from tests.support.commands import DIGITS, ROOT, SECONDS, SHORT, waited_for
+from tests.support.result_files import record, write
 
 PROGRAM = {'main.py': [main.__file__], 'report': ['-m', 'utils.report']}
 TRAIN = DIGITS + ['--num_clayers', '2', '--num_tasks', '1', '--epochs_per_task', '3', '--threads', '1', '--num_runs', '1',

@@ -26,7 +26,7 @@ from classification.results import mat_file, parameter_files
 from classification.train import Trial
 from classification.trial.context import TrialContext
 from tests.support import command_line
-from tests.support.trials import quick_config
+from tests.support.tiny import quick_config
 from utils.tensorflow_version import tensorflow_version
 
 RECORDED = os.path.join(os.path.dirname(__file__), 'whole_runs', 'tf%s.json' % tensorflow_version().split('.')[0])

@@ -5,7 +5,7 @@ import pytest
 from classification.analysis.leep import leep
 from classification.results.summary import LEEP_SCORES, run_struct
 from classification.trial.task_graph import TaskGraph
-from tests.support.trials import SIZES, make_experiment, make_task, train, train_with_stops
+from tests.support.tiny import SIZES, make_experiment, make_task, train, train_with_stops
 
 
 def by_definition(logits, labels):

@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from classification.analysis import mutual_information as mi
 from classification.analysis.learned_network import LearnedNetwork, layer_values
-from tests.support.trials import learned, make_experiment, make_task, train
+from tests.support.tiny import learned, make_experiment, make_task, train
 from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils import random_state

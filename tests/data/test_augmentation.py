@@ -6,7 +6,7 @@ from classification.data import augmentation
 from classification.data.augmentation import augmented, enlarged, enlarged_size
 from classification.trial.schedule import PublishedPatience
 from classification.trial.task_graph import TaskGraph
-from tests.support.trials import BATCH, SIZES, make_experiment, make_task, train, train_with_stops
+from tests.support.tiny import BATCH, SIZES, make_experiment, make_task, train, train_with_stops
 from utils.utils import random_state
 from utils.utils_env_cl import Training
 

@@ -18,8 +18,7 @@ from classification.results.mat_file import entries
 from classification.runs import provenance, trial_process
 from classification.runs.local_pool import LocalPool
 from tests.support import data_files
-from tests.support.calls import DIGITS, is_refused, run, run_and_listen
-from tests.support.processes import ROOT
+from tests.support.commands import DIGITS, ROOT, is_refused, run, run_and_listen
 from utils.utils import UserError
 
 FILES = list(readers.IdxFiles.NAMES)

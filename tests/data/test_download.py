@@ -28,7 +28,8 @@ from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUC
 from classification.experiment import resolve
 from classification.gen_data import DATASETS
 from tests.support import data_files
-from tests.support.download_server import Server, content_of, packed, remote, waited, zipped
+from tests.support.commands import waited_for
+from tests.support.data_files import Server, content_of, packed, remote, zipped
 from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
@@ -309,7 +310,7 @@ def process(small, folder):
 def test_two_processes_download_once(small, originals, tmp_path):
     small.gate = threading.Event()
     with process(small, tmp_path) as first:
-        waited(lambda: small.asked)
+        waited_for(lambda: small.asked)
         with process(small, tmp_path) as second:
             assert second.stdout.readline() == 'process %d on %s is fetching CIFAR-100; waiting for it\n' % (
                 first.pid, platform.node())
@@ -326,7 +327,7 @@ def test_two_threads_download_once(small, originals, tmp_path):
                for _ in range(2)]
     for worker in workers:
         worker.start()
-    waited(lambda: any('waiting' in line for line in said))
+    waited_for(lambda: any('waiting' in line for line in said))
     small.gate.set()
     for worker in workers:
         worker.join(30)
@@ -339,7 +340,7 @@ def test_a_killed_download_goes_on(small, originals, tmp_path):
     part = tmp_path / 'downloads' / 'cifar-100-python' / (TAR + '.part')
     half = len(contents[TAR]) // 2
     with process(small, tmp_path) as child:
-        waited(lambda: part.exists() and part.stat().st_size > half - 2 * unpack.PIECE)
+        waited_for(lambda: part.exists() and part.stat().st_size > half - 2 * unpack.PIECE)
         child.kill()
         child.wait()
     small.gate.set()

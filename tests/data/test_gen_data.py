@@ -27,7 +27,7 @@ from classification.gen_data import (
 )
 from classification.model.registry import MODELS
 from tests.support import data_files
-from tests.support.processes import ROOT
+from tests.support.commands import ROOT
 from utils.utils import UserError, random_state, sha256_of
 
 # The table of the specification; a row for each percentage, a column for MNIST5, MNIST10, CIFAR10_*, CIFAR100_*.

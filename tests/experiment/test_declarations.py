@@ -12,7 +12,7 @@ from classification.experiment.mat_info import info
 from classification.model.declare import METHODS, NOT_OPTIONS, check_options
 from classification.model.registry import MECHANISMS, MODELS, all_options
 from classification.results.mat_file import encoded
-from tests.support.calls import DIGITS, experiment_of, is_refused, run_and_listen
+from tests.support.commands import DIGITS, experiment_of, is_refused, run_and_listen
 from utils.declarations import (
     Check,
     Context,

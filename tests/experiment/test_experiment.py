@@ -10,7 +10,7 @@ from classification.experiment.mat_info import info
 from classification.experiment.resolve import task_order
 from classification.model.registry import MODELS
 from tests.support import data_files
-from tests.support.calls import DIGITS, experiment_of, run
+from tests.support.commands import DIGITS, experiment_of, run
 
 
 @pytest.mark.parametrize('options', [

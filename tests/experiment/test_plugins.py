@@ -17,9 +17,20 @@ from classification.report import command as report
 from classification.results.read_results import load_config, load_results
 from classification.runs import provenance, supervisor
 from tests.support import command_line
-from tests.support.calls import experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
-from tests.support.plugins import EXAMPLES, plugins  # noqa: F401
-from tests.support.processes import SECONDS, Run, inside, place_of, resumptions, start
+from tests.support.commands import (
+    EXAMPLES,
+    SECONDS,
+    Run,
+    experiment_of,
+    imports_nothing_of_tensorflow,
+    inside,
+    is_refused,
+    place_of,
+    resumptions,
+    run,
+    run_and_listen,
+    start,
+)
 from utils.utils import UserError
 
 IMPORTS = 'from classification.plugin import *\nfrom classification.plugin import Option, nn, tf\n'
@@ -68,7 +79,7 @@ def write(path, content):
     ('import folder.part\n', 1, 'a plug-in is one file'),
     ('from . import neighbour\n', 1, 'a plug-in is one file'),
     ('from .neighbour import x\n', 1, 'a plug-in is one file'),
-    ('import tests.support.calls\n', 1, 'a plug-in is one file'),
+    ('import tests.support.commands\n', 1, 'a plug-in is one file'),
     ('from examples import stripes\n', 1, 'a plug-in is one file'),
     ('import no_such_module\n', 1, 'no_such_module'),
     (PLAIN.replace("'Plain',", "'HPS',"), 4, 'exists already'),
@@ -100,7 +111,7 @@ def write(path, content):
     (DATA % ("'Made', ''", TASKS, "'digits5'", SIX), 6, 'help needs one line'),
     (DATA % (NAMED + ", options=(Option('a', 1., number(), 'a', 'a'),)", TASKS, "'digits5'", SIX), 6, 'have no flags'),
 ])
-def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, says, folder, plugins):  # noqa: F811
+def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, says, folder, plugins):
     write(folder / 'neighbour.py', 'x = 1\n')
     (folder / 'folder').mkdir()
     write(folder / 'folder' / '__init__.py', '')
@@ -117,7 +128,7 @@ def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, say
 @pytest.mark.parametrize('name, says', [
     ('none.py', 'No such file'), ('folder.py', 'directory'), ('mine.txt', 'a Python file is needed'),
     ('my-file.py', 'a Python file is needed'), ('', 'directory'), ('bad.py', ''), ('latin.py', '')])
-def test_what_is_no_plug_in(name, says, folder, plugins):  # noqa: F811
+def test_what_is_no_plug_in(name, says, folder, plugins):
     (folder / 'folder.py').mkdir()
     write(folder / 'mine.txt', '')
     write(folder / 'my-file.py', '')
@@ -130,14 +141,14 @@ def test_a_plug_in_needs_a_file(folder):
     is_refused(['--plugin'], '--plugin')
 
 
-def test_two_plug_ins_of_one_name(folder, plugins):  # noqa: F811
+def test_two_plug_ins_of_one_name(folder, plugins):
     for name in ('a', 'b'):
         (folder / name).mkdir()
         write(folder / name / 'mine.py', 'x = %r\n' % name)
     is_refused(['--plugin', 'a/mine.py', '--plugin', 'b/mine.py', '--list'], 'another plug-in has the name mine.py')
 
 
-def test_the_same_file_twice_is_loaded_once(folder, plugins):  # noqa: F811
+def test_the_same_file_twice_is_loaded_once(folder, plugins):
     path = write(folder / 'mine.py', PLAIN)
     plugins.load(path, 'mine.py', os.path.join(str(folder), '.', 'mine.py'))
     assert 'LASEM_Plain' in MODELS and len(plugin_files._loaded) == 1
@@ -148,7 +159,7 @@ def test_the_same_file_twice_is_loaded_once(folder, plugins):  # noqa: F811
     ('np.zeros((2, 6, 9, 9, 1), np.uint8)', TASKS, 'uint8 of shape [n, 8, 8, 1]'), ('3', TASKS, 'not iterable'),
     ('np.zeros((2, 2, 8, 8, 1), np.uint8)', TASKS, 'at least 3'), (SIX, '[[0, 5]]', 'class 5'), (SIX, '[]', 'tasks'),
     (SIX, '[[0, -1]]', 'tasks')])
-def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins):  # noqa: F811
+def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins):
     path = write(folder / 'mine.py', DATA % (NAMED, tasks, "'digits5'", classes))
     is_refused(['--plugin', path, '--data_type', 'Made', '--num_runs', '1'], says)
     assert os.listdir(str(folder)) == ['mine.py']
@@ -159,7 +170,7 @@ def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins)
 @pytest.mark.parametrize('change, same', [
     (('# comment', '# another one'), True), (('"""A kernel."""', '"""Its kernel."""'), True), (('\n\n', '\n\n\n'), True),
     (('nn.bias_value', 'nn.zeros'), False), (('number(0)', 'number(0, 9)'), False)])
-def test_what_changes_the_fingerprint(change, same, folder, plugins):  # noqa: F811
+def test_what_changes_the_fingerprint(change, same, folder, plugins):
     fingerprints = []
     for content in (PLAIN, PLAIN.replace(*change)):
         plugins.load(write(folder / 'mine.py', content))
@@ -170,7 +181,7 @@ def test_what_changes_the_fingerprint(change, same, folder, plugins):  # noqa: F
     assert fingerprints[0][1] == fingerprints[1][1] == experiment_of('--test_type', '0').fingerprint()     # uses no plug-in
 
 
-def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):  # noqa: F811
+def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):
     path = write(folder / 'mine.py', PLAIN)
     assert run(['--plugin', path, '--help']) == 0
     assert 'Plain: plainness (default: 0.5)' in ' '.join(capsys.readouterr().out.split())
@@ -182,7 +193,7 @@ def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):  # n
     assert info(flag)['plainness'] == 0.25 and info(flag)['architecture'] == 'hybrid_plain_cnn'
 
 
-def test_the_source_digest_reaches_what_it_uses_of_the_project(folder, plugins):  # noqa: F811
+def test_the_source_digest_reaches_what_it_uses_of_the_project(folder, plugins):
     digests = []
     for content in (PLAIN, PLAIN.replace('nn.truncated_normal', 'nn.glorot_uniform')):
         plugins.load(write(folder / 'mine.py', content))
@@ -198,7 +209,7 @@ def kept_in(folder, *paths):
     return plugin_files.described(files, plugin_files.keep(files, str(folder)))
 
 
-def test_one_plug_in_may_need_another_whatever_their_digests(folder, plugins):  # noqa: F811
+def test_one_plug_in_may_need_another_whatever_their_digests(folder, plugins):
     orders = set()
     for number in range(8):
         first, second = write(folder / 'plain.py', PLAIN), write(folder / 'mine.py', METHOD % 'plain' + 'x = %d' % number)
@@ -215,7 +226,7 @@ def test_one_plug_in_may_need_another_whatever_their_digests(folder, plugins):  
 
 
 @pytest.mark.parametrize('damage', ['another comment', 'truncated', 'gone', 'no Python'])
-def test_a_damaged_copy_is_refused_in_one_line(damage, folder, plugins):  # noqa: F811
+def test_a_damaged_copy_is_refused_in_one_line(damage, folder, plugins):
     path = write(folder / 'mine.py', PLAIN)
     plugins.load(path)
     kept, copy = kept_in(folder, path), folder / 'plugins' / 'mine.py'
@@ -238,7 +249,7 @@ def train_here(monkeypatch):
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
 
 
-def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train_here, plugins, capsys):  # noqa: F811
+def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train_here, plugins, capsys):
     path = write(folder / 'mine.py', PLAIN)
     options = TINY + ['--model_type', 'Plain', '--transfer_config', 'all', '--save_mat_name', 'x.mat']
     assert run(options + ['--plugin', path]) == 0
@@ -317,7 +328,7 @@ def test_a_plug_in_may_import_tensorflow_itself(tmp_path):
 
 # ---- other commands ----
 
-def test_every_command_takes_plug_ins(folder, plugins, capsys, monkeypatch):  # noqa: F811
+def test_every_command_takes_plug_ins(folder, plugins, capsys, monkeypatch):
     path = write(folder / 'mine.py', DATA % (NAMED, TASKS, "'digits5'", SIX))
     assert download.main(['Made', '--plugin', path]) == 0
     bad = write(folder / 'bad.py', 'x[0]\n')
@@ -332,7 +343,7 @@ def test_every_command_takes_plug_ins(folder, plugins, capsys, monkeypatch):  # 
     assert capsys.readouterr().err.startswith('error: --plugin %s, line 1: ' % bad)
 
 
-def test_the_benchmark_hands_plug_ins_to_its_processes(folder, plugins, monkeypatch):  # noqa: F811
+def test_the_benchmark_hands_plug_ins_to_its_processes(folder, plugins, monkeypatch):
     bench, started = importlib.import_module('scripts.bench'), []
 
     def start_none(words, **more):

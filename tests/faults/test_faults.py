@@ -10,7 +10,7 @@ from classification.results.mat_file import entries
 from classification.runs.trial_process import RECORD, trial_folder
 from tests.faults import no_locks
 from tests.faults.soak import OPTIONS, Victim
-from tests.support.processes import ROOT, Run, freeze, gone, inside, resumptions, waited_for
+from tests.support.commands import ROOT, Run, freeze, gone, inside, resumptions, waited_for
 
 
 @pytest.fixture(scope='module')

@@ -13,12 +13,20 @@ from classification.train import Trial
 from classification.trial import checkpoint
 from classification.trial.context import TrialContext
 from classification.trial.count_parameters import count_of
-from tests.support.calls import experiment_of
-from tests.support.sameness import same
-from tests.support.small import CLASSES, NET, Rig, draw, make_method, random_batch
-from tests.support.trials import make_experiment, train
-from tests.trial.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
-from tests.utils.test_utils_nn import numpy_features
+from tests.support.commands import experiment_of
+from tests.support.result_files import same
+from tests.support.tiny import (
+    CLASSES,
+    NET,
+    Rig,
+    accuracies,
+    draw,
+    make_experiment,
+    make_method,
+    numpy_features,
+    random_batch,
+    train,
+)
 from utils import runtime
 from utils.utils_nn import assign
 
@@ -327,7 +335,7 @@ def killed_before_grouped_kernels_are_evaluated(experiment, folder, monkeypatch)
     return train(experiment, folder)
 
 
-def test_a_trial_hands_on_sparse_kernels_grouped_after_the_last_task(handed_on, tmp_path, monkeypatch):  # noqa: F811
+def test_a_trial_hands_on_sparse_kernels_grouped_after_the_last_task(handed_on, tmp_path, monkeypatch):
     for name in 'ab':
         (tmp_path / name).mkdir()
     experiment = make_experiment('APD', (0, 1, 2), 1, pattern='SS', **dict(

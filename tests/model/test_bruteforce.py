@@ -1,8 +1,7 @@
 """BruteForce: every pattern from the same start, the best on validation data kept."""
 import numpy as np
 
-from tests.support.small import Rig, make_method, random_batch
-from tests.support.trials import make_experiment, train
+from tests.support.tiny import Rig, make_experiment, make_method, random_batch, train
 
 PATTERNS = ['SSS', 'TSS', 'STS', 'TTS', 'SST', 'TST', 'STT', 'TTT']
 

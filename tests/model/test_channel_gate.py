@@ -10,10 +10,24 @@ from classification.results.trial_record import TEST
 from classification.trial.count_parameters import count_of
 from classification.trial.schedule import TaskProgress
 from classification.trial.task_graph import GraphSettings, TaskGraph
-from tests.support.small import NET, NETWORK, Rig, draw, make_method, random_batch
-from tests.support.trials import BATCH, make_experiment, make_net, make_task, make_trial, quick_config, train
-from tests.trial.test_train import accuracies, handed_on  # noqa: F401 (a fixture)
-from tests.utils.test_utils_nn import numpy_convolution, numpy_pool
+from tests.support.tiny import (
+    BATCH,
+    NET,
+    NETWORK,
+    Rig,
+    accuracies,
+    draw,
+    make_experiment,
+    make_method,
+    make_net,
+    make_task,
+    make_trial,
+    numpy_convolution,
+    numpy_pool,
+    quick_config,
+    random_batch,
+    train,
+)
 from utils import utils_env_cl as env
 from utils import utils_nn as nn
 from utils.utils import random_state
@@ -425,7 +439,7 @@ def test_a_task_that_finds_everything_frozen_still_trains_what_it_owns():
 
 
 @pytest.mark.parametrize('early_stopping', [0, 9])
-def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, handed_on, tmp_path, monkeypatch):  # noqa: F811
+def test_a_trial_freezes_with_the_parameters_that_it_hands_on(early_stopping, handed_on, tmp_path, monkeypatch):
     if early_stopping:       # the validation accuracies are taken as if a task's first epoch were its best
         add = TaskProgress.add
         monkeypatch.setattr(TaskProgress, 'add', lambda self, epoch, valid, test: add(self, epoch, float(epoch == 1), test))

@@ -7,7 +7,7 @@ from classification.model import cnn_darts_model
 from classification.model.declare import MECHANISMS, Declared
 from classification.model.mechanisms import HardSharing, Mechanism
 from classification.model.method import Batch
-from tests.support.small import BATCH, Rig, make_method, random_batch
+from tests.support.tiny import BATCH, Rig, make_method, random_batch
 from utils.utils_nn import Parameters, assign, bias_value, truncated_normal
 
 OPTIONS = {'hps': {}, 'tf': dict(auxiliary_loss_weight=0.1), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),

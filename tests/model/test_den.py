@@ -17,9 +17,9 @@ from classification.results import summary
 from classification.train import Trial
 from classification.trial.context import TrialContext
 from classification.trial.task_graph import GraphSettings, TaskGraph
-from tests.support import den_small, trials
-from tests.support.calls import experiment_of
-from tests.support.den_small import (
+from tests.support import den, tiny
+from tests.support.commands import experiment_of
+from tests.support.den import (
     CHANNELS,
     COUNTS,
     LAYERS,
@@ -55,7 +55,7 @@ class Run(object):
 
     def __init__(self, folder, always_evaluate=False, **settings):
         self.experiment, self.stages, self.log = make_experiment(**settings), [], []
-        self.trial = trials.make_trial(self.experiment, folder, self.log.append, make_task)
+        self.trial = tiny.make_trial(self.experiment, folder, self.log.append, make_task)
         method, end_phase = self.trial.method, self.trial.method.end_phase
 
         def spy(task, phase, before, values, graph):
@@ -165,7 +165,7 @@ def test_the_loss_is_that_of_all_training_images(run):
         part = make_task(task).train
         images = part.images() * part.scale + part.offset
         blocks, biases = blocks_of(values, task)
-        logits = den_small.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], images)
+        logits = den.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], images)
         probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         expected = -np.log(probability[np.arange(part.size), part.labels]).mean()
         np.testing.assert_allclose(now['loss'], expected, rtol=1e-4)
@@ -211,7 +211,7 @@ def test_stage_b_changes_what_is_selected_only(run):
         # Cut out, the network gives the same logits.
         cut = [block[:, below][:, :, above] for block, below, above in zip(new, selected, selected[1:] + [units])]
         part = make_task(after[0]).test
-        found = den_small.logits(Body(cut[:3], [b[s] for b, s in zip(new_biases, selected[1:])], cut[3]), new_biases[3],
+        found = den.logits(Body(cut[:3], [b[s] for b, s in zip(new_biases, selected[1:])], cut[3]), new_biases[3],
                                  part.images() * part.scale + part.offset)
         np.testing.assert_allclose(after[4][after[0]], found, atol=1e-5)
 
@@ -285,8 +285,8 @@ def test_a_task_reads_its_prefix_only(run):
         np.testing.assert_array_equal(found[1], found[0])
         assert (found[2] != found[0]).any()
         blocks, biases = blocks_of(run.store, task)
-        body = den_small.narrowed(Body(blocks[:3], biases[:3], blocks[3]), sizes[place])
-        np.testing.assert_allclose(found[0], den_small.logits(body, biases[3], images), atol=1e-5)
+        body = den.narrowed(Body(blocks[:3], biases[:3], blocks[3]), sizes[place])
+        np.testing.assert_allclose(found[0], den.logits(body, biases[3], images), atol=1e-5)
 
 
 def test_old_heads_stay_as_they_were(run):

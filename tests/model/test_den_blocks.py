@@ -5,7 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from classification.model import den_blocks
 from classification.model.den_blocks import Body
-from tests.support.den_small import (
+from tests.support.den import (
     CLASSES,
     HEAD_BIAS,
     IMAGES,

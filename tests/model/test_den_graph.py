@@ -3,7 +3,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from classification.model import den_graph
-from tests.support.den_small import edges_shrunk, groups_shrunk, soft
+from tests.support.den import edges_shrunk, groups_shrunk, soft
 from utils import runtime
 from utils.utils_nn import assign
 

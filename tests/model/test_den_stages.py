@@ -11,8 +11,8 @@ from classification.model.cnn_den_model import stage_epochs
 from classification.model.den_blocks import Body, from_block, to_block
 from classification.model.den_stages import EXPANSION, HEAD, RETRAINING, SUBNETWORK, Head, Subnetwork
 from classification.model.method import Batch
-from tests.support import den_small
-from tests.support.den_small import (
+from tests.support import den
+from tests.support.den import (
     CHANNELS,
     HEAD_BIAS,
     IMAGES,
@@ -129,7 +129,7 @@ def half_squares(*arrays):
 
 
 def logits_of(blocks, biases):
-    return den_small.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], IMAGES)
+    return den.logits(Body(blocks[:3], biases[:3], blocks[3]), biases[3], IMAGES)
 
 
 def names(values, *parts):

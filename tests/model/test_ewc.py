@@ -9,11 +9,9 @@ from classification.model.method import Setting
 from classification.train import Trial
 from classification.trial.context import TrialContext
 from classification.trial.task_graph import GraphSettings, TaskGraph
-from tests.scripts.test_tables import TABLES, commands
-from tests.support.calls import experiment_of
-from tests.support.sameness import same
-from tests.support.small import draw
-from tests.support.trials import make_experiment, make_net, train
+from tests.support.commands import TABLES, experiment_of, listed_commands
+from tests.support.result_files import same
+from tests.support.tiny import draw, make_experiment, make_net, train
 from utils import runtime
 from utils import utils_env_cl as env
 
@@ -282,7 +280,7 @@ def test_the_larger_the_factor_the_less_moves(tmp_path):
 
 
 def test_the_row_of_the_scripts_holds_an_earlier_task(tmp_path):
-    rows = {options[options.index('--test_type') + 1] for script in TABLES + ['quick_look'] for options in commands(script)
+    rows = {options[options.index('--test_type') + 1] for script in TABLES + ['quick_look'] for options in listed_commands(script)
             if 'EWC' in options}
     row, = rows
     tasks, lost = load_tasks('DIGITS5', str(tmp_path), None, 0, 4, 'split', 3), {}

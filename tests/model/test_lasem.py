@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from classification.model.cnn_lasem_model import Lasem
 from classification.model.registry import MECHANISMS, MODELS, default_options
 from scripts.explicit import Explicit
-from tests.support.small import NET, NETWORK, Rig, make_method, random_batch
+from tests.support.tiny import NET, NETWORK, Rig, make_method, random_batch
 from utils import runtime
 from utils import utils_env_cl as env
 from utils import utils_nn as nn

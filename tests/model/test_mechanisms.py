@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from classification.model.registry import MECHANISMS, MODELS
 from classification.trial.count_parameters import count_of
-from tests.support.small import Rig, draw, make_method, random_batch
+from tests.support.tiny import Rig, draw, make_method, random_batch
 from utils import utils_env_cl as env
 from utils.utils_nn import Parameters, assign
 

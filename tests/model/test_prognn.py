@@ -7,10 +7,9 @@ from scipy.signal import correlate
 from classification.experiment.mat_info import info
 from classification.trial import evaluation
 from classification.trial.count_parameters import count, count_of
-from tests.support.calls import experiment_of
-from tests.support.sameness import same
-from tests.support.small import NET, Rig, make_method, random_batch
-from tests.support.trials import make_experiment, train
+from tests.support.commands import experiment_of
+from tests.support.result_files import same
+from tests.support.tiny import NET, Rig, make_experiment, make_method, random_batch, train
 from utils import utils_env_cl as env
 
 CLASSES = {0: 3, 1: 2, 2: 2}

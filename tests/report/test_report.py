@@ -15,9 +15,8 @@ import pytest
 from classification.report import command as report
 from classification.report.groups import read_groups
 from classification.report.statistics import METRICS, check_baseline, compare, interval, paired, summary
-from tests.support.processes import ROOT
-from tests.support.published_file import write_published
-from tests.support.report_files import drawn, record, write
+from tests.support.commands import ROOT
+from tests.support.result_files import drawn, record, write, write_published
 from utils.utils import UserError
 
 NAN = np.nan

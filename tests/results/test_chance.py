@@ -15,11 +15,9 @@ from classification.results.summary import summary
 from classification.results.texts import table
 from classification.results.trial_record import TRAIN, load_record, save_record
 from classification.trial import checkpoint
-from tests.support import trials
-from tests.support.report_files import info, record, write
-from tests.support.trials import SIZES, make_experiment, train, train_with_stops
-from tests.trial.test_joint import make_joint
-from tests.trial.test_train import accuracies, handed_on  # noqa: F401
+from tests.support import tiny
+from tests.support.result_files import info, record, write
+from tests.support.tiny import SIZES, accuracies, make_experiment, make_joint, train, train_with_stops
 
 NAN = np.nan
 MOST = (SIZES['train'] + 1) // 2      # of two classes that take turns
@@ -48,7 +46,7 @@ def test_what_counts_as_chance(right, class_counts, at_chance):
 def listen(experiment, folder):
     """(record, what it logged about chance, what it told the user) of a trial."""
     logged, told = [], []
-    trial = trials.make_trial(experiment, folder, logged.append,
+    trial = tiny.make_trial(experiment, folder, logged.append,
                               tell=lambda **what: told.append(what.get('note')))
     return trial.run(), [line for line in logged if 'chance' in line], [note for note in told if note]
 
@@ -97,7 +95,7 @@ def judged(monkeypatch):
 @pytest.mark.parametrize('model_type, options', [
     ('LASEM_HPS', dict(lr=0.03, seed=0)), ('BruteForce_HPS', {}), ('STL', dict(early_stopping=1))],
     ids=['LASEM_HPS', 'BruteForce_HPS', 'STL, early stopping'])
-def test_the_parameters_that_are_handed_on_are_judged(model_type, options, judged, handed_on, tmp_path):      # noqa: F811
+def test_the_parameters_that_are_handed_on_are_judged(model_type, options, judged, handed_on, tmp_path):
     experiment = make_experiment(model_type, (0, 1, 0), depth=1, **dict(dict(epochs=2), **options))
     record = train(experiment, tmp_path)[1]
     assert judged == [int(round(accuracies(experiment, store, state, [task])[task][TRAIN] * SIZES['train']))

@@ -9,7 +9,7 @@ from scipy.io import loadmat, savemat
 
 from classification.results import mat_file
 from classification.results.mat_file import append_entry, as_stored, entries, find_entry, write_temp
-from tests.support.published_file import DUMP, dump, same, write_published
+from tests.support.result_files import DUMP, dump, equal, write_published
 from utils.locks import Lock
 from utils.utils import UserError
 
@@ -42,16 +42,16 @@ def test_numbers_get_the_type_and_shape_of_the_published_files(value, dtype, con
     ([{'a': 'b'}], [{'a': 'b'}]),
 ])
 def test_other_lists_are_cells(value, cell, tmp_path):
-    assert same(as_stored(value), cell)
-    assert same(as_stored(as_stored(value)), cell)
+    assert equal(as_stored(value), cell)
+    assert equal(as_stored(as_stored(value)), cell)
     append_entry(str(tmp_path / 'x.mat'), {'value': value})
-    assert same(entries(str(tmp_path / 'x.mat')), [{'value': cell}])
+    assert equal(entries(str(tmp_path / 'x.mat')), [{'value': cell}])
 
 
 def test_what_was_appended_is_read_back(tmp_path):
     path = str(tmp_path / 'x.mat')
     append_entry(path, ENTRY)
-    assert same(entries(path), [as_stored(ENTRY)])
+    assert equal(entries(path), [as_stored(ENTRY)])
     assert loadmat(path)['training_summary'].shape == (1, 1)      # a cell also for one experiment
     assert sorted(os.listdir(str(tmp_path))) == ['.x.mat.lock', 'x.mat']
 
@@ -70,7 +70,7 @@ def test_appending_to_a_published_file_keeps_it_bit_for_bit(tmp_path):
         append_entry(path, dict(ENTRY, run_id='r%d' % time))
     assert (tmp_path / 'x.mat').read_bytes()[ENTRY_OFFSET:].startswith(published[ENTRY_OFFSET:])
     assert dump(path).startswith(DUMP.replace('cell 1x1', 'cell 1x4', 1))
-    assert same(entries(path), [old] + [as_stored(dict(ENTRY, run_id='r%d' % time)) for time in range(3)])
+    assert equal(entries(path), [old] + [as_stored(dict(ENTRY, run_id='r%d' % time)) for time in range(3)])
     assert old['model_specific_info']['max_pooling'].dtype == np.bool_
     assert old['model_specific_info']['hidden_activation'] == {}
 
@@ -97,7 +97,7 @@ def test_a_compressed_file_can_be_appended_to(tmp_path):
     content[0, 0]['model_specific_info'][0, 0]['hidden_activation'][0, 0] = {}
     savemat(path, {'training_summary': content}, do_compression=True)
     append_entry(path, ENTRY)
-    assert same(entries(path), [plain, as_stored(ENTRY)])
+    assert equal(entries(path), [plain, as_stored(ENTRY)])
 
 
 def test_the_same_run_is_never_there_twice(tmp_path):

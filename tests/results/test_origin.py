@@ -15,8 +15,8 @@ from classification.report import command as report
 from classification.results import origin, trial_record
 from classification.results.mat_file import as_stored, entries
 from classification.runs import provenance
-from tests.support import report_files
-from tests.support.calls import MAT, SHORT, experiment_of, is_refused, run_and_listen
+from tests.support import result_files
+from tests.support.commands import MAT, SHORT, experiment_of, is_refused, run_and_listen
 from utils.source_digest import ROOT
 from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import EXIT_USER_ERROR, UserError
@@ -293,7 +293,7 @@ R = [[0.5, np.nan], [0.5, 0.9]]
 
 def records(*trials):
     """A record per trial, with these stretches; None: of a version that recorded no origin."""
-    return [report_files.record(R, trial=number)._replace(origin=stretches and json.dumps(stretches))
+    return [result_files.record(R, trial=number)._replace(origin=stretches and json.dumps(stretches))
             for number, stretches in enumerate(trials)]
 
 
@@ -303,10 +303,10 @@ def reported(capsys, *options):
 
 
 def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
-    path = report_files.write(tmp_path / 'x.mat', 'STL', records([ONE], [ONE]))
-    report_files.write(path, 'DEN', records([ONE], [NEWER]))
-    report_files.write(path, 'EWC', records(None, [ONE]))
-    report_files.write(path, 'SNN', records(None, None))
+    path = result_files.write(tmp_path / 'x.mat', 'STL', records([ONE], [ONE]))
+    result_files.write(path, 'DEN', records([ONE], [NEWER]))
+    result_files.write(path, 'EWC', records(None, [ONE]))
+    result_files.write(path, 'SNN', records(None, None))
     text = reported(capsys, path)
     assert 'Note: DEN [mixed origin]: trials of different origins: numpy 1.16.6 and 1.21.0.' in text.split('\n')
     assert 'Note: EWC [mixed origin]: trials of different origins: unknown origin of trial 0.' in text.split('\n')
@@ -319,8 +319,8 @@ def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
 
 
 def test_methods_of_one_origin_have_no_note(tmp_path, capsys):
-    path = report_files.write(tmp_path / 'x.mat', 'STL', records([ONE]))
-    report_files.write(path, 'DEN', records([dict(EDITED, host='there')]))
+    path = result_files.write(tmp_path / 'x.mat', 'STL', records([ONE]))
+    result_files.write(path, 'DEN', records([dict(EDITED, host='there')]))
     text = reported(capsys, path)
     assert 'libraries' not in text and 'mixed' not in text
 

@@ -14,8 +14,8 @@ from classification.results import parameter_files
 from classification.results.parameter_files import FINAL, load, new_folder, path_of
 from classification.trial import checkpoint
 from classification.trial.task_graph import TaskGraph
-from tests.support.trials import learned, make_experiment, make_trial
-from tests.trial.test_train import accuracies
+from tests.support.result_files import parameter_of
+from tests.support.tiny import accuracies, learned, make_experiment, make_trial
 from utils.declarations import KERNEL
 from utils.utils import UserError
 
@@ -113,12 +113,6 @@ def dump(value):
     if value.dtype == object:
         return [dump(one) for one in value.flat]
     return value.dtype.name, value.shape
-
-
-def parameter_of(path):
-    struct = loadmat(str(path), struct_as_record=True, mat_dtype=True)['parameter']
-    assert struct.shape == (1, 1)
-    return {name: struct[0, 0][name] for name in struct.dtype.names}
 
 
 NONE = ('int64', (1, 1))

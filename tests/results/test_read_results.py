@@ -12,9 +12,8 @@ from classification.results.mat_file import write_temp
 from classification.results.read_results import load_config, load_results
 from classification.results.read_results import test_curves as curves_of
 from classification.results.summary import summary
-from tests.support.processes import ROOT
-from tests.support.published_file import published_summary, write_published
-from tests.support.report_files import drawn, info, record, write
+from tests.support.commands import ROOT
+from tests.support.result_files import drawn, info, published_summary, record, write, write_published
 from utils.utils import UserError
 
 NAN = np.nan

@@ -8,7 +8,7 @@ from classification.results.mat_file import append_entry, as_stored, entries, wr
 from classification.results.summary import run_struct, summary
 from classification.results.texts import accuracy_matrix_csv, history_csv, table
 from classification.results.trial_record import TrialRecord, load_record, save_record
-from tests.support.published_file import DUMP, dump, same, write_published
+from tests.support.result_files import DUMP, dump, equal, write_published
 from utils.utils import UserError
 
 NAN = np.nan
@@ -145,7 +145,7 @@ def test_a_record_is_read_back_as_it_was(tmp_path):
     assert (read.trial, read.training_time, read.num_parameters) == (3, 11.5, 1003)
     assert [type(value) for value in (read.trial, read.training_time, read.num_parameters)] == [int, float, int]
     for name in ('accuracy', 'best_test', 'task_changed_epoch', 'accuracy_matrix', 'peak', 'time_per_task', 'extra'):
-        assert same(getattr(read, name), getattr(written, name)), name
+        assert equal(getattr(read, name), getattr(written, name)), name
 
 
 @pytest.mark.parametrize('damage', [lambda content: content[:-1], lambda content: content[:100], lambda content: b'',
@@ -191,7 +191,7 @@ def test_what_a_method_records_stands_in_the_run_as_published(tmp_path):
 def test_computed_leep_scores_take_the_place_of_the_zeros():
     scores = OrderedDict(('LEEP_score_%sset' % split, np.full((2, 2), -0.5)) for split in ('train', 'valid', 'test'))
     run = run_struct(record(order=(0, 1), extra=scores), (0, 1), leep=True)
-    assert same({name: run[name] for name in scores}, scores)
+    assert equal({name: run[name] for name in scores}, scores)
 
 
 def test_numbers_worked_out_by_hand():
@@ -246,7 +246,7 @@ def test_shapes_follow_trials_and_tasks_and_files_return_what_was_made(trials, o
         assert (run['history_test_error'].shape, run['LEEP_score_testset'].shape) == ((2 * K + 1, n + 1), (K, n))
     assert len(made['result_of_each_run']) == trials
     append_entry(path, made)
-    assert same(entries(path), [made])
+    assert equal(entries(path), [made])
 
 
 PUBLISHED_DEVIATIONS = ['training_time_stddev', 'best_test_error_each_task_std', 'test_error_at_last_epoch_std',
@@ -346,5 +346,5 @@ def test_the_history_as_csv_in_long_form():
 
 def test_hyper_parameters_that_are_not_numbers_become_cells():
     info = dict(INFO, layer_group_config=[[1, 2], [3]])
-    assert same(summary(info, [record()], (0, 1, 2))['model_specific_info']['layer_group_config'],
+    assert equal(summary(info, [record()], (0, 1, 2))['model_specific_info']['layer_group_config'],
                 [as_stored([1, 2]), as_stored([3])])

@@ -11,7 +11,7 @@ import scipy.io  # noqa: F401  before users are changed, who cannot read it perh
 
 from classification.results.mat_file import append_entry, check_writable, entries
 from classification.runs.run_folder import Place
-from tests.support.calls import experiment_of
+from tests.support.commands import experiment_of
 from utils.utils import UserError, write_atomically
 
 ANNA, BERT, GROUP = 54321, 54322, 54320       # of users and a group that need not be in any database

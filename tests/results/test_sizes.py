@@ -15,9 +15,9 @@ from classification.results import mat_file, mat_parts
 from classification.results.mat_file import append_entry, encoded, entries, find_entry, locate
 from classification.results.mat_parts import continued, first_of, series
 from classification.runs import provenance
-from tests.support import report_files
-from tests.support.calls import SHORT, experiment_of, is_refused, run, run_and_listen
-from tests.support.trials import make_experiment, train
+from tests.support import result_files
+from tests.support.commands import SHORT, experiment_of, is_refused, run, run_and_listen
+from tests.support.tiny import make_experiment, train
 from utils.utils import UserError
 
 MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN', 'EWC']
@@ -195,9 +195,9 @@ def test_a_damaged_next_file_is_named(small, tmp_path):
 
 def test_the_report_reads_all_files_once(monkeypatch, tmp_path):
     path = str(tmp_path / 'x.mat')
-    report_files.write(path, 'STL', [report_files.drawn('STL')], config=True)
+    result_files.write(path, 'STL', [result_files.drawn('STL')], config=True)
     monkeypatch.setattr(mat_parts, 'MOST_BYTES', os.path.getsize(path) + 100)
-    report_files.write(path, 'SNN', [report_files.drawn('SNN')], config=True)
+    result_files.write(path, 'SNN', [result_files.drawn('SNN')], config=True)
     second, = series(path)[1:]
     for given in ([path], [path, second], [second, path]):
         (group,), notes = read_groups(given)

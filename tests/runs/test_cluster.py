@@ -8,63 +8,28 @@ import subprocess
 import sys
 import time
 
-import psutil
 import pytest
 
 import main
 from classification.runs import cluster_trial, cluster_worker, supervisor, trial_process
-from tests.runs.test_resume import OPTIONS, same
 from tests.support import command_line
-from tests.support.processes import SECONDS, Run, command_of, gone, inside, place_of, resumptions, start, waited_for
+from tests.support.commands import (
+    QUICK,
+    SECONDS,
+    DaskCluster,
+    Run,
+    gone,
+    inside,
+    place_of,
+    resumptions,
+    waited_for,
+)
+from tests.support.result_files import same
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 pytest.importorskip('distributed', reason='needs Dask: python3 -m pip install -r requirements-cluster.txt')
 
-LEARN = OPTIONS[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '40']      # two trials
-
-
-class DaskCluster(object):
-    """A scheduler and workers on this machine, in a folder of their own."""
-
-    def __init__(self, folder, workers):
-        self.folder, self.workers = folder, []
-        self.folder.mkdir()
-        self.scheduler = self._start('dask_scheduler', ['--host', '127.0.0.1', '--port', '0'], 'scheduler.txt')
-        self.address = waited_for(self._address)
-        for number in range(workers):       # with one thread, in a working folder that is not the project's
-            name = 'worker%d' % number
-            self.workers.append(self._start('dask_worker', [
-                '--nthreads', '1', '--no-nanny', '--local-directory', str(self.folder / name)], name + '.txt'))
-
-    def _address(self):
-        path = self.folder / 'scheduler.json'
-        assert self.scheduler.poll() is None, (self.folder / 'scheduler.txt').read_text()
-        try:
-            return json.loads(path.read_text())['address']
-        except (IOError, OSError, ValueError):      # not written yet
-            return None
-
-    def _start(self, command, options, said):
-        words = ['-c', 'from distributed.cli.%s import main; main()' % command, '--no-dashboard', '--scheduler-file',
-                 str(self.folder / 'scheduler.json')] + options
-        return start(words, self.folder / said, folder=self.folder)
-
-    def trial(self, number):
-        """The process of a trial, if a worker runs it."""
-        return next((child for child in self.trials() if command_of(child)[-3:-2] == [str(number)]), None)
-
-    def trials(self):
-        """Processes of trials on all workers, also on dead ones."""
-        return [process for process in psutil.process_iter()
-                if [word.startswith(str(self.folder.parent)) for word in command_of(process)[-4:-3]] == [True]
-                and main.CLUSTER_TRIAL_COMMAND in command_of(process) and not gone(process)]
-
-    def end(self):
-        for process in [self.scheduler] + self.workers:
-            process.kill()
-            process.wait()
-        for trial in self.trials():
-            trial.kill()
+LEARN = QUICK[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '40']      # two trials
 
 
 @pytest.fixture(scope='module')

@@ -15,8 +15,8 @@ from classification.runs.progress import Progress
 from classification.runs.run_folder import Place
 from classification.runs.trial_process import hold
 from tests.support import command_line
-from tests.support.processes import Run, waited_for
-from tests.support.sameness import same_entry
+from tests.support.commands import Run, waited_for
+from tests.support.result_files import same_entry
 from utils import runtime
 
 TRIAL = '''

@@ -16,7 +16,7 @@ import pytest
 from classification.runs import cluster_trial
 from classification.runs import progress as progress_module
 from classification.runs.progress import Progress
-from tests.support.processes import ROOT
+from tests.support.commands import ROOT
 
 
 @pytest.fixture

@@ -11,19 +11,10 @@ import main
 from classification.experiment.resolve import resolve
 from classification.runs import provenance, trial_process
 from tests.support import command_line
-from tests.support.processes import SECONDS, Run, freeze, gone, inside, place_of, resumptions, start, waited_for
-from tests.support.sameness import same, same_result
-from tests.support.trials import make_experiment, train, train_with_stops
+from tests.support.commands import QUICK, SECONDS, Run, freeze, gone, inside, place_of, resumptions, start, waited_for
+from tests.support.result_files import same_result, same_trial
+from tests.support.tiny import make_experiment, train, train_with_stops
 from utils import utils_env_cl as env
-
-
-def same_trial(trial, record, other_trial, other_record):
-    """Asserts that two trials recorded and left behind the same."""
-    same(record._asdict(), other_record._asdict(), 'record')
-    same(dict(trial.store), dict(other_trial.store), 'store')
-    same(trial.method.state, other_trial.method.state, 'state')
-    same(dict(trial.method.arrays), dict(other_trial.method.arrays), 'arrays')
-
 
 # ---- in one process: stopped after every epoch ----
 
@@ -97,9 +88,7 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):
 
 # ---- child processes, killed ----
 
-OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
-           '--num_runs', '1']
-LEARN = OPTIONS + ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task', '6']
+LEARN = QUICK + ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task', '6']
 
 
 @pytest.fixture
@@ -167,7 +156,7 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     command_line.change(monkeypatch.setitem)
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e30))
     monkeypatch.setattr(trial_process, '_Stop', lambda: lambda: False)
-    options = OPTIONS + ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1']
+    options = QUICK + ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1']
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
     settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0, graph_folder=None,
                     parameter_folder=None, tensorfactor_file=None, tensorboard=False)

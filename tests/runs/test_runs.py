@@ -18,9 +18,18 @@ from classification.report.command import command_for
 from classification.results.mat_file import append_entry, entries
 from classification.runs import supervisor, trial_process
 from classification.runs.local_pool import LocalPool
-from tests.support.calls import DIGITS, MAT, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, run, run_and_listen
 from tests.support.command_line import PoolHere
-from tests.support.processes import ROOT
+from tests.support.commands import (
+    DIGITS,
+    MAT,
+    ROOT,
+    SHORT,
+    experiment_of,
+    imports_nothing_of_tensorflow,
+    is_refused,
+    run,
+    run_and_listen,
+)
 from utils import locks
 from utils.tensorflow_version import tensorflow_version
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR, STOP_SIGNALS

@@ -1,6 +1,5 @@
 """The scripts of the paper's tables: every command of theirs is one that main.py accepts; failures, signals, one alone."""
 import os
-import shlex
 import signal
 import subprocess
 import time
@@ -9,10 +8,10 @@ import pytest
 
 import main
 from classification.experiment.resolve import resolve
-from tests.test_samples import write_data
+from tests.support import data_files
+from tests.support.commands import TABLES, listed_commands
 
 SCRIPTS = os.path.join(os.path.dirname(main.__file__), 'scripts')
-TABLES = ['table_cifar100', 'table_officehome', 'table_stl10']
 # Stands for Python: notes its arguments, then ends as the file says that is named like the command's --model_type.
 FAKE = '''#!/bin/bash
 echo "$*" >> {place}/calls
@@ -23,25 +22,16 @@ touch {place}/running
 '''
 
 
-def commands(script, *options):
-    """The options of each command that a script lists."""
-    out = subprocess.check_output([os.path.join(SCRIPTS, script + '.sh')] + list(options),
-                                  env=dict(os.environ, LIST='1', PYTHON='python'))
-    lines = [shlex.split(line) for line in out.decode('utf-8').splitlines()]
-    assert [line[:3] for line in lines] == [['%d:' % number, 'python', 'main.py'] for number in range(1, len(lines) + 1)]
-    return [line[3:] for line in lines]
-
-
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     place = tmp_path_factory.mktemp('data')
-    write_data(str(place))
+    data_files.few_images(str(place))
     return str(place)
 
 
 @pytest.mark.parametrize('script', TABLES)
 def test_every_command_is_an_experiment_of_its_own(script, data):
-    listed = commands(script, '--data_dir', data, '--num_tasks', '2')
+    listed = listed_commands(script, '--data_dir', data, '--num_tasks', '2')
     experiments = [resolve(main.parser().parse_args(options), lambda line: None) for options in listed]
     assert len({one.fingerprint() for one in experiments}) == len(listed)
     assert len({(one.data_type, one.data_percent, one.seed) for one in experiments}) == 1
@@ -61,13 +51,13 @@ def test_a_table_that_was_begun_in_one_file_goes_on_there(begun, tmp_path, monke
     (tmp_path / 'home' / begun).write_text(u'')
     monkeypatch.setenv('HOME', str(tmp_path))
     for given in (['--result_dir', str(tmp_path / 'home')], ['--result_dir=' + str(tmp_path / 'home')], ['--result_dir', '~/home']):
-        names = [options[options.index('--save_mat_name') + 1] for options in commands('table_stl10', *given)]
+        names = [options[options.index('--save_mat_name') + 1] for options in listed_commands('table_stl10', *given)]
         assert set(names) == {'table_stl10.mat'} and len(names) > 30
-    assert commands('table_stl10', '--save_mat_name', 'mine.mat')[0][-2:] == ['--save_mat_name', 'mine.mat']
+    assert listed_commands('table_stl10', '--save_mat_name', 'mine.mat')[0][-2:] == ['--save_mat_name', 'mine.mat']
 
 
 def test_the_quick_look_runs_on_both_data_sets():
-    listed = [main.parser().parse_args(options) for options in commands('quick_look')]
+    listed = [main.parser().parse_args(options) for options in listed_commands('quick_look')]
     by_data = {data: [(one.model_type, one.transfer_config) for one in listed if one.data_type == data]
                for data in ('DIGITS5', 'FASHION10')}
     assert by_data['DIGITS5'] == by_data['FASHION10'] and len({model for model, _ in by_data['DIGITS5']}) >= 6
@@ -92,7 +82,7 @@ def calls(tmp_path):
 
 
 def test_a_failed_trial_does_not_stop_a_table_but_a_mistake_does(fake, tmp_path):
-    total = len(commands('table_stl10'))
+    total = len(listed_commands('table_stl10'))
     (tmp_path / 'SNN').write_text('exit 1')
     child = fake('table_stl10', '--gpu', '1')
     _, err = child.communicate()
@@ -134,7 +124,7 @@ def test_one_command_alone(fake, tmp_path):
     child = fake('table_officehome', ONLY='4')
     assert child.wait() == 0
     call, = calls(tmp_path)
-    assert call.split()[1:] == commands('table_officehome')[3]
+    assert call.split()[1:] == listed_commands('table_officehome')[3]
     child = fake('table_officehome', ONLY='43')
     _, err = child.communicate()
     assert child.returncode == 2 and err.decode('utf-8') == 'error: ONLY=43: this script has the commands 1 to 42\n'

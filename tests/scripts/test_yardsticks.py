@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from scripts.yardsticks import Bare, Product, bare_operations
-from tests.support.small import BATCH, Rig, make_method
+from tests.support.tiny import BATCH, Rig, make_method
 
 # NET: 8x8x3 -> 4 (8x8), 5 (8x8, pooled to 4x4), 6 (4x4) channels, 96 features -> 7 -> 3 classes
 CONVOLUTIONS = [8 * 8 * 9 * 3 * 4, 8 * 8 * 9 * 4 * 5, 4 * 4 * 9 * 5 * 6]

@@ -1,15 +1,25 @@
 """Writes small data sets in the original file formats: what a user who downloaded them has, with fewer images.
 
 Every image is a pattern of its class under noise, so a network can learn it. Each function takes the data folder.
+At the end an HTTP server on this machine that misbehaves as it is told, and data sets packed as their authors do.
 """
 import gzip
+import hashlib
+import http.server
+import io
 import os
 import pickle
+import re
+import socketserver
 import struct
+import tarfile
+import threading
+import zipfile
 
 import numpy as np
 
-from classification.data.task_lists import OFFICEHOME_CLASSES
+from classification.data.download import Remote
+from classification.data.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_CLASSES, OFFICEHOME_TASKS
 
 
 def pictures(labels, height, width, channels, seed, style=0):
@@ -138,3 +148,122 @@ def stl10(folder, per_class_train=20, per_class_test=3, seed=0, layout='stl10_bi
                 stream.write(content.tobytes())
         parts.append((images, labels))
     return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
+
+# ---- all of them ----
+
+def few_images(folder):
+    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for tests."""
+    cifar = np.full(100, 3)                            # per class: 2 train, none validates
+    cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
+    cifar100(folder, cifar, 1)
+    product = np.full(65, 1)
+    for classes in OFFICEHOME_TASKS[:2]:
+        product[list(classes)] = 4                     # 2 train, none validates, 1 tests
+        product[classes[0]] = 10                       # 6, 1, 3
+    officehome(folder, product, domains=('Product',))
+    officehome(folder, 1, domains=('Real World',))
+    stl10(folder, per_class_train=20, per_class_test=1)         # a task takes a quarter of them
+
+
+# ---- a server ----
+
+class Server(object):
+    """Serves `files`, a dict path -> bytes. What was asked is in `asked`: (path, value of the header Range).
+
+    Attributes that a test may change:
+        breaks: path -> list of numbers of bytes after which the next answers break off.
+        ranges: whether it knows Range; 'wrong': it sends another range than was asked for.
+        status: path -> what it answers instead.
+        headers: what it sends besides.
+        length: whether it says how long a file is.
+        gate: threading.Event it waits for before it sends a file's second half.
+    """
+
+    def __init__(self):
+        self.files, self.asked, self.sent = {}, [], 0
+        self.breaks, self.ranges, self.status, self.headers, self.length, self.gate = {}, True, {}, {}, True, None
+        self.server = _Threads(('127.0.0.1', 0), type('Handler', (_Handler,), {'told': self}))
+        self.url = 'http://127.0.0.1:%d' % self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, kwargs=dict(poll_interval=0.01), daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class _Threads(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.0'
+
+    def do_GET(self):
+        told, wanted = self.told, self.headers.get('Range')
+        told.asked.append((self.path, wanted))
+        if self.path in told.status or self.path not in told.files:
+            self.send_error(told.status.get(self.path, 404))
+            return
+        content, status, start = told.files[self.path], 200, 0
+        if wanted and told.ranges:
+            status, start = 206, int(re.match(r'bytes=(\d+)-$', wanted).group(1))
+            if told.ranges == 'wrong':
+                start += 1
+            if start >= len(content):
+                self.send_error(416)
+                return
+        self.send_response(status)
+        if status == 206:
+            self.send_header('Content-Range', 'bytes %d-%d/%d' % (start, len(content) - 1, len(content)))
+        if told.length:
+            self.send_header('Content-Length', str(len(content) - start))
+        for name, value in told.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        rest = content[start:]
+        if told.breaks.get(self.path):
+            rest = rest[:told.breaks[self.path].pop(0)]
+        half = len(rest) // 2
+        try:
+            for part in (rest[:half], rest[half:]):
+                self.wfile.write(part)
+                self.wfile.flush()
+                told.sent += len(part)
+                if told.gate:
+                    told.gate.wait(30)
+        except OSError:
+            pass       # who asked has gone
+
+    def log_message(self, *words):
+        """Keeps still."""
+
+
+def content_of(path):
+    with open(str(path), 'rb') as stream:
+        return stream.read()
+
+
+def packed(folder):
+    """A folder as the bytes of a .tar.gz."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode='w:gz', compresslevel=1) as archive:
+        archive.add(str(folder), os.path.basename(str(folder)))
+    return stream.getvalue()
+
+
+def zipped(folder):
+    """A folder as the bytes of a .zip."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, 'w') as archive:
+        for place, _, names in os.walk(str(folder)):
+            for name in names:
+                path = os.path.join(place, name)
+                archive.write(path, os.path.relpath(path, os.path.dirname(str(folder))))
+    return stream.getvalue()
+
+
+def remote(path, content, *bases, **more):
+    """A row of the table of downloads for this content."""
+    return Remote(path, 'md5:' + hashlib.md5(content).hexdigest(), tuple('%s/%s' % (base, path) for base in bases),
+                  **dict(dict(megabytes=5), **more))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from classification.trial import checkpoint
-from tests.support.processes import ROOT
+from tests.support.commands import ROOT
 
 META = {'position': 3, 'progress': [0.1 + 0.2, 1 / 3., 0], 'state': {'patterns': {'0': 'ST'}}, 'scores': [], 'inside': True}
 GROUPS = {

@@ -8,7 +8,7 @@ from classification.results.summary import run_struct
 from classification.results.texts import history_csv
 from classification.trial import evaluation
 from classification.trial.task_graph import GraphSettings, TaskGraph
-from tests.support.trials import BATCH, SIZES, learned, make_experiment, make_task, train
+from tests.support.tiny import BATCH, SIZES, learned, make_experiment, make_task, train
 from utils import runtime
 from utils.utils_env_cl import Net
 

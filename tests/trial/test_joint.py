@@ -5,15 +5,10 @@ import pytest
 from classification.results.mat_file import entries
 from classification.results.parameter_files import FINAL, load
 from classification.trial.schedule import PublishedPatience
-from tests.runs.test_resume import same_trial
-from tests.support.trials import make_experiment, make_task, make_trial, train, train_with_stops
+from tests.support.result_files import same_trial
+from tests.support.tiny import make_experiment, make_joint, make_task, make_trial, train, train_with_stops
 from utils import utils_env_cl as env
 from utils.utils import random_state
-
-
-def make_joint(model_type, tasks=(0, 1, 2), epochs=2, **options):
-    experiment = make_experiment(model_type, tasks, epochs, **options)
-    return experiment._replace(lifelong=False, training=experiment.training._replace(patience=100))
 
 
 @pytest.mark.parametrize('model_type', ['STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD'])

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from classification.results.trial_record import SPLITS
 from classification.trial.tensorboard import PREFIX, Scalars
-from tests.support.trials import make_experiment, train_with_stops
+from tests.support.tiny import make_experiment, train_with_stops
 
 
 def events(folder):

@@ -3,15 +3,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from classification.model.method import Setting
-from classification.model.registry import make_method
 from classification.results.trial_record import TEST, VALID
 from classification.train import TrialFailed
 from classification.trial import checkpoint
 from classification.trial.schedule import TaskProgress
-from classification.trial.task_graph import GraphSettings, TaskGraph
-from tests.support.trials import BATCH, SIZES, make_experiment, make_task, make_trial, train
-from utils import runtime
+from classification.trial.task_graph import TaskGraph
+from tests.support.tiny import BATCH, SIZES, accuracies, make_experiment, make_trial, train
 from utils.utils import stateless_seed
 from utils.utils_env_cl import Training
 from utils.utils_nn import assign
@@ -102,32 +99,6 @@ def evaluated(monkeypatch):
         return accuracy(self, task)
     monkeypatch.setattr(TaskGraph, 'accuracy', spy)
     return seen
-
-
-@pytest.fixture
-def handed_on(monkeypatch):
-    """List of (parameter store, state of the method) that each position handed on."""
-    seen, save = [], checkpoint.save
-
-    def spy(path, meta, groups):
-        if meta['position'] == len(seen) + 1 and not meta['inside']:
-            seen.append((dict(groups['store']), meta['state']))
-        save(path, meta, groups)
-    monkeypatch.setattr(checkpoint, 'save', spy)
-    return seen
-
-
-def accuracies(experiment, store, state, tasks):
-    """Evaluates a parameter store; nothing may be missing in it."""
-    def nothing_to_draw(name):
-        raise AssertionError('%s is not in the store' % name)
-
-    method = make_method(experiment.model_type, Setting(
-        experiment.net, experiment.class_counts, experiment.model.mechanism, dict(experiment.options, pattern=experiment.pattern)))
-    method.state = state
-    tasks = [make_task(task) for task in tasks]
-    with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw, GraphSettings(BATCH, 5, runtime.session_config(1))) as graph:
-        return {task.index: graph.accuracy(task) for task in tasks}
 
 
 def test_tasks_that_cannot_change_are_not_evaluated_again(evaluated, tmp_path):

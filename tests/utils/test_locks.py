@@ -12,8 +12,7 @@ import time
 
 import pytest
 
-from tests.support.calls import process
-from tests.support.processes import ROOT, waited_for
+from tests.support.commands import ROOT, process, waited_for
 from utils import locks
 from utils.locks import Held, Lock
 from utils.utils import UserError

@@ -183,7 +183,7 @@ def edit(path, old, new):
 
 def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     from classification.runs import provenance
-    from tests.support.calls import experiment_of
+    from tests.support.commands import experiment_of
     experiments = {name: experiment_of('--model_type', name) for name in ('HPS', 'Hybrid_TF', 'LASEM_HPS')}
     experiments['DEN'] = experiment_of('--model_type', 'DEN', '--test_type', '0')
     experiments['joint'] = experiments['HPS']._replace(lifelong=False)

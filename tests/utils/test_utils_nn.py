@@ -1,11 +1,10 @@
 """Layers, initial values and the optimizer against plain NumPy."""
-import itertools
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tests.support.small import Rig, make_method, random_batch
+from tests.support.tiny import Rig, make_method, numpy_features, random_batch
 from utils import utils_env_cl as env
 from utils import utils_nn as nn
 
@@ -20,44 +19,6 @@ def run(tensor):
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         return session.run(tensor)
-
-
-def numpy_convolution(x, kernel, bias, padding):
-    size = kernel.shape[0]
-    if padding == 'SAME':
-        before = (size - 1) // 2
-        x = np.pad(x, ((0, 0), (before, size - 1 - before), (before, size - 1 - before), (0, 0)), 'constant')
-    out = np.zeros((len(x), x.shape[1] - size + 1, x.shape[2] - size + 1, kernel.shape[3])) + bias
-    for i, j in itertools.product(range(size), range(size)):
-        out += x[:, i:i + out.shape[1], j:j + out.shape[2]].dot(kernel[i, j])
-    return out
-
-
-def numpy_pool(x, size, padding):
-    if size == 1:
-        return x
-    rows, columns = x.shape[1], x.shape[2]
-    if padding == 'SAME':
-        add = [(-n) % size for n in (rows, columns)]
-        x = np.pad(x, ((0, 0),) + tuple((a // 2, a - a // 2) for a in add) + ((0, 0),), 'constant', constant_values=-np.inf)
-    rows, columns = x.shape[1] // size, x.shape[2] // size
-    return x[:, :rows * size, :columns * size].reshape(len(x), rows, size, columns, size, -1).max(axis=(2, 4))
-
-
-def numpy_features(net, images, weights):
-    inputs = []
-    x = images
-    for layer, (kernel, bias) in enumerate(weights):
-        inputs.append(x)
-        x = np.maximum(numpy_convolution(x, kernel, bias, net.padding), 0)
-        for start, end in net.skips:
-            if end == layer:
-                skipped = inputs[start]
-                for passed in range(start, layer):
-                    skipped = numpy_pool(skipped, net.layers[passed].pool, net.padding)
-                x = x + skipped
-        x = numpy_pool(x, net.layers[layer].pool, net.padding)
-    return x.reshape(len(x), -1)
 
 
 @pytest.mark.parametrize('padding, skips', [('SAME', ()), ('VALID', ()), ('SAME', ((0, 1),)), ('SAME', ((1, 1), (0, 2)))])

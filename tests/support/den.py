@@ -5,7 +5,7 @@ from classification.gen_data import Part, Task
 from classification.model.den_blocks import Body, layers_of, to_block
 from classification.model.method import Setting
 from classification.model.registry import make_method
-from tests.support import trials
+from tests.support import tiny
 from utils import utils_env_cl as env
 
 NET = env.build_net(env.Network(kernels=(3, 3), channels=(3, 4), pools=(2, 2), hidden=(5,)), (8, 8, 2))
@@ -118,7 +118,7 @@ def blocks_of(values, task, prefix=''):
 def make_task(index):
     """A task of COUNTS[index] classes: noise, and a quarter of the image that is brighter, another one for each class."""
     state, parts, classes = np.random.RandomState(100 + index), {}, COUNTS[index]
-    for part, size in trials.SIZES.items():
+    for part, size in tiny.SIZES.items():
         labels = state.permutation(np.arange(size, dtype=np.int32) % classes)
         pixels = state.randint(0, 100, (size,) + NET.image_shape).astype(np.uint8)
         for row, label in enumerate(labels):
