@@ -161,7 +161,7 @@ def test_newer_checksums_of_raw_files_are_neither_believed_nor_overwritten(tmp_p
     files = dict(enumerate(map(str, sorted((tmp_path / 'MNIST_data').iterdir()))))
 
     def checksum():
-        monkeypatch.setattr(raw_checksums, '_known', {})
+        monkeypatch.setattr(raw_checksums, 'KNOWN', {})
         found = raw_checksums.checksum(str(tmp_path), 'x', files)
         raw_checksums.remember(str(tmp_path), 'x')
         return found

@@ -49,7 +49,7 @@ def hashed(monkeypatch):
 
 def another_process():
     """What this process knows is forgotten."""
-    raw_checksums._known.clear()
+    raw_checksums.KNOWN.clear()
 
 
 def read_only(path):
@@ -227,13 +227,13 @@ def test_a_cache_of_before_gives_its_images_and_its_checksums_are_not_believed(t
 
 def test_labels_and_pixels_are_never_of_two_versions(tmp_path, monkeypatch):
     two_versions(tmp_path)
-    cut = gen_data._cut
+    labels = readers.FASHION.labels
 
-    def then_turned(*arguments):
-        found = cut(*arguments)
+    def then_turned(data_dir):
+        found = labels(data_dir)
         turn(tmp_path, 'v2')
         return found
-    monkeypatch.setattr(gen_data, '_cut', then_turned)
+    monkeypatch.setattr(readers.FASHION, 'labels', then_turned)
     with pytest.raises(UserError, match='-ubyte was changed while it was being read; run the same command again'):
         gen_data.load_tasks('FASHION5', str(tmp_path), 1, say=quiet)
 
@@ -284,9 +284,8 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
     assert (run_folder / raw_checksums.HANDED).exists()
 
 
-def test_a_resumed_trial_looks_at_its_data_too(tmp_path, monkeypatch, capsys):
+def test_a_resumed_trial_looks_at_its_data_too(tmp_path, capsys):
     data_files.fashion(tmp_path / 'Data')
-    monkeypatch.setattr(trial_process, '_Stop', lambda: lambda: False)
     options = ['--data_type', 'FASHION5', '--data_percent', '1', '--lifelong', '--data_dir', str(tmp_path / 'Data')]
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
     settings = dict(data_dir=str(tmp_path / 'Data'), gpu=[-1], gpu_memory_fraction=None, threads=1)
@@ -296,7 +295,7 @@ def test_a_resumed_trial_looks_at_its_data_too(tmp_path, monkeypatch, capsys):
         json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings,
                     'origin': provenance.of_command(experiment)}))
     data_files.fashion(tmp_path / 'Data', seed=1)
-    assert trial_process.run_trial_process(str(tmp_path), 0) == 2
+    assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 2
     told, = capsys.readouterr().out.splitlines()
     assert json.loads(told)['error'].startswith('the data in %s (on ' % (tmp_path / 'Data' / 'FASHION_data'))
     assert (tmp_path / 'trial0' / 'checkpoint').read_bytes() == b'not looked at'

@@ -151,7 +151,7 @@ def test_two_plug_ins_of_one_name(folder, plugins):
 def test_the_same_file_twice_is_loaded_once(folder, plugins):
     path = write(folder / 'mine.py', PLAIN)
     plugins.load(path, 'mine.py', os.path.join(str(folder), '.', 'mine.py'))
-    assert 'LASEM_Plain' in MODELS and len(plugin_files._loaded) == 1
+    assert 'LASEM_Plain' in MODELS and len(plugin_files.LOADED) == 1
 
 
 @pytest.mark.parametrize('classes, tasks, says', [

@@ -10,6 +10,7 @@ import select
 import struct
 import sys
 import termios
+from unittest import mock
 
 import pytest
 
@@ -46,11 +47,10 @@ def terminal(monkeypatch):
 def bar_after(terminal, trials, numbers, seconds_each, **update):
     """What stands on the terminal when epochs of these numbers are done, each of which took so long."""
     terminal()
-    progress = Progress(trials, quiet=False)
-    progress.start(0, trials)
     clock = [0.]
-    progress.bar.start_t = clock[0]
-    progress.bar._time = lambda: clock[0]
+    with mock.patch('time.monotonic', lambda: clock[0]):       # which the bar keeps
+        progress = Progress(trials, quiet=False)
+        progress.start(0, trials)
     for done in numbers:
         clock[0] += seconds_each
         progress.update(0, epoch=done, done=done, **update)

@@ -155,7 +155,6 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
 def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, capsys):
     command_line.change(monkeypatch.setitem)
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e30))
-    monkeypatch.setattr(trial_process, '_Stop', lambda: lambda: False)
     options = QUICK + ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1']
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
     settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0, graph_folder=None,
@@ -164,7 +163,7 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     (tmp_path / trial_process.CONFIG).write_text(
         json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings,
                     'origin': provenance.of_command(experiment)}))
-    assert trial_process.run_trial_process(str(tmp_path), 0) == 1
+    assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 1
     told, = capsys.readouterr().out.splitlines()
     assert json.loads(told) == {'failed': 'the loss of task 0 became nan in epoch 1'}
     assert 'trial 0 failed: the loss of task 0 became nan in epoch 1\n' in (tmp_path / trial_process.LOG).read_text()

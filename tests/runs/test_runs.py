@@ -403,7 +403,7 @@ def test_a_trial_takes_every_signal_that_asks_it_to_stop(tmp_path):
     """The handlers are those of the process of a trial, without TensorFlow."""
     program = ('import os, signal, sys\nfrom classification.runs import trial_process\nfrom utils.utils import STOP_SIGNALS\n'
                'signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1:] else signal.SIG_DFL)\n'
-               'stop = trial_process._Stop()\nfor number in STOP_SIGNALS:\n'
+               'stop = trial_process.Stop()\nfor number in STOP_SIGNALS:\n'
                '    stop.asked = False\n    os.kill(os.getpid(), number)\n    print(int(stop()), end="")\n')
     for words, asked in (([], '111111'), (['nohup'], '110111')):
         child = subprocess.Popen([sys.executable, '-c', program] + words, cwd=ROOT, stdin=subprocess.PIPE,

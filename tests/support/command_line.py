@@ -26,8 +26,8 @@ def change(set_row=lambda table, row, value: table.update({row: value})):
 
 def train_here(run_folder, number):
     """Trains a trial in this process; returns its exit status."""
-    from classification.runs.trial_process import _train, trial_folder
-    _train(run_folder, trial_folder(run_folder, number), number, lambda: False, lambda: None)
+    from classification.runs.trial_process import train_trial, trial_folder
+    train_trial(run_folder, trial_folder(run_folder, number), number, lambda: False, lambda: None)
     return 0
 
 

@@ -304,7 +304,7 @@ class Plugins(object):
 
     def __init__(self):
         self.tables = (declare.MECHANISMS, declare.METHODS, declare.MODELS, gen_data.DATASETS, env.TRAINING, env.NETWORKS,
-                       plugin_files._loaded)
+                       plugin_files.LOADED)
         self.kept = [list(table.items()) for table in self.tables]
 
     def load(self, *paths):

@@ -59,14 +59,16 @@ def test_there_may_be_no_control_groups(tmp_path):
     ({}, [], 8), ({'SLURM_CPUS_PER_TASK': '4', 'SLURM_CPUS_ON_NODE': '6'}, [], 4), ({'SLURM_CPUS_ON_NODE': '6'}, [], 6),
     ({'SLURM_CPUS_PER_TASK': '40'}, [], 8), ({'SLURM_CPUS_PER_TASK': 'x', 'SLURM_CPUS_ON_NODE': '0'}, [], 8),
     ({'SLURM_CPUS_PER_TASK': '4'}, [3.5, float('inf')], 3), ({}, [0.5], 1)])
-def test_the_smallest_limit_counts(variables, quota, expected, monkeypatch):
+def test_the_smallest_limit_counts(variables, quota, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'sched_getaffinity', lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(cores, '_quotas', lambda process: quota)
+    process = fake_process(tmp_path, ['0::/above/mine'], [('/', 'unified', 'cgroup2 cgroup2 rw')])
+    for group, share in zip(('unified/above/mine', 'unified/above'), quota):
+        write(tmp_path, group, cpu__max='%s 100000' % ('max' if share == float('inf') else int(1e5 * share)))
     for name in cores.SLURM:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cores.cores() == expected
+    assert cores.cores(process) == expected
 
 
 def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):

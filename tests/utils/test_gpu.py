@@ -29,8 +29,8 @@ def driver(monkeypatch, tmp_path):
 def computes(monkeypatch):
     """Function that makes the GPU compute what a function makes of the CPU's result."""
     def use(change):
-        on_device = gpu._convolution
-        monkeypatch.setattr(gpu, '_convolution', lambda device, config: change(on_device('/cpu:0', config))
+        on_device = gpu.convolution
+        monkeypatch.setattr(gpu, 'convolution', lambda device, config: change(on_device('/cpu:0', config))
                             if device == '/gpu:0' else on_device(device, config))
     return use
 
@@ -50,7 +50,7 @@ def test_nothing_is_made_up_about_an_unknown_gpu(monkeypatch, tmp_path):
 
 def test_the_convolution_that_is_compared_is_one():
     """By loops over NumPy arrays; its gradients by their definition, as sums over all places."""
-    values = gpu._convolution('/cpu:0', runtime.session_config(1))
+    values = gpu.convolution('/cpu:0', runtime.session_config(1))
     state = gpu.random_state(0, purpose='GPU check')
     images, kernel, weights = [state.normal(size=shape).astype(np.float32) for shape in
                                ((8, 32, 32, 16), (3, 3, 16, 32), (8, 32, 32, 32))]
@@ -94,7 +94,6 @@ def test_a_gpu_that_is_not_there_is_not_taken_for_one_that_works():
 def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_path, capsys):
     computes(lambda values: {name: 0 * value for name, value in values.items()})
     monkeypatch.setattr(runtime, 'usable_gpus', lambda config: [V100])
-    monkeypatch.setattr(trial_process, '_Stop', lambda: lambda: False)
     options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--gpu', '0']
     command_line.change(monkeypatch.setitem)
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
@@ -103,7 +102,7 @@ def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_
     (tmp_path / 'trial0').mkdir()
     with io.open(str(tmp_path / trial_process.CONFIG), 'w') as stream:
         stream.write(json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings}))
-    assert trial_process.run_trial_process(str(tmp_path), 0) == 2
+    assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 2
     device, error = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert device['device']['compute_capability'] == '7.0' and device['device']['driver'] == '470.57.02'
     assert error['error'].startswith('the GPU Tesla V100-SXM2-16GB') and 'computes a convolution wrongly' in error['error']
