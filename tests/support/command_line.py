@@ -1,6 +1,6 @@
 """main.py on a network of two layers that learns DIGITS5 at once, so that a few epochs show every difference.
 
-`python -m tests.support.command_line OPTIONS`, from the folder above; --num_clayers 2 chooses that network.
+`python -m tests.support.command_line OPTIONS`, from the root of the repository; --num_clayers 2 chooses that network.
 `python -m tests.support.command_line ONE_PROCESS OPTIONS ONE_PROCESS OPTIONS ...`: several command lines, one after the other,
 their trials not in processes of their own: TensorFlow is imported once.
 """
