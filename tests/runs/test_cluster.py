@@ -13,17 +13,7 @@ import pytest
 import main
 from classification.runs import cluster_trial, cluster_worker, supervisor, trial_process
 from tests.support import command_line
-from tests.support.commands import (
-    QUICK,
-    SECONDS,
-    DaskCluster,
-    Run,
-    gone,
-    inside,
-    place_of,
-    resumptions,
-    waited_for,
-)
+from tests.support.commands import QUICK, SECONDS, DaskCluster, Run, gone, inside, place_of, resumptions, waited_for
 from tests.support.result_files import same
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
