@@ -9,7 +9,7 @@ OTHERS = 80
 help:
 	@echo 'make demo              trains LASEM on five small tasks (no download, no GPU); the result: Result/demo.mat'
 	@echo 'make test              runs the tests on TensorFlow 1.14 and on TensorFlow 2, where a Python for them is found'
-	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/test_results.py'
+	@echo 'make test TESTS=PATH   runs only these tests, for instance TESTS=tests/results/test_results.py'
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
 	@echo 'make lint              checks the code against the rules of ruff.toml'
 	@echo 'make test-all          every model type: whole runs against recorded numbers, then on two data sets, killed and'

@@ -34,8 +34,8 @@ from classification.train import Interrupted, Trial  # noqa: E402
 from classification.trial import evaluation as evaluate  # noqa: E402
 from classification.trial.context import TrialContext  # noqa: E402
 from classification.trial.task_graph import GraphSettings, TaskGraph  # noqa: E402
+from scripts.explicit import Explicit  # noqa: E402
 from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
-from tests.explicit import Explicit  # noqa: E402
 from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.cores import cores  # noqa: E402

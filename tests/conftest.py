@@ -2,12 +2,16 @@
 import gc
 import itertools
 import os
+import shutil
 import time
 
 import pytest
 
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 
+from classification.trial import checkpoint  # noqa: E402
+from tests.support.commands import Plugins  # noqa: E402
+from tests.support.result_files import EARLIER  # noqa: E402
 from utils import runtime  # noqa: F401,E402
 
 
@@ -30,3 +34,32 @@ def falling_clock(monkeypatch):
     """Each look at the wall clock finds it set back by two hours."""
     looks = itertools.count()
     monkeypatch.setattr(time, 'time', lambda: 1e9 - 7200. * next(looks))
+
+
+@pytest.fixture
+def handed_on(monkeypatch):
+    """List of (parameter store, state of the method) that each position handed on."""
+    seen, save = [], checkpoint.save
+
+    def spy(path, meta, groups):
+        if meta['position'] == len(seen) + 1 and not meta['inside']:
+            seen.append((dict(groups['store']), meta['state']))
+        save(path, meta, groups)
+    monkeypatch.setattr(checkpoint, 'save', spy)
+    return seen
+
+
+@pytest.fixture
+def result(tmp_path, monkeypatch):
+    """Result/ as the earlier version left it, in the current folder: pathlib.Path."""
+    shutil.copytree(EARLIER, str(tmp_path / 'Result'))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / 'Result'
+
+
+@pytest.fixture
+def plugins():
+    """Plugins; what a test loads is forgotten at its end."""
+    made = Plugins()
+    yield made
+    made.forget()

@@ -21,8 +21,8 @@ import numpy as np  # noqa: E402
 import main  # noqa: E402
 from classification.data.task_lists import CIFAR100_TEN_TASKS  # noqa: E402
 from classification.model.registry import MODELS, models_argument  # noqa: E402
-from tests import data_files  # noqa: E402
-from tests.processes import Run, inside, resumptions  # noqa: E402
+from tests.support import data_files  # noqa: E402
+from tests.support.commands import Run, inside, resumptions  # noqa: E402
 
 COMMON = ['--gpu', '-1', '--lifelong', '--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1',
           '--checkpoint_minutes', '0']

@@ -13,7 +13,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from tests.doc_blocks import PAGES, ROOT, blocks  # noqa: E402
+from tests.support.doc_blocks import PAGES, ROOT, blocks  # noqa: E402
 
 SHORT = ['--epochs_per_task', '1', '--num_runs', '1', '--num_tasks', '2', '--threads', '1']
 OURS = ('Result', 'Data', 'report', '.git')       # of the temporary folder, not linked
@@ -62,7 +62,7 @@ def as_python(words):
         os.execv(sys.executable, [sys.executable] + words)
     import main
     from classification.runs import supervisor
-    from tests.command_line import PoolHere
+    from tests.support.command_line import PoolHere
     from utils.utils import run_command
     supervisor.choose_pool = lambda flags, trials, say: PoolHere()
     asks = {'--dry_run', '--list', '--help'} & set(words)

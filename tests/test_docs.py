@@ -16,8 +16,8 @@ from classification.model.registry import MODELS
 from classification.report import command as report
 from scripts import write_flags
 from tests import run_docs
-from tests.doc_blocks import NEEDS, OWN, PAGES, ROOT, anchors, blocks, code_spans, commands, links, program, prose, read
-from tests.test_samples import SAMPLES
+from tests.support.commands import SAMPLES
+from tests.support.doc_blocks import NEEDS, OWN, PAGES, ROOT, anchors, blocks, code_spans, commands, links, program, prose, read
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 DOCS = [page for page in PAGES if page.startswith('docs/')]

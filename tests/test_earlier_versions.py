@@ -6,32 +6,17 @@ and the fingerprint of one experiment per model type. `--data_type DIGITS5 --lif
 """
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
 
 from classification.results import origin, summary, trial_record
 from classification.results.mat_file import entries
-from tests.calls import experiment_of, run_and_listen
-from utils.tensorflow_version import tensorflow_version
-
-GENERATION = 'tf%s' % tensorflow_version().split('.')[0]
-EARLIER = os.path.join(os.path.dirname(__file__), 'earlier', GENERATION)
-COMMON = '--data_type DIGITS5 --lifelong --num_tasks 2 --threads 1'.split()
-FINISHED = COMMON + '--model_type HPS --transfer_config all --epochs_per_task 2 --save_mat_name finished.mat'.split()
-BEGUN = COMMON + '--model_type LASEM_HPS --epochs_per_task 8 --save_mat_name begun.mat'.split()
+from tests.support.commands import experiment_of, run_and_listen
+from tests.support.result_files import BEGUN, EARLIER, FINISHED
 
 with open(os.path.join(EARLIER, 'fingerprints.json')) as stream:
     FINGERPRINTS = json.load(stream)
-
-
-@pytest.fixture
-def result(tmp_path, monkeypatch):
-    """Result/ as the earlier version left it, in the current folder: pathlib.Path."""
-    shutil.copytree(EARLIER, str(tmp_path / 'Result'))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / 'Result'
 
 
 @pytest.mark.parametrize('model_type', sorted(FINGERPRINTS))

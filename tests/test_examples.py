@@ -12,13 +12,22 @@ from classification.model.declare import MECHANISMS, METHODS
 from classification.report import command as report
 from classification.results.parameter_files import FINAL, load
 from main import parser
-from tests import command_line
-from tests.calls import run_and_listen
-from tests.plugins import EXAMPLES, ROOT, example, plugins  # noqa: F401
-from tests.processes import SECONDS, Run, inside, place_of, resumptions, start
-from tests.sameness import same, same_entry
-from tests.small import CLASSES, Rig, make_method, random_batch
-from tests.trials import make_experiment, make_trial, train, train_with_stops
+from tests.support import command_line
+from tests.support.commands import (
+    EXAMPLES,
+    ROOT,
+    SECONDS,
+    DaskCluster,
+    Run,
+    example,
+    inside,
+    place_of,
+    resumptions,
+    run_and_listen,
+    start,
+)
+from tests.support.result_files import parameter_of, same, same_entry
+from tests.support.tiny import CLASSES, Rig, make_experiment, make_method, make_trial, random_batch, train, train_with_stops
 
 COMMON = ['--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2', '--num_tasks', '2', '--saveparam']
 DIGITS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--epochs_per_task', '6']
@@ -42,7 +51,7 @@ def calm(tmp_path_factory):
     folder = tmp_path_factory.mktemp('calm')
     runs = {name: Run(folder / name, options_of(name)) for name in RUNS}
     words = [word for name in sorted(RUNS) for word in [command_line.ONE_PROCESS] + runs[name].options]
-    process = start(['-m', 'tests.command_line'] + words, folder / 'said.txt')
+    process = start(['-m', 'tests.support.command_line'] + words, folder / 'said.txt')
 
     def result(name):
         assert process.wait(SECONDS) == 0, (folder / 'said.txt').read_text()
@@ -99,8 +108,8 @@ def test_it_learns_and_is_read_without_its_file(name, calm, capsys):
 
 
 def test_on_a_cluster(calm, tmp_path):
-    cluster = pytest.importorskip('tests.test_cluster', reason='needs Dask')
-    dask = cluster.DaskCluster(tmp_path / 'dask', workers=1)
+    pytest.importorskip('distributed', reason='needs Dask')
+    dask = DaskCluster(tmp_path / 'dask', workers=1)
     try:
         with Run(tmp_path / 'run', options_of('low_rank') + ['--scheduler', dask.address]).start() as run:
             assert run.wait() == 0 and run.errors() == [], run.said
@@ -110,7 +119,7 @@ def test_on_a_cluster(calm, tmp_path):
 
 
 @pytest.mark.parametrize('name', sorted(RUNS))
-def test_list_and_dry_run(name, plugins, folder, monkeypatch):  # noqa: F811
+def test_list_and_dry_run(name, plugins, folder, monkeypatch):
     status, listed, _ = run_and_listen(['--plugin', example(name), '--list'])
     declared, = re.findall(r"^@\w+\('(\w+)', '", open(example(name)).read(), re.MULTILINE)
     assert status == 0 and re.search(r'^  (\w+_)?%s(_\w+)?  ' % declared, listed, re.MULTILINE)
@@ -132,7 +141,6 @@ SELECTIONS = [declared.name for declared in METHODS.values() if declared.mechani
 
 def goes_on_and_is_saved(model_type, tmp_path, **options):
     """Trains a small trial, stops it after each epoch, compares; returns the parameters of its file by published field."""
-    from tests.test_parameter_files import parameter_of
     experiment = make_experiment(model_type, depth=1, **options)._replace(analyses={'saveparam': True})
     for name in ('calm', 'stopped', 'params'):
         (tmp_path / name).mkdir()
@@ -148,7 +156,7 @@ def goes_on_and_is_saved(model_type, tmp_path, **options):
 
 
 @pytest.mark.parametrize('selection', SELECTIONS)
-def test_the_mechanism_under_every_selection(selection, plugins, tmp_path):  # noqa: F811
+def test_the_mechanism_under_every_selection(selection, plugins, tmp_path):
     plugins.load(example('low_rank'))
     options = {'Hybrid': dict(pattern='S'), 'LASEM_fixed': dict(favoured='S')}.get(selection, {})      # one layer
     trial, fields = goes_on_and_is_saved('%s_LowRank' % selection, tmp_path, **options)
@@ -163,7 +171,7 @@ def test_the_mechanism_under_every_selection(selection, plugins, tmp_path):  # n
 
 
 @pytest.mark.parametrize('mechanism', [declared.name for declared in MECHANISMS.values()] + ['LowRank'])
-def test_the_selection_with_every_mechanism(mechanism, plugins, tmp_path):  # noqa: F811
+def test_the_selection_with_every_mechanism(mechanism, plugins, tmp_path):
     plugins.load(example('gated_search'), example('low_rank'))
     trial, _ = goes_on_and_is_saved('Gated_%s' % mechanism, tmp_path)
     assert all(trial.method.pattern_of(task) in 'ST' for task in (0, 1))
@@ -171,7 +179,7 @@ def test_the_selection_with_every_mechanism(mechanism, plugins, tmp_path):  # no
 
 # ---- what they compute ----
 
-def test_the_update_is_zero_at_first_and_of_low_rank_then(plugins):  # noqa: F811
+def test_the_update_is_zero_at_first_and_of_low_rank_then(plugins):
     plugins.load(example('low_rank'))
     method = make_method('hybrid', 'lowrank', pattern='SSS', rank=2, update_decay=0.5)
 
@@ -191,7 +199,7 @@ def test_the_update_is_zero_at_first_and_of_low_rank_then(plugins):  # noqa: F81
             np.testing.assert_allclose(penalty, 0.25 * np.square(update).sum(), rtol=1e-5)
 
 
-def test_the_score_is_the_summed_slope_of_the_validation_loss(plugins):  # noqa: F811
+def test_the_score_is_the_summed_slope_of_the_validation_loss(plugins):
     plugins.load(example('gated_search'))
     method, step = make_method('gated', share=0.4), 1e-5
 
@@ -227,7 +235,7 @@ def log_softmax(logits):
 
 
 @pytest.mark.parametrize('learned', [[], [0]])
-def test_the_loss_holds_what_earlier_heads_said(learned, plugins):  # noqa: F811
+def test_the_loss_holds_what_earlier_heads_said(learned, plugins):
     plugins.load(example('lwf'))
     method = make_method('lwf', pattern='SSS', lwf_weight=0.7, temperature=2.)
     with Rig(make_method('hybrid', pattern='SSS'), {}, 0, [0]) as rig:
@@ -251,13 +259,13 @@ def test_the_loss_holds_what_earlier_heads_said(learned, plugins):  # noqa: F811
         assert all((after[name] == store[name]).all() for name in store if '/task0/' in name)
 
 
-def test_a_finished_task_is_remembered_once(plugins, tmp_path):  # noqa: F811
+def test_a_finished_task_is_remembered_once(plugins, tmp_path):
     plugins.load(example('lwf'))
     trial, _ = train(make_experiment('LwF', (0, 1, 0), depth=1), tmp_path)
     assert trial.method.state['learned'] == [0, 1]
 
 
-def test_stripes_are_images_that_differ_by_class_and_are_the_same_each_time(plugins):  # noqa: F811
+def test_stripes_are_images_that_differ_by_class_and_are_the_same_each_time(plugins):
     plugins.load(example('stripes'))
     make = sys.modules['plugin_stripes'].stripes
     options = dict(noise=0.2, images_per_class=40)

@@ -17,9 +17,9 @@ from classification import train_wrapper
 from classification.data import download, readers
 from classification.experiment import flags
 from classification.report import command as report
-from tests import data_files
-from tests.calls import SHORT, is_refused, run, run_and_listen
-from tests.download_server import content_of, remote
+from tests.support import data_files
+from tests.support.commands import SHORT, is_refused, run, run_and_listen
+from tests.support.data_files import content_of, remote
 from utils import paths, utils
 from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import UserError

@@ -11,8 +11,8 @@ import pytest
 import main
 from classification.results.mat_file import append_entry
 from classification.runs.local_pool import visible_devices
-from tests import data_files
-from tests.calls import DIGITS, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, process, run
+from tests.support import data_files
+from tests.support.commands import DIGITS, SHORT, experiment_of, imports_nothing_of_tensorflow, is_refused, process, run
 
 # ---- answers at once ----
 

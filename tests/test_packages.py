@@ -1,4 +1,7 @@
-"""The packages stand in layers: every import points to one that stands below, or to the same one."""
+"""The packages stand in layers: every import points to one that stands below, or to the same one.
+
+Nothing but tests imports tests, and no test imports another one.
+"""
 import ast
 import os
 
@@ -18,12 +21,21 @@ ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results'}       # th
 # A plug-in's file imports this module; so that it can, experiment.plugin_files only names it in a text.
 
 
+def files(*tops):
+    """Paths of the Python files below these folders, from the root."""
+    return [os.path.relpath(os.path.join(folder, name), ROOT) for top in tops
+            for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names if name.endswith('.py')]
+
+
+def name_of(path):
+    """'utils.report' for 'utils/report.py'."""
+    return path[:-len('.py')].replace(os.sep, '.')
+
+
 def modules():
     """(name, path) of each module of the product."""
-    paths = ['main.py'] + [os.path.join(folder, name) for top in ('classification', 'utils')
-                           for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names if name.endswith('.py') and name != '__init__.py']
-    return [(os.path.relpath(os.path.join(ROOT, path), ROOT)[:-len('.py')].replace(os.sep, '.'), os.path.join(ROOT, path))
-            for path in paths]
+    return [(name_of(path), os.path.join(ROOT, path)) for path in ['main.py'] + files('classification', 'utils')
+            if os.path.basename(path) != '__init__.py']
 
 
 def package_of(name):
@@ -32,14 +44,21 @@ def package_of(name):
     return SAME.get(part, part)
 
 
-def imported(path):
-    """Full names of what a file imports of the product."""
+def imported(path, tops=('classification', 'utils')):
+    """Full names of what a file imports of these packages."""
     with open(path, encoding='utf-8') as stream:
         tree = ast.parse(stream.read())
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] in ('classification', 'utils'):
-            for alias in node.names:
-                yield '%s.%s' % (node.module, alias.name)
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = ['%s.%s' % (node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', None) in ('importorskip', 'import_module'):
+            names = [word for word in (getattr(each, 'value', getattr(each, 's', None)) for each in node.args) if isinstance(word, str)]
+        for name in names:
+            if name.split('.')[0] in tops:
+                yield name
 
 
 @pytest.mark.parametrize('name, path', modules(), ids=str)
@@ -48,3 +67,15 @@ def test_an_import_points_down(name, path):
     allowed = {mine, 'utils'} | set(BELOW[mine].split()) | {ENTRIES.get(name)}
     found = {package_of(other): other for other in imported(path)}
     assert not {package: other for package, other in found.items() if package not in allowed}
+
+
+def test_only_tests_import_tests():
+    for path in ['main.py'] + files('classification', 'utils', 'scripts', 'examples'):
+        assert not list(imported(os.path.join(ROOT, path), ['tests'])), path
+
+
+def test_no_test_imports_another_one():
+    for path in files('tests'):
+        found = [name for name in imported(os.path.join(ROOT, path), ['tests'])
+                 if any(part.startswith('test_') for part in name.split('.'))]
+        assert not found, '%s imports %s' % (path, found)

@@ -11,27 +11,12 @@ import numpy as np
 import pytest
 
 import main
-from classification.data.task_lists import CIFAR100_TEN_TASKS, OFFICEHOME_TASKS
 from classification.experiment.mat_info import info
 from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
-from tests import data_files
+from tests.support import data_files
+from tests.support.commands import SAMPLES
 
-SAMPLES = [      # the longest first
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DEN --lifelong --save_mat_name officehome_den.mat',
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong '
-    '--save_mat_name officehome_darts_hps.mat',
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type ProgNN --test_type 1 --lifelong '
-    '--save_mat_name officehome_prognn.mat',
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type Hybrid_TF --test_type 30 --lifelong '
-    '--save_mat_name officehome_tfBot3.mat',
-    '--gpu 0 --data_type STL10_20t --num_clayers 6 --model_type Hybrid_DFCNN --test_type 55 --lifelong '
-    '--save_mat_name stl10_dfcnnAlter.mat',
-    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type LASEM_HPS --lifelong '
-    '--save_mat_name cifar100_lasem_hps.mat',
-    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 --lifelong '
-    '--save_mat_name cifar100_hpsTop2.mat',
-]
 FIELDS = ['training_time', 'num_epoch', 'history_train_error', 'history_validation_error', 'history_test_error',
           'history_best_test_error', 'task_changed_epoch']
 LEEP = ['LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset']
@@ -39,25 +24,11 @@ DEN = ['den_widths', 'den_expanded', 'den_split_candidates', 'den_split', 'den_s
        'den_selected_fraction', 'den_edge_density', 'den_nonzeros', 'best_validation_error', 'test_error_at_best_epoch']
 
 
-def write_data(folder):
-    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for tests."""
-    cifar = np.full(100, 3)                            # per class: 2 train, none validates
-    cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
-    data_files.cifar100(folder, cifar, 1)
-    product = np.full(65, 1)
-    for classes in OFFICEHOME_TASKS[:2]:
-        product[list(classes)] = 4                     # 2 train, none validates, 1 tests
-        product[classes[0]] = 10                       # 6, 1, 3
-    data_files.officehome(folder, product, domains=('Product',))
-    data_files.officehome(folder, 1, domains=('Real World',))
-    data_files.stl10(folder, per_class_train=20, per_class_test=1)         # a task takes a quarter of them
-
-
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
     """A folder with data."""
     place = tmp_path_factory.mktemp('samples')
-    write_data(str(place / 'Data'))
+    data_files.few_images(str(place / 'Data'))
     return place
 
 

@@ -8,9 +8,8 @@ import pytest
 
 import main
 from classification.results.mat_file import entries
-from tests.calls import DIGITS, SHORT
-from tests.processes import ROOT, SECONDS, waited_for
-from tests.report_files import record, write
+from tests.support.commands import DIGITS, ROOT, SECONDS, SHORT, waited_for
+from tests.support.result_files import record, write
 
 PROGRAM = {'main.py': [main.__file__], 'report': ['-m', 'utils.report']}
 TRAIN = DIGITS + ['--num_clayers', '2', '--num_tasks', '1', '--epochs_per_task', '3', '--threads', '1', '--num_runs', '1',
@@ -74,7 +73,7 @@ def test_a_run_that_nobody_hears_ends_as_always(before, tmp_path):
 def test_the_terminal_goes_away(tmp_path):
     """It is not the one that controls the process, which would send a signal first. The bar was on it."""
     ours, theirs = pty.openpty()
-    child = subprocess.Popen([sys.executable, '-m', 'tests.command_line'] + TRAIN + [str(tmp_path)], cwd=ROOT, stdout=theirs,
+    child = subprocess.Popen([sys.executable, '-m', 'tests.support.command_line'] + TRAIN + [str(tmp_path)], cwd=ROOT, stdout=theirs,
                              stderr=theirs, stdin=subprocess.DEVNULL, start_new_session=True,
                              env=dict(os.environ, TF_USE_LEGACY_KERAS='1'))
     os.close(theirs)
@@ -95,7 +94,7 @@ def test_the_terminal_hangs_up(tmp_path):
         try:
             os.chdir(ROOT)
             os.environ['TF_USE_LEGACY_KERAS'] = '1'
-            os.execv(sys.executable, [sys.executable, '-m', 'tests.command_line'] + TRAIN + [
+            os.execv(sys.executable, [sys.executable, '-m', 'tests.support.command_line'] + TRAIN + [
                 str(tmp_path), '--epochs_per_task', '100000', '--checkpoint_minutes', '0'])
         finally:
             os._exit(1)

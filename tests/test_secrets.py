@@ -13,8 +13,8 @@ from classification.data import download
 from classification.report import command as report
 from classification.runs import supervisor
 from classification.runs.local_pool import LocalPool
-from tests import report_files
-from tests.calls import SHORT, run, run_and_listen
+from tests.support import result_files
+from tests.support.commands import SHORT, run, run_and_listen
 from utils.utils import read_dict, without_credentials
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
@@ -92,7 +92,7 @@ def test_scripts_print_commands_without_passwords(tmp_path):
 
 
 def test_reports_show_commands_of_before_without_passwords(folder):
-    path = report_files.write('results.mat', 'STL', [report_files.drawn('STL')], command='main.py --scheduler tcp://%s@h:1' % SECRET)
+    path = result_files.write('results.mat', 'STL', [result_files.drawn('STL')], command='main.py --scheduler tcp://%s@h:1' % SECRET)
     status, out, err = report_of([path, '--format', 'html', '--out', 'page'])
     assert (status, err) == (0, '')
     page = (folder / 'page' / 'report.html').read_text(encoding='utf-8')

@@ -7,7 +7,7 @@ import pytest
 from classification.gen_data import DATASETS
 from classification.model.registry import MODELS, canonical_model, default_options
 from classification.trial.count_parameters import count_of
-from tests.calls import run
+from tests.support.commands import run
 from utils import utils_env_cl as env
 from utils.utils import UserError
 

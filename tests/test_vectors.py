@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from classification.model.cnn_darts_model import Darts
 from classification.model.cnn_prognn_model import ProgNN
 from classification.model.method import Setting
-from tests.small import CLASSES, NET, Rig, make_method
+from tests.support.tiny import CLASSES, NET, Rig, make_method
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'vectors')
 STEPS, RATE, DECAY = 5, 1e-2, 0.25

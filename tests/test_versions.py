@@ -18,11 +18,11 @@ from classification.results import summary, trial_record
 from classification.results.read_results import load_results
 from classification.runs import supervisor
 from classification.trial import checkpoint, recorder, state
-from tests import data_files
-from tests.calls import run_and_listen
-from tests.command_line import PoolHere
-from tests.test_earlier_versions import BEGUN, FINISHED, result
-from tests.trials import make_experiment, make_trial
+from tests.support import data_files
+from tests.support.command_line import PoolHere
+from tests.support.commands import run_and_listen
+from tests.support.result_files import BEGUN, FINISHED
+from tests.support.tiny import make_experiment, make_trial
 from utils.utils import UserError
 
 FIELD, FINITE = 'energy', 4.
@@ -69,7 +69,7 @@ def longer(monkeypatch):
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere())
 
 
-def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_field_more(result, longer, capsys):  # noqa: F811
+def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_field_more(result, longer, capsys):
     status, out, err = run_and_listen(BEGUN + ['--num_runs', '2'])
     assert (status, err) == (0, '')
     folder, = (result / 'begun').iterdir()
@@ -105,7 +105,7 @@ def test_code_of_before_reads_records_with_the_field(longer, tmp_path, monkeypat
 NEWER = r'%s was written by newer code \(version %d of such files; this code reads up to version %d\); go on with that'
 
 
-def test_a_newer_record_is_refused(result, monkeypatch):  # noqa: F811
+def test_a_newer_record_is_refused(result, monkeypatch):
     path, = result.glob('finished/*/trial1/record.npz')
     with monkeypatch.context() as newer:
         newer.setattr(trial_record, 'VERSION', trial_record.VERSION + 1)
@@ -161,7 +161,7 @@ def test_newer_checksums_of_raw_files_are_neither_believed_nor_overwritten(tmp_p
     files = dict(enumerate(map(str, sorted((tmp_path / 'MNIST_data').iterdir()))))
 
     def checksum():
-        monkeypatch.setattr(raw_checksums, '_known', {})
+        monkeypatch.setattr(raw_checksums, 'KNOWN', {})
         found = raw_checksums.checksum(str(tmp_path), 'x', files)
         raw_checksums.remember(str(tmp_path), 'x')
         return found

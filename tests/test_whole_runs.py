@@ -3,7 +3,8 @@ import copy
 
 import pytest
 
-from tests import command_line, whole_runs
+from tests import whole_runs
+from tests.support import command_line
 
 FAST = ('EWC --test_type 3 --lifelong', 'Hybrid_HPS --transfer_config top1 --lifelong', 'LASEM_HPS --seed 2 --lifelong',
         'DARTS_HPS --lifelong', 'STL')

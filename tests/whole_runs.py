@@ -3,7 +3,7 @@
     python -m tests.whole_runs [--only EWC]            what differs from tests/whole_runs/, a line each; then status 1
     python -m tests.whole_runs --write [--only EWC]    writes what this code finds there
 
-Three tasks of DIGITS5, four epochs each, on the network of tests/command_line.py. One file per TensorFlow generation.
+Three tasks of DIGITS5, four epochs each, on the network of tests/support/command_line.py. One file per TensorFlow generation.
 """
 import argparse
 import glob
@@ -25,8 +25,8 @@ from classification.model.registry import MODELS
 from classification.results import mat_file, parameter_files
 from classification.train import Trial
 from classification.trial.context import TrialContext
-from tests import command_line
-from tests.trials import quick_config
+from tests.support import command_line
+from tests.support.tiny import quick_config
 from utils.tensorflow_version import tensorflow_version
 
 RECORDED = os.path.join(os.path.dirname(__file__), 'whole_runs', 'tf%s.json' % tensorflow_version().split('.')[0])

@@ -5,14 +5,18 @@ import os
 SLURM = 'SLURM_CPUS_PER_TASK', 'SLURM_CPUS_ON_NODE'      # what Slurm says that it allocated
 
 
-def cores():
-    """How many whole cores are ours: by affinity, quotas of control groups and Slurm's allocation; at least 1."""
+def cores(process='/proc/self'):
+    """How many whole cores are ours: by affinity, quotas of control groups and Slurm's allocation; at least 1.
+
+    Args:
+        process: the folder in /proc whose control groups count.
+    """
     try:
         limits = [len(os.sched_getaffinity(0))]
     except AttributeError:      # not on this system
         limits = [os.cpu_count() or 1]
     limits += [int(os.environ[name]) for name in SLURM if os.environ.get(name, '').isdigit()]
-    limits += list(_quotas('/proc/self'))
+    limits += list(_quotas(process))
     return max(1, int(min(limit for limit in limits if limit > 0)))
 
 

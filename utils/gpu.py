@@ -76,10 +76,10 @@ def check(config, known):
         UserError: they differ, or the GPU cannot compute them.
     """
     try:
-        on_gpu = _convolution('/gpu:0', config)
+        on_gpu = convolution('/gpu:0', config)
     except tf.errors.OpError as error:
         raise _refused(known, 'fails to compute a convolution (%s)' % str(error.message).strip().split('\n')[0]) from error
-    on_cpu = _convolution('/cpu:0', config)
+    on_cpu = convolution('/cpu:0', config)
     for name, expected in on_cpu.items():
         error = np.abs(on_gpu[name] - expected).max() / np.abs(expected).max()
         if not error <= TOLERANCE:      # NaN is refused too
@@ -92,7 +92,7 @@ def _refused(known, what):
                                                         tf.VERSION, known.get('cuda', 'unknown')))
 
 
-def _convolution(device, config):
+def convolution(device, config):
     """OrderedDict name -> array: a 3x3 convolution of random images and the gradients of a weighted sum of it."""
     state = random_state(0, purpose='GPU check')
     given = [state.normal(size=shape).astype(np.float32) for shape in

@@ -18,7 +18,7 @@ SETTLED_NS = 2 * 10 ** 9         # a file that changed less than this before its
 TRIES = 3                        # to read a file that nobody changes meanwhile
 HANDED = 'checksums.json'        # in a run folder
 
-_known = {}      # (path, stamp) -> (SHA-256, whether it may be handed on)
+KNOWN = {}       # to this process: (path, stamp) -> (SHA-256, whether it may be handed on)
 _new = {}        # file of checksums -> its new entries, not written yet
 
 
@@ -84,13 +84,13 @@ def _digest(path, stored):
         raise UserError('%s cannot be read: it is no regular file' % path)
     stamp = stamp_of(state)
     place = os.path.abspath(path)
-    if not _known.get((place, stamp), ('', False))[1]:      # unsettled: it may have been changed since, unseen
+    if not KNOWN.get((place, stamp), ('', False))[1]:      # unsettled: it may have been changed since, unseen
         if stored is not None and tuple(stored[:-1]) == stamp and not _read_only(path):
-            _known[place, stamp] = stored[-1], True
+            KNOWN[place, stamp] = stored[-1], True
         else:
             stamp, digest, settled = _hashed(path)
-            _known[place, stamp] = digest, settled
-    return (stamp,) + _known[place, stamp]
+            KNOWN[place, stamp] = digest, settled
+    return (stamp,) + KNOWN[place, stamp]
 
 
 def _hashed(path):
@@ -124,7 +124,7 @@ def remember(data_dir, name):
 
 def hand_over(run_folder):
     """Leaves what this process knows to the trials of a run, if that is possible."""
-    known = {place: list(stamp) + [digest] for (place, stamp), (digest, settled) in _known.items() if settled}
+    known = {place: list(stamp) + [digest] for (place, stamp), (digest, settled) in KNOWN.items() if settled}
     with contextlib.suppress(OSError):
         write_atomically(os.path.join(run_folder, HANDED), _text(known), alone=True)
 
@@ -132,7 +132,7 @@ def hand_over(run_folder):
 def take(run_folder):
     """Takes over what `hand_over` left, if it was on this host."""
     for place, entry in _stored(os.path.join(run_folder, HANDED)).items():
-        _known.setdefault((place, tuple(entry[:-1])), (entry[-1], True))
+        KNOWN.setdefault((place, tuple(entry[:-1])), (entry[-1], True))
 
 
 def _memory(data_dir, name):

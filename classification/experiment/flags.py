@@ -207,7 +207,8 @@ def _trials(text):
 _trials.__name__ = 'list of trials like 0,2'        # in argparse's message
 
 
-METAVARS = {None: 'NAME', int: 'N', float: 'X', path_argument: 'PATH', _gpus: 'N[,N...]'}      # type of a flag -> what its value is called in --help
+# Type of a flag -> what its value is called in --help.
+METAVARS = {None: 'NAME', int: 'N', float: 'X', path_argument: 'PATH', _gpus: 'N[,N...]'}
 WITHOUT_EFFECT = ('highway_connect_test_type', 'phase1_max_epoch', 'num_classes')      # flags of the authors' release
 
 

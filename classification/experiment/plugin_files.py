@@ -31,7 +31,7 @@ class PluginFile(NamedTuple):
     digest: str           # of its syntax tree, without comments and docstrings
 
 
-_loaded = OrderedDict()     # path -> PluginFile
+LOADED = OrderedDict()     # path -> PluginFile
 
 
 def load(paths):
@@ -42,8 +42,8 @@ def load(paths):
     """
     for path in paths:
         path = os.path.realpath(path)
-        if path not in _loaded:
-            _loaded[path] = _load(path)
+        if path not in LOADED:
+            LOADED[path] = _load(path)
 
 
 def _load(path):
@@ -60,7 +60,7 @@ def _load(path):
     _check_imports(path, tree)
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
                        source_digest.of_tree(tree))
-    for other in _loaded.values():
+    for other in LOADED.values():
         if (other.module, other.content) == (found.module, content):        # a copy of it
             return other
     if found.module in sys.modules:
@@ -137,12 +137,12 @@ def where(path, error):
 
 def words():
     """The words of a command line that loads what is loaded."""
-    return [word for path in _loaded for word in ('--plugin', path)]
+    return [word for path in LOADED for word in ('--plugin', path)]
 
 
 def of_files(paths):
     """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another declares."""
-    return [plugin for path, plugin in _loaded.items() if path in paths]
+    return [plugin for path, plugin in LOADED.items() if path in paths]
 
 
 def keep(plugins, run_folder):

@@ -62,7 +62,7 @@ def log_line(run_folder, line):
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
 
 
-class _Stop(object):
+class Stop(object):
     """Whether the trial should stop at the next epoch boundary: a signal came, or the parent is gone."""
 
     def __init__(self):
@@ -91,14 +91,19 @@ def send(**what):
     show(json.dumps(what))      # if the parent is gone the watcher sees to the rest
 
 
-def run_trial_process(run_folder, number, lock_seconds=None):
-    """Runs a trial of the experiment in `run_folder`; returns the exit status."""
-    stop = _Stop()
+def run_trial_process(run_folder, number, lock_seconds=None, stop=None):
+    """Runs a trial of the experiment in `run_folder`; returns the exit status.
+
+    Args:
+        lock_seconds: to wait for the trial's folder, LOCK_SECONDS by default.
+        stop: function -> whether to stop at the next epoch boundary; a Stop by default.
+    """
+    stop = stop or Stop()
     folder = trial_folder(run_folder, number)
     try:
         lock = hold(folder, 'trial %d of this experiment' % number, lambda line: send(note=line), lock_seconds)
         try:
-            _train(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
+            train_trial(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
         finally:
             lock.release()
         return 0
@@ -125,7 +130,13 @@ def _given(experiment, path):
     return values
 
 
-def _train(run_folder, folder, number, stop, check_lock):
+def train_trial(run_folder, folder, number, stop, check_lock):
+    """Trains a trial of the experiment in `run_folder` and leaves its record in `folder`.
+
+    Args:
+        stop: function -> whether to stop at the next epoch boundary.
+        check_lock: function that raises a UserError once another process holds the folder.
+    """
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from classification import gen_data

@@ -10,9 +10,9 @@ import numpy as np
 from classification.data.readers_officehome import OFFICEHOME_PRODUCT
 from classification.data.task_lists import OFFICEHOME_CLASSES, OFFICEHOME_INCREMENTAL_TASKS
 from classification.gen_data import load_tasks
-from tests import data_files
 from tests.bad_input.pickles import ODD, PICKLES
 from tests.bad_input.trial import Entry, edit, replace
+from tests.support import data_files
 
 OFFICE = 'OfficeHomeDataset_10072016'
 CLOCKS = OFFICE + '/Product/Alarm_Clock'

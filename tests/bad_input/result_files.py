@@ -18,8 +18,7 @@ from classification.results import mat_file, parameter_files
 from classification.results.trial_record import save_record
 from tests.bad_input.command_lines import DIGITS
 from tests.bad_input.trial import Entry, edit, replace
-from tests.published_file import published_summary
-from tests.report_files import record, write
+from tests.support.result_files import published_summary, record, write
 
 MAT = 'x.mat'
 RUN = DIGITS + ['--num_runs', '1', '--result_dir', '.', '--save_mat_name', MAT]

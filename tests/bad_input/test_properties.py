@@ -24,11 +24,10 @@ from classification.report import command as report
 from classification.results import mat_file, parameter_files
 from classification.results.trial_record import load_record, save_record
 from classification.trial import checkpoint
-from tests import data_files
 from tests.bad_input import result_files
 from tests.bad_input.trial import PREFIX, c_stderr, listed, listened, replace
-from tests.published_file import same
-from tests.report_files import record
+from tests.support import data_files
+from tests.support.result_files import equal, record
 from utils.utils import UserError
 
 drawn = settings(max_examples=120, derandomize=True, deadline=None, database=None,
@@ -272,7 +271,7 @@ def test_a_damaged_result_file(folder, write, edits, anywhere):
         status, _, err, raised = listened(report, [str(path)])
         is_fine_or_one_line(status, err, raised)
         one_line(mat_file.append_entry, str(path), {'fingerprint': 'f'})
-        assert path.read_bytes() == before or same(mat_file.entries(str(path))[-1], {'fingerprint': 'f'})
+        assert path.read_bytes() == before or equal(mat_file.entries(str(path))[-1], {'fingerprint': 'f'})
 
 
 def tensor_factors(place):

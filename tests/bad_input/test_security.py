@@ -12,10 +12,10 @@ import pytest
 
 import main
 from classification.data import readers
-from tests import data_files
 from tests.bad_input.corpus import ENTRIES
 from tests.bad_input.pickles import ODD, PICKLES
 from tests.bad_input.trial import Materials, Outcome, faults, listed, replace
+from tests.support import data_files
 from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))

@@ -17,9 +17,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 import numpy as np  # noqa: E402
 
-from tests import data_files  # noqa: E402
 from tests.faults.soak import Victim, import_what_takes_long  # noqa: E402
-from tests.sameness import same_entry, same_result  # noqa: E402
+from tests.support import data_files  # noqa: E402
+from tests.support.result_files import same_entry, same_result  # noqa: E402
 
 MEGABYTES, EPOCHS, MODEL = 2, 3, 'HPS'
 FULL_ROUNDS, MAX_FREE = 6, 60000          # bytes that are free when the last round begins: up to so many

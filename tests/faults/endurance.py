@@ -14,7 +14,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 
-from tests.trials import make_experiment, make_trial  # noqa: E402
+from tests.support.tiny import make_experiment, make_trial  # noqa: E402
 from utils import runtime  # noqa: E402,F401  before TensorFlow
 
 TOLERATED = 8192     # bytes per epoch; what an epoch adds to the history is in it

@@ -24,9 +24,9 @@ import scipy.io  # noqa: E402,F401  before the forks
 
 from classification.data import readers  # noqa: E402
 from classification.results.mat_file import append_entry, entries  # noqa: E402
-from tests import data_files  # noqa: E402
 from tests.faults import no_locks  # noqa: E402
-from tests.published_file import write_published  # noqa: E402
+from tests.support import data_files  # noqa: E402
+from tests.support.result_files import write_published  # noqa: E402
 
 APPENDERS, EACH, PREPARERS = 16, 4, 8
 SECONDS = 120       # before it is taken to hang

@@ -27,8 +27,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from classification.model.registry import models_argument  # noqa: E402
 from tests.faults import victim  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
-from tests.processes import Run, start  # noqa: E402
-from tests.sameness import same_result  # noqa: E402
+from tests.support.commands import Run, start  # noqa: E402
+from tests.support.result_files import same_result  # noqa: E402
 from utils.locks import Lock  # noqa: E402
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: E402
 

@@ -10,7 +10,7 @@ from classification.results.mat_file import entries
 from classification.runs.trial_process import RECORD, trial_folder
 from tests.faults import no_locks
 from tests.faults.soak import OPTIONS, Victim
-from tests.processes import ROOT, Run, freeze, gone, inside, resumptions, waited_for
+from tests.support.commands import ROOT, Run, freeze, gone, inside, resumptions, waited_for
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +104,7 @@ def test_memory_and_open_files_stay_flat():
 
 
 def test_two_experiments_at_once_under_one_name_are_both_kept(tmp_path):
-    """The same experiment twice at once is refused: tests/test_resume.py."""
+    """The same experiment twice at once is refused: tests/runs/test_resume.py."""
     options = OPTIONS + ['--model_type', 'HPS', '--epochs_per_task', '2', '--seed']
     runs = [Run(tmp_path / 'run', options + [seed]) for seed in '01']
     for number, run in enumerate(runs):

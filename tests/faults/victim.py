@@ -22,8 +22,8 @@ if ROOT not in sys.path:
 
 import main  # noqa: E402
 from classification.runs import local_pool, supervisor, trial_process  # noqa: E402
-from tests import command_line  # noqa: E402
 from tests.faults.forked import Forked  # noqa: E402
+from tests.support import command_line  # noqa: E402
 from utils import locks  # noqa: E402
 from utils.utils import run_command  # noqa: E402
 

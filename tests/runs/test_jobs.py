@@ -1,0 +1,129 @@
+"""Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same numbers."""
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+import main
+from classification.experiment.resolve import resolve
+from classification.runs import provenance, supervisor
+from classification.runs.experiment_files import ExperimentFiles, memory_fraction
+from classification.runs.progress import Progress
+from classification.runs.run_folder import ResultPaths
+from classification.runs.trial_process import hold
+from tests.support import command_line
+from tests.support.commands import Run, waited_for
+from tests.support.result_files import same_entry
+from utils import runtime
+
+TRIAL = '''
+import os, sys, time
+number = sys.argv[3]
+with open(os.path.join(sys.argv[2], 'seen.txt'), 'a') as seen:
+    seen.write('begin %s %s\\n' % (number, os.environ['CUDA_VISIBLE_DEVICES']))
+time.sleep(0.3)
+if os.environ.get('LONG'):
+    import signal
+    signal.signal(signal.SIGTERM, lambda *caught: sys.exit(75))
+    with open(os.path.join(sys.argv[2], 'ready' + number), 'w'):
+        time.sleep(60)
+with open(os.path.join(sys.argv[2], 'seen.txt'), 'a') as seen:
+    seen.write('end %s %s\\n' % (number, os.environ['CUDA_VISIBLE_DEVICES']))
+sys.exit(5 if number == '1' else 0)
+'''
+
+
+@pytest.fixture
+def make_run(tmp_path, monkeypatch):
+    """Function of options -> Supervisor whose trials are scripts that note when and where they run."""
+    (tmp_path / 'trial.py').write_text(TRIAL)
+    monkeypatch.setattr(supervisor, 'MAIN', str(tmp_path / 'trial.py'))
+    monkeypatch.setattr(ExperimentFiles, 'write_temporary', lambda files: None)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+
+    def make(*options):
+        flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
+                                          + list(options))
+        experiment = resolve(flags, lambda line: None)
+        place = ResultPaths(flags.result_dir, 'jobs.mat', experiment)
+        place.make()
+        files = ExperimentFiles(experiment, flags, [], lambda line: None, place, hold(place.run, 'this experiment', pytest.fail),
+                                provenance.of_command(experiment), range(flags.num_runs))
+        return supervisor.Supervisor(supervisor.choose_pool(flags, 6, None), files, 'the same command')
+    return make
+
+
+def events(run):
+    with open(os.path.join(run.files.place.run, 'seen.txt')) as stream:
+        return [line.split() for line in stream]
+
+
+@pytest.mark.parametrize('options, jobs, devices', [
+    ((), 1, {'-1'}), (('--jobs', '3'), 3, {'-1'}), (('--jobs', '2', '--gpu', '4,7'), 2, {'4', '7'}),
+    (('--jobs', '4', '--gpu', '0,1'), 4, {'0', '1'})])
+def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices):
+    run = make_run(*options)
+    assert run.train(list(range(6)), Progress(6, quiet=True)) == {1: 5}        # and one that fails costs no other
+    assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
+    running, most, used = [], 0, set()
+    for what, number, device in events(run):
+        if what == 'begin':
+            running.append((number, device))
+            assert sum(other == device for _, other in running) <= -(-jobs // len(devices))
+            most = max(most, len(running))
+        else:
+            running.remove((number, device))
+        used.add(device)
+    assert (most, used, running) == (jobs, devices, [])
+
+
+def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
+    monkeypatch.setenv('LONG', '1')
+    run = make_run('--jobs', '2')
+    failed = []
+    worker = threading.Thread(target=lambda: failed.append(run.train(list(range(5)), Progress(5, quiet=True))))
+    worker.start()
+    waited_for(lambda: all(os.path.exists(os.path.join(run.files.place.run, 'ready%d' % number)) for number in (0, 1)))
+    began = time.monotonic()
+    run.stop(signal.SIGTERM, None)
+    worker.join()
+    assert time.monotonic() - began < 30 and failed == [{}] and run.stopping
+    assert sorted(number for _, number, _ in events(run)) == ['0', '1']
+
+
+@pytest.mark.parametrize('options, share', [
+    ([], None), (['--jobs', '2'], 0.45), (['--jobs', '2', '--gpu', '0,1'], None), (['--jobs', '3', '--gpu', '0,1'], 0.45),
+    (['--jobs', '8', '--gpu', '0,1'], 0.225), (['--jobs', '2', '--gpu_memory_fraction', '0.3'], 0.3)])
+def test_memory_of_a_gpu_is_divided(options, share):
+    flags = main.parser().parse_args(options)
+    assert memory_fraction(flags) == share
+    config = runtime.session_config(1, True, share)
+    assert config.gpu_options.allow_growth
+    assert config.gpu_options.per_process_gpu_memory_fraction == pytest.approx(share or 0)
+
+
+OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
+           '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '3', '--num_runs', '2']
+
+
+def test_the_numbers_are_those_of_one_by_one(tmp_path):
+    one = Run(tmp_path / 'one', OPTIONS, program=('-m', 'tests.support.command_line', command_line.ONE_PROCESS)).start()
+    assert one.wait() == 0, one.said
+    side = Run(tmp_path / 'side', OPTIONS + ['--jobs', '2']).start()
+    waited_for(lambda: len(children_of(side)) == 2)
+    side.parent.send_signal(signal.SIGTERM)
+    assert side.wait() == 75, side.said
+    assert children_of(side) == []
+    assert side.start().wait() == 0, side.said
+    same_entry(one.entry(), side.entry())
+
+
+def children_of(run):
+    """Processes of its trials."""
+    try:
+        return [child for child in psutil.Process(run.parent.pid).children() if main.TRIAL_COMMAND in child.cmdline()]
+    except psutil.Error:
+        return []
