@@ -34,7 +34,8 @@ def main(argv=None):
     except (BrokenPipeError, OutputError):      # run_command sees to it
         raise
     except OSError as error:        # a full disk, mostly
-        sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n' % error_text(error))
+        sys.stderr.write('error: %s; what was trained is kept, the same command goes on\n'
+                         % error_text(error))
         return EXIT_FAILED
 
 

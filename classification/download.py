@@ -13,10 +13,11 @@ def parser(argv=()):
     load_plugins(argv)
     names = ', '.join(sorted(_sources()))
     made = Parser(prog='python3 -m classification.download', allow_abbrev=False,
-                  description='Fetches a data set\'s original files, checked against the published checksums.')
+                  description='Fetches a data set\'s original files and checks them against known sums.')
     made.add_argument('name', metavar='NAME', type=str.lower, choices=sorted(_sources()),
                       help='of the data set, or a --data_type: %s' % names)
-    made.add_argument('--data_dir', type=path_argument, default='Data', help='where to (default: %(default)s)')
+    made.add_argument('--data_dir', type=path_argument, default='Data',
+                      help='where to (default: %(default)s)')
     made.add_argument('--archive', type=path_argument, nargs='+', default=(), metavar='FILE',
                       help='already downloaded: checked and unpacked, without network')
     made.add_argument('--quiet', action='store_true', help='print errors only')
@@ -35,8 +36,8 @@ def main(argv=None):
     """Runs the command line; returns the exit status."""
     try:
         flags = parser(argv).parse_args(argv)
-        fetch(_sources()[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say, flags.archive,
-              bar=not flags.quiet)
+        fetch(_sources()[flags.name], flags.data_dir, (lambda line: None) if flags.quiet else _say,
+              flags.archive, bar=not flags.quiet)
         return 0
     except UserError as error:
         return tell_error(error)

@@ -1,4 +1,5 @@
-"""The data sets: each one declared, its reader beside it, and how they are cut into the tasks of one data group."""
+"""The data sets: each one declared, its reader beside it, and how they are cut into the tasks of one data
+group."""
 import platform
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
@@ -18,8 +19,8 @@ SMALL = 10      # a class of fewer images has no tenth to validate with
 
 
 class Split(NamedTuple):
-    """Training, validation or test images of a task, 8 bits a value (but see augmentation.EnlargedImages); the network
-    sees pixel * scale + offset."""
+    """Training, validation or test images of a task, 8 bits a value (but see augmentation.EnlargedImages);
+    the network sees pixel * scale + offset."""
     labels: np.ndarray                # int32 [size], from 0
     scale: np.ndarray                 # float32 [channels]
     offset: np.ndarray                # float32 [channels]
@@ -72,7 +73,8 @@ class Request(NamedTuple):
     def shuffled(self, rows, purpose, split, task=None):
         """The rows in an order drawn for this purpose; for the test set it is the same in all groups."""
         group = None if split == 'test' else self.group
-        return rows[random_state(self.seed, group, task, purpose='%s, %s' % (purpose, split)).permutation(len(rows))]
+        return rows[random_state(self.seed, group, task, purpose='%s, %s' % (purpose, split)).permutation(
+            len(rows))]
 
 
 class Index(object):
@@ -97,7 +99,8 @@ class Index(object):
         return sum(len(self.rows(pool, number)) for pool in self.labels)
 
 
-# ---- splits: which images of a class may train, validate, test (function of the index, a class and a request) ----
+# ---- splits: which images of a class may train, validate, test (function of the index, a class and a
+# request) ----
 
 def as_given(index, number, request):
     """The files say it."""
@@ -112,7 +115,8 @@ def one_sixth_validates(index, number, request):
 
 
 def thinned(splits):
-    """Only --data_percent of each class's training and validation images, the same for all tasks of a group."""
+    """Only --data_percent of each class's training and validation images, the same for all tasks of a
+    group."""
     def kept(index, number, request):
         rows = splits(index, number, request)
         for split in ('train', 'valid'):
@@ -123,13 +127,15 @@ def thinned(splits):
 
 
 def sixty_ten_thirty(index, number, request):
-    """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not used.
+    """60 % train, 10 % validate, 30 % test, all drawn anew in each group; the few images left over are not
+    used.
 
     Of a class of fewer than ten images each split gets at least one, as long as there are any.
     """
     rows = request.shuffled(index.rows('all', number), 'split of class %s' % number, 'train')
     train, valid, test = [max(len(rows) * share // 100, len(rows) < SMALL) for share in (60, 10, 30)]
-    return {'train': rows[:train], 'valid': rows[train:train + valid], 'test': rows[train + valid:train + valid + test]}
+    return {'train': rows[:train], 'valid': rows[train:train + valid],
+            'test': rows[train + valid:train + valid + test]}
 
 
 def fixed_thirty_test(index, number, request):
@@ -144,17 +150,20 @@ def fixed_thirty_test(index, number, request):
 # ---- cuts: the tasks (functions of the data set, the index and a request; lists of Cut) ----
 
 def several_classes(dataset, index, request):
-    """Of each class as many images as the size table says, the same in all tasks; without a table all of them."""
+    """Of each class as many images as the size table says, the same in all tasks; without a table all of
+    them."""
     sizes = dataset.sizes and dict(zip(SPLITS, dataset.sizes[request.percent]))
     available = {number: dataset.splits(index, number, request)
-                 for number in OrderedDict.fromkeys(number for classes in dataset.tasks for number in classes)}
+                 for number in OrderedDict.fromkeys(number for classes in dataset.tasks
+                                                    for number in classes)}
     return [TaskRows(classes, {split: _labelled(
         [available[number][split][:sizes[split] // len(classes) if sizes else None] for number in classes],
         request, task, split) for split in SPLITS}) for task, classes in enumerate(dataset.tasks)]
 
 
 def two_classes(dataset, index, request):
-    """One class, label 1, against another or against the rest, label 0; half and half where there are enough."""
+    """One class, label 1, against another or against the rest, label 0; half and half where there are
+    enough."""
     available = [dataset.splits(index, number, request) for number in range(10)]
     cuts = []
     for task, (negative, positive) in enumerate(dataset.tasks):
@@ -162,10 +171,12 @@ def two_classes(dataset, index, request):
         for split, size in zip(SPLITS, dataset.sizes[request.percent]):
             against = [negative] if negative != task_lists.REST else [
                 number for number in range(len(available)) if number != positive]
-            of_label = [np.concatenate([available[number][split] for number in against]), available[positive][split]]
+            of_label = [np.concatenate([available[number][split] for number in against]),
+                        available[positive][split]]
             of_label = [request.shuffled(rows, 'images of label %d' % label, split, task)
                         for label, rows in enumerate(of_label)]
-            splits[split] = _labelled([rows[:count] for rows, count in zip(of_label, _halves(size, *map(len, of_label)))],
+            splits[split] = _labelled([rows[:count] for rows,
+                                       count in zip(of_label, _halves(size, *map(len, of_label)))],
                                     request, task, split)
         cuts.append(TaskRows((negative, positive), splits))
     return cuts
@@ -196,10 +207,12 @@ def designed(dataset, index, request):
     _check_same(request, 'design', designs.checksum, stl10_designs.folder(request.data_dir))
     if request.say:
         stl10_designs.keep(preset, designs, request.data_dir, request.seed, request.group, request.say)
-    rows = {split: [index.rows(split, number) for number in range(stl10_designs.CLASSES)] for split in ('train', 'test')}
+    rows = {split: [index.rows(split, number) for number in range(stl10_designs.CLASSES)]
+            for split in ('train', 'test')}
     cuts = []
     for task in stl10_designs.of_group(preset, designs, request.seed, request.group, counts):
-        chosen = {split: [[rows['train'][number][image] for owner, image in getattr(task, split) if owner == number]
+        chosen = {split: [[rows['train'][number][image] for owner, image in getattr(task, split) if owner
+                           == number]
                          for number in task.classes] for split in ('train', 'valid')}
         chosen['test'] = [rows['test'][number] for number in task.classes]
         splits = {split: (np.concatenate(some).astype(np.intp), np.repeat(
@@ -224,8 +237,10 @@ class Dataset(NamedTuple):
     tasks: Any                        # classes of each task; a Preset for a designed data set
     splits: Optional[Callable] = None
     sizes: Optional[dict] = None      # --data_percent -> images of a task for training, validation, test
-    scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)      # scale and offset; None: standardised per channel
-    least: Optional[int] = None       # images that a class needs to have one in each split; None: the files say their splits
+    # scale and offset; None: standardised per channel
+    scaling: Optional[Tuple[float, float]] = (1 / 255., 0.)
+    # images that a class needs to have one in each split; None: the files say their splits
+    least: Optional[int] = None
     options: Tuple[Any, ...] = ()     # declarations.Option
     version: int = 1                  # numeric version
     origin: Optional[str] = None      # of a plug-in: its file
@@ -247,8 +262,8 @@ STANDARDISED, CENTRED, SIXTEENTHS = None, (1 / 255., -0.5), (1 / 16., 0.)
 DATASETS = OrderedDict([
     ('MNIST5', Dataset('digit 2t or 2t + 1', 'mnist5', readers.MNIST, two_classes, PAIRS, as_given,
                        task_lists.MNIST5_SIZES)),
-    ('MNIST10', Dataset('digit t or another', 'mnist10', readers.MNIST, two_classes, AGAINST_REST, thinned(as_given),
-                        task_lists.MNIST10_SIZES)),
+    ('MNIST10', Dataset('digit t or another', 'mnist10', readers.MNIST, two_classes, AGAINST_REST,
+                        thinned(as_given), task_lists.MNIST10_SIZES)),
     ('FASHION5', Dataset('article 2t or 2t + 1', 'fashion', readers.FASHION, two_classes, PAIRS, as_given,
                          task_lists.MNIST5_SIZES)),
     ('FASHION10', Dataset('article t or another', 'fashion', readers.FASHION, two_classes, AGAINST_REST,
@@ -260,15 +275,18 @@ DATASETS = OrderedDict([
     ('CIFAR100_10', Dataset('10 classes each, all different', 'cifar100', readers.CIFAR100, several_classes,
                             task_lists.CIFAR100_TEN_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
                             STANDARDISED)),
-    ('CIFAR100_20', Dataset('10 classes each, every class in 2 tasks', 'cifar100', readers.CIFAR100, several_classes,
+    ('CIFAR100_20', Dataset('10 classes each, every class in 2 tasks', 'cifar100', readers.CIFAR100,
+                            several_classes,
                             task_lists.CIFAR100_TWENTY_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
                             STANDARDISED)),
-    ('CIFAR100_40', Dataset('10 classes each, every class in 4 tasks', 'cifar100', readers.CIFAR100, several_classes,
+    ('CIFAR100_40', Dataset('10 classes each, every class in 4 tasks', 'cifar100', readers.CIFAR100,
+                            several_classes,
                             task_lists.CIFAR100_FORTY_TASKS, one_sixth_validates, task_lists.CIFAR100_SIZES,
                             STANDARDISED)),
     ('OfficeHome', Dataset('13 classes each, products and then photographs', 'officehome', OFFICEHOME,
                            several_classes, task_lists.OFFICEHOME_TASKS, sixty_ten_thirty, least=3)),
-    ('OfficeHome_Incremental', Dataset('products, 3 to 8 classes', 'officehome', OFFICEHOME_PRODUCT, several_classes,
+    ('OfficeHome_Incremental', Dataset('products, 3 to 8 classes', 'officehome', OFFICEHOME_PRODUCT,
+                                       several_classes,
                                        task_lists.OFFICEHOME_INCREMENTAL_TASKS, sixty_ten_thirty, least=3)),
     ('STL10_15t', Dataset('5 classes each, noise and channel order change', 'stl10', readers.STL10, designed,
                           Preset(share=10, valid=50, tasks=15, classes=5), scaling=CENTRED)),
@@ -352,18 +370,20 @@ def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
 
 
 def prepare(data_type, data_dir, say):
-    """Decodes the images, which no other check does, and keeps them for `load_tasks`; a UserError names a damaged file."""
+    """Decodes the images, which no other check does, and keeps them for `load_tasks`; a UserError names a
+    damaged file."""
     lookup(DATASETS, data_type, 'data_type').source.images(data_dir, say)
 
 
-def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None, say=print,
-               expected=None):
+def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
+               say=print, expected=None):
     """The tasks of one data group, labels and images of one version of the files.
 
     Args:
         data_type, data_percent, data_dir: as in `check_request`.
         seed, group: of the draws; a trial uses the group of its number.
-        normalize: 'split' or 'train': whose statistics standardise a part, where the data set is standardised.
+        normalize: 'split' or 'train': whose statistics standardise a part, where the data set is
+            standardised.
         num_tasks: the first ones only; None for all.
         say: function of one line for the user.
         expected: what `checksums` gave when the experiment began; None: whatever is there now.
@@ -386,13 +406,15 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
 def _check_same(request, what, checksum, folder):
     """An error if data differ from those that an experiment began with; `checksum()`: of the present ones."""
     if request.expected is not None and checksum() != request.expected.get(what):
-        raise UserError('the data in %s (on %s) are not those that this experiment began with; put those back and '
+        raise UserError(
+            'the data in %s (on %s) are not those that this experiment began with; put those back and '
                         'run the same command again (with the present ones it trains another experiment)'
                         % (folder, platform.node()))
 
 
 def percent_of(data_type, dataset, percent):
-    """The row of the table of data sizes, or None if there is no such table; a UserError if there is no such row."""
+    """The row of the table of data sizes, or None if there is no such table; a UserError if there is no such
+    row."""
     if dataset.sizes is None:
         return None
     percent = DEFAULT_PERCENT if percent is None else percent
@@ -416,15 +438,19 @@ def _cut(data_type, dataset, request, num_tasks):
                 raise UserError('%s, task %d: %s' % (data_type, task, (
                     'class %s has %s, at least %d are needed, one each to train, validate and test' % (
                         dataset.source.name_of(number), plural(index.count(number), 'image'), dataset.least)
-                ) if dataset.least else 'no %s image of class %s; %ssee to it that the files in %s are complete' % (
-                    SPLITS[split], number, 'take a larger --data_percent, or ' if dataset.sizes else '', request.data_dir)))
+                ) if dataset.least
+                                                     else 'no %s image of class %s; %ssee to it that the '
+                                                          'files in %s are complete' % (
+                    SPLITS[split], number, 'take a larger --data_percent, or ' if dataset.sizes else '',
+                    request.data_dir)))
             if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
                 short[split][task] = len(labels)
     if any(short.values()) and request.say:
         request.say('%s at %d %%: fewer images exist than asked for, all are used: %s' % (
             data_type, request.percent, '; '.join(
                 '%s of %d %s images in %s' % (
-                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size, SPLITS[split],
+                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size,
+                    SPLITS[split],
                     'each task' if len(counts) == len(cuts) else 'task ' + ', '.join(map(str, counts)))
                 for (split, counts), size in zip(short.items(), dataset.sizes[request.percent]) if counts)))
     return cuts
@@ -455,7 +481,8 @@ def _standardisation(images):
     scale, offset = [], []
     for channel in range(images.shape[-1]):
         counts = np.bincount(images[..., channel].ravel(), minlength=256)
-        number, total, squares = [int((counts * np.arange(256, dtype=np.int64) ** power).sum()) for power in range(3)]
+        number, total, squares = [int((counts * np.arange(256, dtype=np.int64) ** power).sum())
+                                  for power in range(3)]
         mean = total / number / 255
         deviation = (number * squares - total ** 2) ** 0.5 / number / 255
         deviation = max(deviation, number ** -0.5)

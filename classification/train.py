@@ -1,4 +1,5 @@
-"""One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no method."""
+"""One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no
+method."""
 import os
 import time
 from collections import OrderedDict
@@ -48,8 +49,8 @@ class Trial(object):
                                 os.path.join(context.folder, 'checkpoint'))
         self.recorder, self.policy = Recorder(self), self.method.policy(self)
         self.settings = GraphSettings(
-            experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor, context.config,
-            'data_augment' in experiment.analyses)
+            experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor,
+            context.config, 'data_augment' in experiment.analyses)
 
     @property
     def store(self):
@@ -80,7 +81,8 @@ class Trial(object):
         for task in self.schedule.positions[self.state.position:]:
             self._learn_task(task)
             self.context.check_lock()
-            if self.context.parameter_folder:   # before the checkpoint: a kill between them costs an epoch and no file
+            # before the checkpoint: a kill between them costs an epoch and no file
+            if self.context.parameter_folder:
                 trial_analyses.save_parameters(self, task)
             self.state.next_position()
             self._checkpoint()
@@ -132,15 +134,18 @@ class Trial(object):
         steps = data.train.size // batch       # an incomplete last batch is dropped
         orders = {'training': random_state(purpose='batches', **draw_key).permutation(data.train.size)}
         if self.method.validation_batches:
-            orders['validation'] = random_state(purpose='validation batches', **draw_key).permutation(data.valid.size)
+            orders['validation'] = random_state(purpose='validation batches',
+                                                **draw_key).permutation(data.valid.size)
         for step in range(steps):
             rows = {name: np.take(order, np.arange(step * batch, (step + 1) * batch), mode='wrap')
                     for name, order in orders.items()}
-            augmentation = random_state(step=step, purpose='augmentation', **draw_key) if self.settings.augments else None
+            augmentation = random_state(step=step, purpose='augmentation',
+                                        **draw_key) if self.settings.augments else None
             loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
                               fetch_loss=step == steps - 1, augmentation=augmentation)
         if not np.isfinite(loss):
-            raise TrialFailed('the loss of task %d became %s in epoch %d' % (task, loss, self.state.epoch + 1))
+            raise TrialFailed('the loss of task %d became %s in epoch %d'
+                              % (task, loss, self.state.epoch + 1))
 
     def _end_phase(self, graph, task):
         """Lets the policy hand the parameters on; returns whether it was the task's last phase."""
@@ -163,11 +168,13 @@ class Trial(object):
     def _graph(self, task):
         state, folder = self.state, self.context.graph_folder
         learned = [self.tasks[index] for index in self.schedule.tasks_at(state.position)]
-        graph = self.schedule.graph_type(self.method, dict(self.given, **state.store), self.tasks[task], learned,
-                                         self._draws(task), self.settings, state.phase)
+        graph = self.schedule.graph_type(self.method, dict(self.given, **state.store), self.tasks[task],
+                                         learned, self._draws(task), self.settings, state.phase)
         if folder and state.epoch == 0:
-            folder = os.path.join(folder, 'task%d' % state.position, *(['phase%d' % state.phase] if state.phase else []))
-            tf.summary.FileWriter(readable(folder), graph.graph).close()      # it takes paths in UTF-8, in any language
+            folder = os.path.join(folder, 'task%d' % state.position,
+                                  *(['phase%d' % state.phase] if state.phase else []))
+            # it takes paths in UTF-8, in any language
+            tf.summary.FileWriter(readable(folder), graph.graph).close()
         if state.variables:
             graph.restore_all(state.variables)
             state.variables = {}
@@ -211,5 +218,6 @@ class Trial(object):
         difference = origin.mixture({self.number: state.origins})
         if earlier and now and difference:
             self.context.send(
-                note='trial %d goes on from a checkpoint of another origin (%s); the reports will say so; --restart %d '
+                note='trial %d goes on from a checkpoint of another origin (%s); the reports will say so; '
+                     '--restart %d '
                      'trains this trial from the start' % (self.number, difference, self.number))

@@ -1,4 +1,5 @@
-"""One experiment: its trials are trained where they are missing, then its entry of the .mat file is written."""
+"""One experiment: its trials are trained where they are missing, then its entry of the .mat file is
+written."""
 import contextlib
 import glob
 import os
@@ -50,7 +51,8 @@ def run_experiment(experiment, flags, argv, say):
         paths.make()
         lock = hold(paths.run, 'this experiment', say)
         try:
-            trained = _stored(paths, experiment, flags)[2]      # once more: another command may have ended just now
+            # once more: another command may have ended just now
+            trained = _stored(paths, experiment, flags)[2]
             _check_restart(flags, paths, trained)
             pool.still_mine = lock.still_mine
             files = ExperimentFiles(experiment, flags, argv, say, paths, lock, now, wanted.union(trained))
@@ -62,7 +64,8 @@ def run_experiment(experiment, flags, argv, say):
 
 
 def _stored(paths, experiment, flags):
-    """(file, entry, numbers of its trials) that the result file holds of this experiment and this command keeps."""
+    """(file, entry, numbers of its trials) that the result file holds of this experiment and this command
+    keeps."""
     anew = flags.restart == ()
     begun = {} if anew else config_in(paths.run)
     held_by, entry = mat_file.locate(paths.mat, experiment.fingerprint())
@@ -72,16 +75,20 @@ def _stored(paths, experiment, flags):
 
 
 def _check_restart(flags, paths, trained):
-    """A UserError where only some trials shall be trained again, and the others' results could not be kept."""
+    """A UserError where only some trials shall be trained again, and the others' results could not be
+    kept."""
     lost = [number for number in trained if flags.restart and number not in flags.restart
             and not os.path.exists(os.path.join(trial_folder(paths.run, number), RECORD))]
     if lost:
-        raise UserError('--restart %s: the records of trial %s are no longer in %s, so these would be trained again too; '
-                        '--restart trains all' % (','.join(map(str, flags.restart)), ', '.join(map(str, lost)), paths.run))
+        raise UserError(
+            '--restart %s: the records of trial %s are no longer in %s, so these would be trained again too; '
+                        '--restart trains all' % (','.join(map(str, flags.restart)),
+                                                  ', '.join(map(str, lost)), paths.run))
 
 
 def _of_other_origin(entry, now):
-    """What to add where nothing is trained: in what the stored numbers' origin differs from the present one, if it does."""
+    """What to add where nothing is trained: in what the stored numbers' origin differs from the present one,
+    if it does."""
     difference = origin.mixture(origin.with_new(origin.from_entry(entry), now))
     return '; its numbers have another origin than they would have now: %s' % difference if difference else ''
 
@@ -91,7 +98,8 @@ def _trials_of(entry, path):
     try:
         return entry['train_valid_data_group'].ravel().astype(int).tolist()
     except (KeyError, AttributeError, ValueError):
-        raise UserError('%s is damaged: this experiment has no numbers of trials; move it away or give another file name'
+        raise UserError(
+            '%s is damaged: this experiment has no numbers of trials; move it away or give another file name'
                         % path) from None
 
 
@@ -117,7 +125,8 @@ class Run(object):
 
     def __init__(self, files, supervisor):
         self.files, self.supervisor = files, supervisor
-        self.experiment, self.flags, self.paths, self.say = files.experiment, files.flags, files.paths, files.say
+        self.experiment, self.flags = files.experiment, files.flags
+        self.paths, self.say = files.paths, files.say
 
     def run(self):
         """Trains and finishes; returns the exit status."""
@@ -129,9 +138,11 @@ class Run(object):
         files.write_config(finished=False)
         raw_checksums.hand_over(paths.run)
         if os.path.exists(os.path.join(paths.run, HEARTBEAT_FILE)):
-            os.remove(os.path.join(paths.run, HEARTBEAT_FILE))      # trials of an earlier command that was killed end
+            # trials of an earlier command that was killed end
+            os.remove(os.path.join(paths.run, HEARTBEAT_FILE))
         records = OrderedDict((number, files.record(number)) for number in files.numbers)
-        trained = OrderedDict((number, summary.stretches_of(records[number])) for number in records if records[number])
+        trained = OrderedDict((number, summary.stretches_of(records[number])) for number in records
+                              if records[number])
         missing = [number for number in files.numbers if number not in trained]
         self.announce(missing)
         self._warn_of_other_origins(trained, missing)
@@ -141,7 +152,8 @@ class Run(object):
             with contextlib.closing(Progress(len(missing), self.flags.quiet)) as progress:
                 failed = self.supervisor.train(missing, progress)
             if self.supervisor.stopping:
-                files.error('%s; %s resumes it' % (self.supervisor.pool.trouble or 'interrupted', self.supervisor.again))
+                files.error('%s; %s resumes it' % (self.supervisor.pool.trouble or 'interrupted',
+                                                   self.supervisor.again))
                 return EXIT_INTERRUPTED
             return self.finish(failed)       # to its end, also when a signal comes: it takes no time
 
@@ -158,8 +170,8 @@ class Run(object):
         experiment, numbers = self.experiment, self.files.numbers
         self.say('%s on %s: %s, %s each%s, %s%s' % (
             experiment.model_type, experiment.data_type, plural(len(experiment.task_order), 'task'),
-            plural(experiment.training.epochs, 'epoch'), '' if experiment.lifelong else ' at most, trained together',
-            plural(len(numbers), 'trial'),
+            plural(experiment.training.epochs, 'epoch'), '' if experiment.lifelong
+            else ' at most, trained together', plural(len(numbers), 'trial'),
             '' if len(missing) == len(numbers) else ' (%d already trained)' % (len(numbers) - len(missing))))
         self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
@@ -167,13 +179,16 @@ class Run(object):
         if self.flags.tensorboard:
             self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.paths.run))
         if self.files.config['settings']['parameter_folder']:
-            self.say('parameter files: %s' % os.path.relpath(self.files.config['settings']['parameter_folder']))
+            self.say('parameter files: %s'
+                     % os.path.relpath(self.files.config['settings']['parameter_folder']))
 
     def _warn_of_other_origins(self, trained, missing):
         """Says in what the trials that are trained already differ from those that are trained now."""
         difference = origin.mixture(origin.with_new(trained, self.files.origin)) if missing else ''
         if difference:
-            self.say('note: the trials of this experiment have different origins (%s); the reports will say so; --restart '
+            self.say(
+                'note: the trials of this experiment have different origins (%s); the reports will say so; '
+                '--restart '
                      'trains all %d trials again, --restart %s only the earlier ones, %s of %s each' % (
                          difference, len(self.files.numbers), ','.join(map(str, trained)),
                          plural(len(self.experiment.task_order), 'task'),
@@ -200,7 +215,8 @@ class Run(object):
 
 
 def _say_what_is_not_written(flags, missing, say):
-    """Names the flags whose files only training writes, where these trials, which are missing, will not write them."""
+    """Names the flags whose files only training writes, where these trials, which are missing, will not write
+    them."""
     for name, files, of_trial_0 in (('savegraph', 'graphs', True), ('tensorboard', 'accuracies', False)):
         if getattr(flags, name) and not (0 in missing if of_trial_0 else missing):
             say('note: --%s writes no %s: %s' % (

@@ -5,14 +5,15 @@
 from classification.plugin import FixedPattern, Option, method, number, tf
 
 
-@method('LwF', 'learning without forgetting: earlier tasks\' answers to the new images are kept', pattern='all',
-        paper='Li & Hoiem, ECCV 2016', options=(
-            Option('lwf_weight', 1., number(0), 'LwF: weight of distillation', flag='lwf_weight', stored=True),
+@method('LwF', 'learning without forgetting: earlier tasks\' answers to the new images are kept',
+        pattern='all', paper='Li & Hoiem, ECCV 2016', options=(
+            Option('lwf_weight', 1., number(0), 'LwF: weight of distillation', flag='lwf_weight',
+                   stored=True),
             Option('temperature', 2., number(1), 'LwF: temperature that softens the answers', stored=True)))
 class LwF(FixedPattern):
-    """All convolutions shared. For each earlier task, the loss also has the cross-entropy between what its head
-    says of the new task's images and what it said when the task began (equation 2 of the paper); the heads of
-    earlier tasks stay as they are."""
+    """All convolutions shared. For each earlier task, the loss also has the cross-entropy between what its
+    head says of the new task's images and what it said when the task began (equation 2 of the paper); the
+    heads of earlier tasks stay as they are."""
 
     def __init__(self, setting):
         super(LwF, self).__init__(setting)

@@ -5,11 +5,11 @@
     python scripts/bench.py --tree   LASEM's tree beside one explicit network per pattern
     python scripts/bench.py --memory peak memory of LASEM_HPS with 64 patterns (STL-10, 6 layers, 96x96)
 
-Times are medians over repetitions in which the variants take turns, ratios are medians of the ratios within a repetition, on
-one machine; only ratios travel. Each model is measured in a process of its own. `ms/step`: a training step of the first
-task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated, first task, and as a share of what the bare
-forward operations reach; `s/epoch`: training and evaluation of a whole epoch when so many tasks are learned, from a trial as
-main.py runs it.
+Times are medians over repetitions in which the variants take turns, ratios are medians of the ratios within a
+repetition, on one machine; only ratios travel. Each model is measured in a process of its own. `ms/step`: a
+training step of the first task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated,
+first task, and as a share of what the bare forward operations reach; `s/epoch`: training and evaluation of a
+whole epoch when so many tasks are learned, from a trial as main.py runs it.
 """
 import contextlib
 import json
@@ -56,7 +56,8 @@ class Stepper(object):
         with self.graph.as_default():
             parameters = Parameters({}, [0], lambda name: random_state(0, purpose=name))
             tensors = [tf.placeholder(kind, shape) for kind, shape in (
-                (tf.float32, (BATCH,) + net.image_shape), (tf.int32, [BATCH]), (tf.float32, []), (tf.int32, [2]))]
+                (tf.float32, (BATCH,) + net.image_shape), (tf.int32, [BATCH]), (tf.float32, []),
+                (tf.int32, [2]))]
             batch = Batch(*(tensors + [BATCH]))
             single = batch._replace(images=batch.images[:1], labels=batch.labels[:1], size=1)
             method.build(parameters, 0, batch._replace(single=single))
@@ -97,8 +98,10 @@ def _ratio(times, others):
 
 def _setting(model, net):
     depth = len(net.layers)
-    pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern, depth)
-    return Setting(net, {0: CLASSES}, model.mechanism, dict(default_options(model.name, net, test_type=1), pattern=pattern), 0.5)
+    pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern,
+                                    depth)
+    return Setting(net, {0: CLASSES}, model.mechanism, dict(default_options(model.name, net, test_type=1),
+                                                            pattern=pattern), 0.5)
 
 
 def _peak_megabytes():
@@ -121,7 +124,8 @@ def bench_tree(names, threads):
             method = model.make(_setting(model, _net()))
             steppers = [Stepper(method, threads), Stepper(Explicit(method.setting, method.patterns), threads)]
             tree, explicit = _milliseconds([stepper.step for stepper in steppers])
-            print('%-18s %12.1f %12.1f %7.2fx' % (name, np.median(tree), np.median(explicit), _ratio(explicit, tree)))
+            print('%-18s %12.1f %12.1f %7.2fx' % (name, np.median(tree), np.median(explicit),
+                                                  _ratio(explicit, tree)))
             sys.stdout.flush()
 
 
@@ -134,7 +138,8 @@ def bench_memory(threads):
     stepper.step()
     began = time.monotonic()
     stepper.step()
-    print('LASEM_HPS, 64 patterns, STL-10 network of 6 layers, 96x96, batch %d on TensorFlow %s: %.0f ms per step, peak '
+    print('LASEM_HPS, 64 patterns, STL-10 network of 6 layers, 96x96, batch %d on TensorFlow %s: %.0f ms '
+          'per step, peak '
           'memory %.0f MB (%.0f MB before)' % (
               BATCH, tf.__version__, 1000 * (time.monotonic() - began), _peak_megabytes(), before))
 
@@ -144,7 +149,8 @@ def _tasks(count, sizes=(170, 30, 1000)):
     state, scale, ends = np.random.RandomState(0), np.full(3, 1 / 255., np.float32), np.cumsum((0,) + sizes)
     pixels = state.randint(0, 256, (ends[-1], 32, 32, 3)).astype(np.uint8)
     return {index: Task(index, CLASSES, classes=(), **{name: Split(
-        state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels, np.arange(first, last), None)
+        state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels,
+        np.arange(first, last), None)
         for name, first, last in zip(SPLITS, ends, ends[1:])}) for index in range(count)}
 
 
@@ -175,18 +181,19 @@ def _experiment(name, net, epochs):
     setting = _setting(MODELS[name], net)
     searched = MODELS[name].pattern == 'searched'
     return Experiment(
-        data_type='random', data_percent=None, normalize='split', checksums={}, task_order=tuple(range(TASKS[-1])),
+        data_type='random', data_percent=None, normalize='split', checksums={},
+        task_order=tuple(range(TASKS[-1])),
         class_counts={task: CLASSES for task in range(TASKS[-1])}, model_type=name, net=net,
         pattern=None if searched else setting.options['pattern'], options=setting.options,
-        training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0, keep=0.5,
-        evaluation_batch=env.evaluation_batch(32), seed=0, tensorflow=1)
+        training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0,
+        keep=0.5, evaluation_batch=env.evaluation_batch(32), seed=0, tensorflow=1)
 
 
 def epoch_seconds(name, net, threads):
     """Median seconds of an epoch with so many learned tasks: one number for each of TASKS.
 
-    At these positions the tasks have their full size; between them a trial goes on with few images of each, so that those
-    are learned at once.
+    At these positions the tasks have their full size; between them a trial goes on with few images of each,
+    so that those are learned at once.
     """
     experiment, medians = _experiment(name, net, 5 if name != 'DEN' else 8), []
     full, few = _tasks(TASKS[-1]), _tasks(TASKS[-1], (BATCH, 4, 4))
@@ -218,8 +225,8 @@ def _per_second(images, times):
 
 
 def batches_of_ten(net, threads):
-    """Of the first sample command at 10 tasks: (s/epoch as it is, s/epoch with evaluation of every task in batches of 10, s of
-    the convolutions and matrix products that an epoch as it is cannot do without)."""
+    """Of the first sample command at 10 tasks: (s/epoch as it is, s/epoch with evaluation of every task in
+    batches of 10, s of the convolutions and matrix products that an epoch as it is cannot do without)."""
     found, size = [], env.evaluation_batch(32)
     for batch, room in ((size, env.ACTIVATION_BYTES), (10, 0)):
         model, tasks = MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
@@ -237,22 +244,26 @@ def batches_of_ten(net, threads):
                 times.append(time.monotonic() - began)
             found.append(float(np.median(times[1:])))
             if room:
-                needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [(1200. / size, Bare(
-                    bare_operations([graph._evaluation._predicted[t]], graph._evaluation._cut[t]), size, threads)) for t in tasks]
+                needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [
+                    (1200. / size, Bare(
+                    bare_operations([graph._evaluation._predicted[t]], graph._evaluation._cut[t]), size,
+                    threads)) for t in tasks]
     bare = _milliseconds([each.run for _, each in needed], 1)
     evaluate.ACTIVATION_BYTES = env.ACTIVATION_BYTES
     return found + [float(np.dot([times for times, _ in needed], np.median(bare, axis=1))) / 1000]
 
 
 def beside_torch(stepper, net, threads):
-    """(ms per step of PyTorch, ours as a multiple of that, evaluated images per second of PyTorch); None where it is not
-    installed. After everything else: its threads would slow the others."""
+    """(ms per step of PyTorch, ours as a multiple of that, evaluated images per second of PyTorch); None
+    where it is not installed. After everything else: its threads would slow the others."""
     try:
-        trained, evaluated = [Torch(net, CLASSES, size, threads) for size in (BATCH, env.evaluation_batch(32))]
+        trained, evaluated = [Torch(net, CLASSES, size, threads)
+                              for size in (BATCH, env.evaluation_batch(32))]
     except ImportError:
         return None
     ours, theirs, evaluation_times = _milliseconds([stepper.step, trained.step, evaluated.evaluate])
-    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.evaluation_batch(32), evaluation_times)
+    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.evaluation_batch(32),
+                                                                       evaluation_times)
 
 
 def measure(name, threads):
@@ -262,8 +273,8 @@ def measure(name, threads):
     stepper, product = Stepper(method, threads), Product(threads)
     bare = Bare(bare_operations([method.update]), BATCH, threads)
     found = _milliseconds([stepper.step, bare.run, product.run])
-    row = dict(name=name, step=float(np.median(found[0])), bare=float(np.median(found[1])), ratio=_ratio(found[0], found[1]),
-               peak=bare.flops / product.flops * _ratio(found[2], found[1]))
+    row = dict(name=name, step=float(np.median(found[0])), bare=float(np.median(found[1])),
+               ratio=_ratio(found[0], found[1]), peak=bare.flops / product.flops * _ratio(found[2], found[1]))
     row['evaluated'], row['forward'] = evaluation(name, net, threads)
     if name == 'Hybrid_HPS':
         row['sample'] = batches_of_ten(net, threads)
@@ -276,29 +287,35 @@ def measure(name, threads):
 
 def bench_models(names, threads):
     """The table."""
-    print('TensorFlow %s, %d threads; CIFAR-100 at 4 %%, network of 4 layers, batch %d; medians of %d repetitions'
+    print('TensorFlow %s, %d threads; CIFAR-100 at 4 %%, network of 4 layers, batch %d; medians of %d '
+          'repetitions'
           % (tf.__version__, threads, BATCH, REPETITIONS))
-    print('%-18s %8s %8s %6s %9s %10s %8s %26s %7s' % ('model', 'ms/step', 'bare ms', 'ratio', 'bare/peak', 'images/s', 'of bare',
+    print('%-18s %8s %8s %6s %9s %10s %8s %26s %7s' % ('model', 'ms/step', 'bare ms', 'ratio', 'bare/peak',
+                                                       'images/s', 'of bare',
                                                        's/epoch at %d, %d, %d tasks' % TASKS, 'MB'))
     for name in names:
         if MODELS[name].selection == 'bruteforce':
-            print('%-18s trains one fixed pattern after the other, each as fast as %s' % (name, name.split('_')[1]))
+            print('%-18s trains one fixed pattern after the other, each as fast as %s'
+                  % (name, name.split('_')[1]))
             continue
-        ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads', str(threads)]
+        ran = subprocess.run([sys.executable, os.path.abspath(__file__), '--one', name, '--threads',
+                              str(threads)]
                              + plugin_files.words(),
                              stdout=subprocess.PIPE, universal_newlines=True)
         if ran.returncode:
             sys.exit('%s could not be measured' % name)
         row = json.loads(ran.stdout.splitlines()[-1])
         print('%-18s %8.1f %8.1f %6.2f %8.0f%% %10.0f %7.0f%% %26s %7.0f' % (
-            name, row['step'], row['bare'], row['ratio'], 100 * row['peak'], row['evaluated'], 100 * row['forward'],
-            ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
+            name, row['step'], row['bare'], row['ratio'], 100 * row['peak'], row['evaluated'],
+            100 * row['forward'], ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
         if row.get('torch'):
             print('  PyTorch: %.1f ms/step (this is %.2f times that), %.0f images/s' % tuple(row['torch']))
         if 'sample' in row:
             now, tens, needed = row['sample']
-            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f s: %.1f times (its '
-                  'bare operations alone: %.2f s, %.1f times)' % (tens, now, tens / now, needed, tens / needed))
+            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f '
+                  's: %.1f times (its '
+                  'bare operations alone: %.2f s, %.1f times)' % (tens, now, tens / now, needed,
+                                                                  tens / needed))
         sys.stdout.flush()
 
 
@@ -315,7 +332,8 @@ def main():
     parser.add_argument('--threads', type=at_least(1), default=cores())
     parser.add_argument('--memory', action='store_true')
     parser.add_argument('--tree', action='store_true')
-    parser.add_argument('--one', choices=list(MODELS), metavar='MODEL', help='measures one model and prints it as JSON')
+    parser.add_argument('--one', choices=list(MODELS), metavar='MODEL',
+                        help='measures one model and prints it as JSON')
     flags = parser.parse_args()
     names = flags.models or list(MODELS)
     if flags.one:

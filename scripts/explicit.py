@@ -1,4 +1,5 @@
-"""LASEM the long way: a network per pattern. The judge of the tree's numbers, and what its speed is compared with."""
+"""LASEM the long way: a network per pattern. The judge of the tree's numbers, and what its speed is compared
+with."""
 import tensorflow.compat.v1 as tf
 
 from classification.model.cnn_baseline_model import FixedPattern
@@ -8,8 +9,8 @@ from utils import utils_nn as nn
 class Explicit(FixedPattern):
     """One network per pattern in one graph of plain ops; the E-step is a session call of its own.
 
-    `likelihood` is fetched first; the posterior computed from it is fed as `posterior` to `update`, whose gradient is
-    ONE tf.gradients of the posterior-weighted sum of the patterns' losses.
+    `likelihood` is fetched first; the posterior computed from it is fed as `posterior` to `update`, whose
+    gradient is ONE tf.gradients of the posterior-weighted sum of the patterns' losses.
     """
 
     def __init__(self, setting, patterns):
@@ -20,7 +21,8 @@ class Explicit(FixedPattern):
         self.posterior = tf.placeholder(parameters.dtype, [len(self.patterns)])
         likelihoods, losses = [], []
         for place, pattern in enumerate(self.patterns):
-            features = nn.convolutional_part(self.net, batch.images, [[self.activations(parameters, task, pattern)]])
+            features = nn.convolutional_part(self.net, batch.images,
+                                             [[self.activations(parameters, task, pattern)]])
             truth = tf.one_hot(batch.labels, self.setting.class_counts[task], dtype=parameters.dtype)
             probabilities = tf.nn.softmax(self.head(parameters, task, features))
             likelihoods.append(tf.reduce_mean(tf.reduce_sum(probabilities * truth, axis=1)))

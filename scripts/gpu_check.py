@@ -1,18 +1,21 @@
-"""Says whether training on a GPU gives what the CPU gives, how fast it is, and whether experiments go on across both.
+"""Does training on a GPU give what the CPU gives, how fast, and do experiments go on across both?
 
     scripts/gpu_check.sh [--gpu N] [--report FILE] [--models HPS,DEN]
 
 Each model type trains on DIGITS5 and on generated images in CIFAR-100's format.
 
-First a few steps on both devices, from the same values with the same images. `loss` is the largest relative difference of a
-step's loss; `weights` that of a variable beside what the steps changed; `logits` that of the outputs on the test images.
-`again` says whether the device gives the same bits a second time. Then the speeds, on the device and on the CPU. `ops` and
-`kernels`: operations that a step runs, and what it launches on the GPU; a launch takes microseconds, however small the work.
+First a few steps on both devices, from the same values with the same images. `loss` is the largest relative
+difference of a step's loss; `weights` that of a variable beside what the steps changed; `logits` that of the
+outputs on the test images. `again` says whether the device gives the same bits a second time. Then the
+speeds, on the device and on the CPU. `ops` and
+`kernels`: operations that a step runs, and what it launches on the GPU; a launch takes microseconds, however
+small the work.
 `MB`: memory that a step takes on the device.
 
-Then two whole tasks by main.py. `weights` is the difference of the parameters beside their size; `shapes`: they chose other
-layers or widths. Accuracies are shown and not judged: a network that is just leaving chance turns rounding into accuracy,
-on the CPU alone too. At last runs that are stopped on one device and go on on another, and two trials at a time.
+Then two whole tasks by main.py. `weights` is the difference of the parameters beside their size; `shapes`:
+they chose other layers or widths. Accuracies are shown and not judged: a network that is just leaving chance
+turns rounding into accuracy, on the CPU alone too. At last runs that are stopped on one device and go on on
+another, and two trials at a time.
 
 Everything that is printed also goes to the file.
 """
@@ -70,13 +73,15 @@ def write_cifar(folder):
         clean = patterns[labels].repeat(4, axis=1).repeat(4, axis=2)
         images = np.clip(clean + state.normal(0, 40, clean.shape), 0, 255).astype(np.uint8)
         with open(os.path.join(place, name), 'wb') as stream:
-            pickle.dump({b'data': images.transpose(0, 3, 1, 2).reshape(len(labels), -1), b'fine_labels': labels.tolist()},
+            pickle.dump({b'data': images.transpose(0, 3, 1, 2).reshape(len(labels), -1),
+                         b'fine_labels': labels.tolist()},
                         stream, protocol=2)
 
 
 def options_of(model, data, folder):
     """The flags of main.py, but for those of the device."""
-    return DATA[data] + ['--data_dir', folder, '--lifelong', '--num_tasks', '2', '--model_type', model] + MODELS[model]
+    return DATA[data] + ['--data_dir', folder, '--lifelong', '--num_tasks', '2', '--model_type',
+                         model] + MODELS[model]
 
 
 # ---- a few steps, in a process of its own ----
@@ -91,7 +96,8 @@ class Traced(object):
         """As tf.Session.run."""
         from utils.lazy_tensorflow import tf
         self.metadata = tf.RunMetadata()
-        return self.session.run(fetches, feed_dict, options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
+        return self.session.run(fetches, feed_dict,
+                                options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
                                 run_metadata=self.metadata)
 
     def counts(self):
@@ -104,18 +110,22 @@ class Traced(object):
             elif 'stream' not in name and 'memcpy' not in name:
                 operations += len(device.node_stats)
             for node in device.node_stats:
-                held = max([held] + [memory.allocator_bytes_in_use for memory in node.memory if 'GPU' in memory.allocator_name])
+                held = max([held] + [memory.allocator_bytes_in_use for memory in node.memory
+                                     if 'GPU' in memory.allocator_name])
         return operations, launched or None, held or None
 
 
 def compare_steps(model, data, folder, use_gpu):
-    """Trains a few steps of the first task on the CPU and on the device: dict of the differences and the speeds."""
+    """Trains a few steps of the first task on the CPU and on the device: dict of the differences and the
+    speeds."""
     from classification.experiment.resolve import resolve
     from classification.gen_data import load_tasks
     from utils import gpu, runtime
     from utils.utils_env_cl import EVALUATION_BATCH_GPU
-    experiment = resolve(parser().parse_args(['--gpu', '-1'] + options_of(model, data, folder)), lambda line: None)
-    tasks = load_tasks(experiment.data_type, folder, experiment.data_percent, num_tasks=2, say=lambda line: None)
+    experiment = resolve(parser().parse_args(['--gpu', '-1'] + options_of(model, data, folder)),
+                         lambda line: None)
+    tasks = load_tasks(experiment.data_type, folder, experiment.data_percent, num_tasks=2,
+                       say=lambda line: None)
     found = OrderedDict()
     device = runtime.session_config(cores(), use_gpu)
     if use_gpu:
@@ -126,7 +136,8 @@ def compare_steps(model, data, folder, use_gpu):
     factor = EVALUATION_BATCH_GPU if use_gpu else 1
     ours = device_steps(experiment, tasks, device, factor)
     cpu = device_steps(experiment, tasks, runtime.session_config(cores()), 1)
-    found.update(loss=float(np.max(np.abs(np.subtract(ours['losses'], cpu['losses'])) / np.abs(cpu['losses']))),
+    found.update(loss=float(np.max(np.abs(np.subtract(ours['losses'], cpu['losses']))
+                                   / np.abs(cpu['losses']))),
                  weights=max(_beside_change(ours['weights'][name], cpu['weights'][name], cpu['start'][name])
                              for name in cpu['start']),
                  logits=float(np.abs(ours['logits'] - cpu['logits']).max() / np.abs(cpu['logits']).max()),
@@ -138,13 +149,16 @@ def compare_steps(model, data, folder, use_gpu):
 
 
 def _beside_change(ours, theirs, start):
-    """How far apart a variable's values are, beside how far they came, or ROUNDING of their size if that is more."""
+    """How far apart a variable's values are, beside how far they came, or ROUNDING of their size if that is
+    more."""
     apart = np.linalg.norm(ours - theirs)
-    return float(apart / max(np.linalg.norm(theirs - start), ROUNDING * np.linalg.norm(theirs))) if apart else 0.
+    return float(apart / max(np.linalg.norm(theirs - start),
+                             ROUNDING * np.linalg.norm(theirs))) if apart else 0.
 
 
 def device_steps(experiment, tasks, config, factor, timed=True):
-    """dict: losses, the parameters before and after, milliseconds of a step, images evaluated per second, counts."""
+    """dict: losses, the parameters before and after, milliseconds of a step, images evaluated per second,
+    counts."""
     from classification.train import Trial
     from classification.trial.context import TrialContext
     from classification.trial.task_graph import TaskGraph
@@ -152,20 +166,24 @@ def device_steps(experiment, tasks, config, factor, timed=True):
         trial = Trial(experiment, 0, tasks, TrialContext(folder, config, evaluation_factor=factor))
     task = tasks[0]
     draw = lambda name: random_state(0, purpose=name)  # noqa: E731
-    with TaskGraph(trial.method, trial.method.start_task(0, {}, draw), task, [task], draw, trial.settings) as graph:
+    with TaskGraph(trial.method, trial.method.start_task(0, {}, draw), task, [task], draw,
+                   trial.settings) as graph:
         trial.method.start_phase(graph, 0, 0)
         start, found = graph.values(), {}
 
         def step(number, fetch=False):
-            rows = random_state(0, step=number, purpose='rows').permutation(min(task.train.size, task.valid.size))
+            rows = random_state(0, step=number,
+                                purpose='rows').permutation(min(task.train.size, task.valid.size))
             rows = np.resize(rows, experiment.training.batch_size)
             rows = {name: rows for name in ('training', 'validation')[:1 + trial.method.validation_batches]}
             return graph.step(rows, experiment.training.lr, (0, number), fetch)
-        found.update(losses=[float(step(number, True)) for number in range(STEPS)], start=start, weights=graph.values())
+        found.update(losses=[float(step(number, True)) for number in range(STEPS)], start=start,
+                     weights=graph.values())
         if not timed:
             return found
         found['logits'] = graph.probe('logits0', task.test)
-        found['milliseconds'] = 1000 * _median_seconds(lambda: [step(number) for number in range(STEPS)]) / STEPS
+        found['milliseconds'] = 1000 * _median_seconds(lambda: [step(number)
+                                                                for number in range(STEPS)]) / STEPS
         size = sum(part.size for part in (task.train, task.valid, task.test))
         found['images'] = size / _median_seconds(lambda: graph.accuracy(task))
         graph.session = Traced(graph.session)
@@ -209,12 +227,14 @@ class Runs(object):
 
     def words(self, name, options, gpu, more=()):
         """The command."""
-        return [sys.executable, os.path.join(ROOT, 'main.py'), '--gpu', str(gpu), '--threads', str(self.threads), '--quiet',
+        return [sys.executable, os.path.join(ROOT, 'main.py'), '--gpu', str(gpu), '--threads',
+                str(self.threads), '--quiet',
                 '--result_dir', self.path(name), '--save_mat_name', RESULT] + options + list(more)
 
     def start(self, name, options, gpu, more=()):
         """The process of a run."""
-        return subprocess.Popen(self.words(name, options, gpu, more), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.Popen(self.words(name, options, gpu, more), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, universal_newlines=True, cwd=self.folder)
 
     def result(self, name, child):
@@ -240,14 +260,17 @@ class Runs(object):
         if 'conv_sharing' in runs[0]:
             found['layers'] = int(np.sum(runs[0]['conv_sharing'] != runs[1]['conv_sharing']))
         if 'history_net_prior' in runs[0]:
-            found['posterior'] = float(np.abs(runs[0]['history_net_prior'] - runs[1]['history_net_prior']).max())
+            found['posterior'] = float(np.abs(runs[0]['history_net_prior']
+                                              - runs[1]['history_net_prior']).max())
         return found
 
     def weights(self, names):
-        """Difference of the parameters of two runs, relative to their size; None where their shapes differ."""
+        """Difference of the parameters of two runs, relative to their size; None where their shapes
+        differ."""
         stores = []
         for name in names:
-            paths = glob.glob(os.path.join(glob.escape(self.path(name)), 'params', '*', '*', 'model_parameter_*.mat'))
+            paths = glob.glob(os.path.join(glob.escape(self.path(name)), 'params', '*', '*',
+                                           'model_parameter_*.mat'))
             stores.append(parameter_files.load(max(paths)).store)
         if [(name, stores[0][name].shape) for name in sorted(stores[0])] != [
                 (name, stores[1][name].shape) for name in sorted(stores[1])]:
@@ -256,7 +279,8 @@ class Runs(object):
                              / sum(np.sum(np.square(stores[1][name])) for name in stores[1])))
 
     def stopped(self, model, name, first, then):
-        """Stops a run on one device inside its second task and ends it on another; what became of it, in words."""
+        """Stops a run on one device inside its second task and ends it on another; what became of it, in
+        words."""
         options = options_of(model, 'DIGITS5', self.folder) + ['--num_runs', '1', '--checkpoint_minutes', '0']
         name = '%s-%s' % (name, model)
         child = self.start(name, options, first)
@@ -283,13 +307,15 @@ class Runs(object):
         from classification.trial import checkpoint
         until = time.monotonic() + SECONDS
         while time.monotonic() < until and child.poll() is None:
-            for path in glob.glob(os.path.join(glob.escape(self.path(name)), '*', '*', 'trial0', 'checkpoint')):
+            for path in glob.glob(os.path.join(glob.escape(self.path(name)), '*', '*', 'trial0',
+                                               'checkpoint')):
                 meta = (checkpoint.load(path, lambda line: None) or [{}])[0]
                 if meta.get('position') == 1 and meta.get('epoch'):
                     return os.path.join(os.path.dirname(os.path.dirname(path)), 'log.txt')
             time.sleep(0.05)
         child.kill()
-        raise UserError('it did not come to its second task: %s' % ' '.join(child.communicate()[0].split())[-300:])
+        raise UserError('it did not come to its second task: %s' % ' '.join(child.communicate()[0].split())[
+            -300:])
 
     def side_by_side(self, model):
         """Two trials at a time on the device; what became of the first, in words."""
@@ -331,18 +357,23 @@ class Report(object):
 def check_steps(report, names, folder, gpu):
     """The table of steps."""
     report.say('%-14s %-8s %9s %9s %9s %6s %18s %20s %6s %8s %6s' % (
-        'steps of', 'data', 'loss', 'weights', 'logits', 'again', 'ms/step (CPU)', 'images/s (CPU)', 'ops', 'kernels', 'MB'))
+        'steps of', 'data', 'loss', 'weights', 'logits', 'again', 'ms/step (CPU)', 'images/s (CPU)', 'ops',
+        'kernels', 'MB'))
     expected = [(name, data) for name in names for data in DATA]
     with tempfile.TemporaryFile('w+') as errors:
         child = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), '--gpu', str(gpu), '--models', ','.join(names), '--steps', folder],
+            [sys.executable, os.path.abspath(__file__), '--gpu', str(gpu), '--models', ','.join(names),
+             '--steps', folder],
             stdout=subprocess.PIPE, stderr=errors, universal_newlines=True,
-            env=dict(os.environ, CUDA_VISIBLE_DEVICES=visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))))
+            env=dict(os.environ, CUDA_VISIBLE_DEVICES=visible_devices(gpu,
+                                                                      os.environ.get(
+                                                                          'CUDA_VISIBLE_DEVICES'))))
         for line in child.stdout:
             row, (name, data) = json.loads(line), expected.pop(0)
             report.say('%-14s %-8s %9.1e %9.1e %9.1e %6s %8.2f (%7.2f) %9.0f (%8.0f) %6d %8s %6s' % (
                 name, data, row['loss'], row['weights'], row['logits'], 'same' if row['again'] else 'near',
-                row['milliseconds'], row['cpu_milliseconds'], row['images'], row['cpu_images'], row['operations'],
+                row['milliseconds'], row['cpu_milliseconds'], row['images'], row['cpu_images'],
+                row['operations'],
                 row['kernels'] or '-', '-' if row['bytes'] is None else '%.0f' % (row['bytes'] / 2. ** 20)))
             judge_steps(report, '%s on %s' % (name, data), row)
         if child.wait() or expected:
@@ -364,10 +395,12 @@ def judge_steps(report, what, row):
 def check_runs(report, names, runs):
     """The table of whole runs, two tasks each; then runs on both devices, and side by side."""
     report.say()
-    report.say('%-14s %-8s %9s %9s %10s %8s %20s' % ('two tasks of', 'data', 'accuracy', 'weights', 'posterior', 'layers',
+    report.say('%-14s %-8s %9s %9s %10s %8s %20s' % ('two tasks of', 'data', 'accuracy', 'weights',
+                                                     'posterior', 'layers',
                                                    'training s (CPU)'))
     with ThreadPoolExecutor(runs.workers) as workers:
-        waiting = OrderedDict(((name, data), workers.submit(runs.pair, name, data)) for name in names for data in DATA)
+        waiting = OrderedDict(((name, data), workers.submit(runs.pair, name, data)) for name in names
+                              for data in DATA)
         for (name, data), pair in waiting.items():
             what = '%s on %s' % (name, data)
             try:
@@ -378,14 +411,17 @@ def check_runs(report, names, runs):
             report.say('%-14s %-8s %9.3f %9s %10s %8s %9.1f (%8.1f)' % (
                 name, data, row['accuracy'], 'shapes' if row['weights'] is None else '%.1e' % row['weights'],
                 '%.1e' % row['posterior'] if 'posterior' in row else '-',
-                {None: '-', 0: 'same'}.get(row.get('layers'), row.get('layers')), row['seconds'], row['cpu_seconds']))
+                {None: '-', 0: 'same'}.get(row.get('layers'), row.get('layers')), row['seconds'],
+                row['cpu_seconds']))
             report.beyond('what two tasks teach ' + what, row['weights'], RUN_WEIGHTS)
     report.say()
     for name in names[:2]:
         for what, action in (
-                ('stopped on the device, ended on the CPU', lambda: runs.stopped(name, 'there', runs.gpu, -1)),
+                ('stopped on the device, ended on the CPU',
+                 lambda: runs.stopped(name, 'there', runs.gpu, -1)),
                 ('stopped on the CPU, ended on the device', lambda: runs.stopped(name, 'back', -1, runs.gpu)),
-                ('stopped on the device, ended there', lambda: runs.stopped(name, 'again', runs.gpu, runs.gpu)),
+                ('stopped on the device, ended there',
+                 lambda: runs.stopped(name, 'again', runs.gpu, runs.gpu)),
                 ('two trials at a time on the device', lambda: runs.side_by_side(name))):
             try:
                 report.say('%s, %s: %s' % (name, what, action()))
@@ -396,7 +432,8 @@ def check_runs(report, names, runs):
 def driver_says():
     """Lines of nvidia-smi about the cards, none where it is not there."""
     try:
-        return subprocess.run(['nvidia-smi', '--query-gpu=name,driver_version,memory.total,memory.used,utilization.gpu',
+        return subprocess.run(['nvidia-smi',
+                               '--query-gpu=name,driver_version,memory.total,memory.used,utilization.gpu',
                                '--format=csv'], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               universal_newlines=True).stdout.splitlines()
     except OSError:
@@ -407,7 +444,8 @@ def check(report, names, gpu):
     """Everything."""
     began = time.monotonic()
     report.say('GPU check: TensorFlow %s, Python %s, %d cores, device %s' % (
-        tensorflow_version(), sys.version.split()[0], cores(), 'the CPU itself' if gpu < 0 else 'GPU %d' % gpu))
+        tensorflow_version(), sys.version.split()[0], cores(), 'the CPU itself' if gpu < 0 else 'GPU %d'
+        % gpu))
     for line in driver_says() if gpu >= 0 else ():
         report.say('  ' + line)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,8 +3,8 @@
     python3 -m pip install dask-jobqueue
     python3 scripts/slurm_dask.py --workers 5 --cores 4 --memory 8GB --hours 24 -- MAIN_OPTIONS...
 
-It stays until main.py is through, so start it where long processes may run (tmux, or a small job). For PBS, LSF or SGE
-replace SLURMCluster; nothing else knows Slurm.
+It stays until main.py is through, so start it where long processes may run (tmux, or a small job). For PBS,
+LSF or SGE replace SLURMCluster; nothing else knows Slurm.
 """
 import argparse
 import os
@@ -38,7 +38,8 @@ def start_cluster(flags):
 
 
 def run_main(address, options):
-    """Runs main.py on the cluster; signals go to it, so that its trials save checkpoints. Returns its exit status."""
+    """Runs main.py on the cluster; signals go to it, so that its trials save checkpoints. Returns its exit
+    status."""
     child = subprocess.Popen([sys.executable, MAIN, '--scheduler', address] + options)
     take_signals(lambda caught, frame: child.send_signal(caught))
     return child.wait()
@@ -47,14 +48,17 @@ def run_main(address, options):
 def main():
     """Returns the exit status of main.py."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--workers', type=at_least(1), default=5, help='jobs side by side (default: %(default)s)')
+    parser.add_argument('--workers', type=at_least(1), default=5,
+                        help='jobs side by side (default: %(default)s)')
     parser.add_argument('--cores', type=at_least(1), default=4, help='of a job (default: %(default)s)')
     parser.add_argument('--memory', default='8GB', help='of a job (default: %(default)s)')
-    parser.add_argument('--hours', type=at_least(1), default=24, help='that a job may take (default: %(default)s)')
+    parser.add_argument('--hours', type=at_least(1), default=24,
+                        help='that a job may take (default: %(default)s)')
     parser.add_argument('--interface', default=None, help='network interface of the scheduler (default: any)')
     parser.add_argument('--sbatch', action='append', default=[], metavar='OPTION',
-                        help='more for sbatch, like --sbatch=--gres=gpu:1; may be given again (default: none)')
-    parser.add_argument('options', nargs=argparse.REMAINDER, metavar='-- MAIN_OPTIONS', help='what main.py is given')
+                        help='more for sbatch, like --sbatch=--gres=gpu:1; may be repeated (default: none)')
+    parser.add_argument('options', nargs=argparse.REMAINDER, metavar='-- MAIN_OPTIONS',
+                        help='what main.py is given')
     flags = parser.parse_args()
     cluster = start_cluster(flags)
     try:

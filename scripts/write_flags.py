@@ -18,11 +18,12 @@ from utils.utils_env_cl import listed  # noqa: E402
 PAGE = os.path.join(ROOT, 'docs', 'flags.md')
 INTRODUCTION = '''# Which flags are there, and what is the default of each?
 
-This page is written by `python3 scripts/write_flags.py` from the program itself, so it is complete. `python3 main.py --help`
-prints the same on the screen, and `python3 main.py --list` the names of data sets, methods and transfer configurations.
+This page is written by `python3 scripts/write_flags.py` from the program itself, so it is complete.
+`python3 main.py --help` prints the same on the screen, and `python3 main.py --list` the names of data sets,
+methods and transfer configurations.
 
-A flag that has no effect on what you ask for is named in one line: `--em_maxP is ignored: Hybrid_HPS does not use it`. A flag
-that does not exist, or a value that is not possible, is an error in one line.
+A flag that has no effect on what you ask for is named in one line: `--em_maxP is ignored: Hybrid_HPS does not
+use it`. A flag that does not exist, or a value that is not possible, is an error in one line.
 
 ## `main.py`
 
@@ -30,26 +31,32 @@ that does not exist, or a value that is not possible, is an error in one line.
 '''
 OPTIONS = '''## Options of methods: `--set NAME=VALUE`
 
-Every method has options. Some have a flag of their own; all can be set with `--set NAME=VALUE`, which may be repeated. "By
-table" means that the published tables choose the default by data set, depth or `--test_type`; `--dry_run` prints the value.
+Every method has options. Some have a flag of their own; all can be set with `--set NAME=VALUE`, which may be
+repeated. "By table" means that the published tables choose the default by data set, depth or `--test_type`;
+`--dry_run` prints the value.
 '''
-COMMANDS = [('python3 -m utils.report', 'makes tables and plots of result files: [results.md](results.md).', report.parser),
-            ('python3 -m classification.download', 'fetches a data set: [Data/README.md](../Data/README.md).', download.parser)]
+COMMANDS = [('python3 -m utils.report', 'makes tables and plots of result files: [results.md](results.md).',
+             report.parser),
+            ('python3 -m classification.download', 'fetches a data set: [Data/README.md](../Data/README.md).',
+             download.parser)]
 
 
 def page():
     """The text of docs/flags.md."""
     lines = INTRODUCTION.splitlines() + ['']
     for group in flags.parser()._action_groups:
-        rows = [_flag_row(action) for action in group._group_actions if action.option_strings and action.dest != 'help']
+        rows = [_flag_row(action) for action in group._group_actions if action.option_strings
+                and action.dest != 'help']
         if rows:
             lines += ['### %s' % group.title[0].upper() + group.title[1:], '']
-            lines += [group.description[0].upper() + group.description[1:] + '.', ''] if group.description else []
+            lines += [group.description[0].upper() + group.description[1:] + '.',
+                      ''] if group.description else []
             lines += _table(('flag', 'default', 'meaning'), rows)
     lines += OPTIONS.splitlines() + ['']
     for name, options in _options().items():
         lines += ['### `%s`' % name, '']
-        lines += _table(('option', 'flag', 'default', 'value', 'meaning'), [_option_row(one) for one in options])
+        lines += _table(('option', 'flag', 'default', 'value', 'meaning'),
+                        [_option_row(one) for one in options])
     for name, purpose, parser in COMMANDS:
         lines += ['## `%s`' % name, '', '`%s` %s' % (name, purpose), '']
         lines += _table(('flag', 'default', 'meaning'), [
@@ -68,7 +75,8 @@ def _options():
 
 
 def _table(heads, rows):
-    lines = ['| %s |' % ' | '.join(cells) for cells in [heads] + [[cell.replace('|', '\\|') for cell in row] for row in rows]]
+    lines = ['| %s |' % ' | '.join(cells) for cells in [heads] + [[cell.replace('|', '\\|') for cell in row]
+                                                                  for row in rows]]
     return lines[:1] + ['|' + '---|' * len(heads)] + lines[1:] + ['']
 
 
@@ -95,8 +103,10 @@ def _value(action):
 def _option_row(option):
     default = option.default
     default = 'by table' if callable(default) else 'none' if default is None else (
-        listed(default) if isinstance(default, tuple) else '%g' % default if isinstance(default, float) else str(default))
-    return ('`%s`' % option.name, '`--%s`' % option.flag if option.flag else '', default, option.check.needed.rstrip(','),
+        listed(default) if isinstance(default, tuple) else '%g' % default if isinstance(default, float)
+        else str(default))
+    return ('`%s`' % option.name, '`--%s`' % option.flag if option.flag else '', default,
+            option.check.needed.rstrip(','),
             _with_code(re.sub(r'^[\w-]+: | \(default: .*\)$', '', option.help)))
 
 

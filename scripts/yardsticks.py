@@ -1,18 +1,21 @@
-"""What a network's step is measured against: its bare convolutions and matrix products, the machine's peak, PyTorch."""
+"""What a network's step is measured against: its bare convolutions and matrix products, the machine's peak,
+PyTorch."""
 import numpy as np
 
 from utils import runtime
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import assign
 
-CONVOLUTIONS, PRODUCTS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'), ('MatMul', 'BatchMatMul', 'BatchMatMulV2')
+CONVOLUTIONS, PRODUCTS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'), ('MatMul', 'BatchMatMul',
+                                                                                     'BatchMatMulV2')
 LARGE = 1500      # rows of the matrix product that stands for the machine's peak
 
 
 def bare_operations(targets, given=()):
-    """The convolutions and matrix products that `targets` (ops or tensors) need when the tensors `given` are known, in the
-    order they were built."""
-    found, waiting, known = set(), [getattr(target, 'op', target) for target in targets], {tensor.op for tensor in given}
+    """The convolutions and matrix products that `targets` (ops or tensors) need when the tensors `given` are
+    known, in the order they were built."""
+    found, waiting, known = set(), [getattr(target, 'op', target)
+                                    for target in targets], {tensor.op for tensor in given}
     while waiting:
         op = waiting.pop()
         if op not in found and op not in known:
@@ -22,8 +25,8 @@ def bare_operations(targets, given=()):
 
 
 class Bare(object):
-    """The same operations on the same shapes, and nothing else: each waits for the one before it, a number of each result
-    is fetched.
+    """The same operations on the same shapes, and nothing else: each waits for the one before it, a number of
+    each result is fetched.
 
     Args:
         operations: from `bare_operations`.
@@ -36,9 +39,11 @@ class Bare(object):
         with tf.Graph().as_default() as graph:
             for op in operations:
                 shape = _known(op.outputs[0], batch)
-                inputs = [_input(tensor, place, shape, batch, variables) for place, tensor in enumerate(op.inputs)]
+                inputs = [_input(tensor, place, shape, batch, variables) for place,
+                          tensor in enumerate(op.inputs)]
                 with tf.control_dependencies(numbers[-1:]):
-                    result = graph.create_op(op.type, inputs, [op.outputs[0].dtype], attrs=dict(op.node_def.attr)).outputs[0]
+                    result = graph.create_op(op.type, inputs, [op.outputs[0].dtype],
+                                             attrs=dict(op.node_def.attr)).outputs[0]
                     numbers.append(tf.reshape(result, [-1])[0])
                 self.flops += _flops(op, batch)
             self.total, initialise = tf.add_n(numbers), tf.global_variables_initializer()
@@ -58,7 +63,8 @@ def _known(tensor, batch):
 
 
 def _input(tensor, place, result, batch, variables):
-    """A variable of the input's shape, one for each shape and place; a shape is an operation's own result's."""
+    """A variable of the input's shape, one for each shape and place; a shape is an operation's own
+    result's."""
     if not tensor.dtype.base_dtype.is_floating:
         return tf.constant(result, tensor.dtype.base_dtype)
     key = (place,) + tuple(_known(tensor, batch))
@@ -107,7 +113,8 @@ class Torch(object):
         torch.set_num_threads(threads)
         modules = []
         for layer in net.layers:
-            modules += [torch.nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel, padding=layer.kernel // 2),
+            modules += [torch.nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel,
+                                        padding=layer.kernel // 2),
                         torch.nn.ReLU()]
             modules += [torch.nn.MaxPool2d(layer.pool)] * (layer.pool > 1)
         modules += [torch.nn.Flatten(), torch.nn.Dropout(0.5)]

@@ -16,7 +16,8 @@ from utils import runtime  # noqa: F401,E402
 
 
 def pytest_collection_finish():
-    """What was imported stays: the garbage collector need not walk through it again and again while graphs are built."""
+    """What was imported stays: the garbage collector need not walk through it again and again while graphs
+    are built."""
     gc.collect()
     if hasattr(gc, 'freeze'):       # from Python 3.7 on
         gc.freeze()

@@ -1,10 +1,10 @@
-"""Every model type on DIGITS5 and on images in CIFAR-100's format: trained, killed inside a task, taken up, complete.
+"""Every model type on DIGITS5 and images in CIFAR-100's format: trained, killed, taken up, complete.
 
     make test-all                                              on both generations of TensorFlow
     python -m tests.every_model [--models LASEM_HPS,DEN]       here, some of them
 
-Two tasks, two epochs each, one trial, through main.py. Prints one line per model type and data set; the exit status is 1
-if one of them failed. Takes about half an hour per generation on two cores.
+Two tasks, two epochs each, one trial, through main.py. Prints one line per model type and data set; the exit
+status is 1 if one of them failed. Takes about half an hour per generation on two cores.
 """
 import argparse
 import os
@@ -24,9 +24,10 @@ from classification.model.registry import MODELS, models_argument  # noqa: E402
 from tests.support import data_files  # noqa: E402
 from tests.support.commands import Run, inside, resumptions  # noqa: E402
 
-COMMON = ['--gpu', '-1', '--lifelong', '--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1',
-          '--checkpoint_minutes', '0']
-DATA = {'DIGITS5': ['--data_type', 'DIGITS5'], 'CIFAR-100 format': ['--data_type', 'CIFAR100_10', '--data_percent', '4']}
+COMMON = ['--gpu', '-1', '--lifelong', '--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '2',
+          '--threads', '1', '--checkpoint_minutes', '0']
+DATA = {'DIGITS5': ['--data_type', 'DIGITS5'], 'CIFAR-100 format': ['--data_type', 'CIFAR100_10',
+                                                                    '--data_percent', '4']}
 SECONDS = 1800
 HISTORIES = ('history_train_error', 'history_validation_error', 'history_test_error')
 
@@ -63,8 +64,11 @@ def check(entry):
     epochs = run['num_epoch'].item()
     assert epochs >= 4 and run['task_changed_epoch'].size == 2, 'epochs: %s' % epochs
     for name in HISTORIES:
-        assert run[name].shape[0] == epochs + 1 and np.isfinite(run[name]).all() and run[name].max() <= 1, name
-    assert entry['accuracy_matrix'].shape[-2:] == (2, 2) and np.isfinite(entry['final_accuracy']).all(), 'accuracies'
+        assert run[name].shape[0] == epochs + 1 and np.isfinite(run[name]).all() and run[
+            name].max() <= 1, name
+    assert entry['accuracy_matrix'].shape[-2:] == (2,
+                                                   2) and np.isfinite(
+                                                       entry['final_accuracy']).all(), 'accuracies'
     assert entry['model_specific_info']['number_of_trainable_parameters'].item() > 0, 'number of parameters'
 
 
@@ -79,7 +83,8 @@ def command_line():
     failed = 0
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(flags.side_by_side) as workers:
         write_data(place)
-        found = [(model, data, workers.submit(trial, model, data, place)) for model in models for data in sorted(DATA)]
+        found = [(model, data, workers.submit(trial, model, data, place)) for model in models
+                 for data in sorted(DATA)]
         for model, data, outcome in found:
             well, text = outcome.result()
             failed += not well

@@ -1,10 +1,12 @@
 """Runs the commands and Python blocks of the documentation in a temporary folder, with few epochs and trials.
 
-    python -m tests.run_docs             also those that take minutes (part of make test-all); a line for each block
-    python -m tests.run_docs PAGE...     of these pages
+    python -m tests.run_docs             also those that take minutes (part of make test-all); a line for each
+    block python -m tests.run_docs PAGE...     of these pages
 
-The tests run those that take seconds. Blocks that need what a test cannot have are marked, and only checked. Training is cut
-short: one trial, two tasks, one epoch; it happens in the process of the command, so that TensorFlow is imported once.
+The tests run those that take seconds. Blocks that need what a test cannot have are marked, and only checked.
+Training is cut
+short: one trial, two tasks, one epoch; it happens in the process of the command, so that TensorFlow is
+imported once.
 """
 import os
 import subprocess
@@ -21,7 +23,8 @@ PYTHON3 = '#!/bin/sh\nPYTHONPATH=%s exec %s -m tests.run_docs --as-python "$@"\n
 
 
 def make_folder(folder):
-    """A folder in which this project seems to stand, with results of its own and a `python3` that cuts training short.
+    """A folder in which this project seems to stand, with results of its own and a `python3` that cuts
+    training short.
 
     Returns:
         the environment for commands there.
@@ -34,7 +37,8 @@ def make_folder(folder):
     with open(os.path.join(programs, 'python3'), 'w') as stream:
         stream.write(PYTHON3 % (ROOT, sys.executable))
     os.chmod(os.path.join(programs, 'python3'), 0o755)
-    return dict(os.environ, PATH=programs + os.pathsep + os.environ['PATH'], TF_USE_LEGACY_KERAS='1', CUDA_VISIBLE_DEVICES='-1')
+    return dict(os.environ, PATH=programs + os.pathsep + os.environ['PATH'], TF_USE_LEGACY_KERAS='1',
+                CUDA_VISIBLE_DEVICES='-1')
 
 
 def run(block, folder, environment):
@@ -46,14 +50,16 @@ def run(block, folder, environment):
         environment = dict(environment, PYTHONPATH=ROOT)
     else:
         words = ['bash', '-euo', 'pipefail', '-c', block.text]
-    child = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    child = subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
     said = child.communicate()[0].decode('utf-8', 'replace')
     return child.returncode, said
 
 
 def is_run(block, minutes):
     """Whether a block is run here."""
-    return block.language in ('sh', 'python') and (not block.marker or minutes and block.marker == ('takes', 'minutes'))
+    return block.language in ('sh', 'python') and (not block.marker or minutes and block.marker
+                                                   == ('takes', 'minutes'))
 
 
 def as_python(words):

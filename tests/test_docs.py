@@ -1,4 +1,5 @@
-"""The documentation says what is: its commands run, its flags, links, fields and messages exist, its numbers have one home."""
+"""The documentation says what is: its commands run, its flags, links, fields and messages exist, its numbers
+have one home."""
 import argparse
 import ast
 import functools
@@ -17,7 +18,20 @@ from classification.report import command as report
 from scripts import write_flags
 from tests import run_docs
 from tests.support.commands import SAMPLES
-from tests.support.doc_blocks import NEEDS, OWN, PAGES, ROOT, anchors, blocks, code_spans, commands, links, program, prose, read
+from tests.support.doc_blocks import (
+    NEEDS,
+    OWN,
+    PAGES,
+    ROOT,
+    anchors,
+    blocks,
+    code_spans,
+    commands,
+    links,
+    program,
+    prose,
+    read,
+)
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 DOCS = [page for page in PAGES if page.startswith('docs/')]
@@ -80,7 +94,8 @@ def test_what_matlab_reads_octave_reads(project):
     for block in blocks('docs/results.md'):
         if block.marker == ('needs', 'MATLAB'):
             status, said = run_docs.run(block, *project)
-            assert 'hps' in said and (status == 0 or 'no graphics toolkits' in said), '%s\n%s' % (block.name, said)
+            assert 'hps' in said and (status == 0 or 'no graphics toolkits' in said), '%s\n%s' % (
+                block.name, said)
 
 
 # ---- flags, options, names ----
@@ -88,10 +103,13 @@ def test_what_matlab_reads_octave_reads(project):
 @functools.lru_cache()
 def known_flags():
     """dict program -> its flags; '': all that anything here, an example too, has."""
-    parsers = {'main.py': flags.parser(), 'utils.report': report.parser(), 'classification.download': download.parser()}
-    known = {name: {word for action in parser._actions for word in action.option_strings} for name, parser in parsers.items()}
+    parsers = {'main.py': flags.parser(), 'utils.report': report.parser(),
+               'classification.download': download.parser()}
+    known = {name: {word for action in parser._actions for word in action.option_strings} for name,
+             parser in parsers.items()}
     of_files = set()
-    for path in glob.glob(os.path.join(ROOT, '[st]*ts', '**', '*.py'), recursive=True):         # scripts and tests
+    # scripts and tests
+    for path in glob.glob(os.path.join(ROOT, '[st]*ts', '**', '*.py'), recursive=True):
         with open(path, encoding='utf-8') as stream:
             of_files.update(re.findall(r"add_argument\('(--\w+)'", stream.read()))
     for path in glob.glob(os.path.join(ROOT, 'examples', '*.py')):
@@ -118,9 +136,11 @@ def test_the_flags_of_a_command_exist(block):
 def test_the_files_and_modules_of_a_command_exist(block):
     for words in commands(block.text):
         for word, following in zip(words, words[1:] + ['']):
-            path = following.replace('.', '/') + '.py' if word == '-m' and following.split('.')[0] in ROOMS else word
+            path = following.replace('.', '/') + '.py' if word == '-m' and following.split('.')[
+                0] in ROOMS else word
             if path.split('/')[0] in ROOMS:
-                assert os.path.exists(os.path.join(ROOT, path)) or os.path.isdir(os.path.join(ROOT, path[:-len('.py')])), path
+                assert os.path.exists(os.path.join(ROOT, path)) or os.path.isdir(
+                    os.path.join(ROOT, path[:-len('.py')])), path
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -203,7 +223,8 @@ def test_a_page_opens_with_its_question(page):
 def test_lines_are_short(page):
     samples = ['python3 main.py ' + sample for sample in SAMPLES]
     text = [line for line in read(page).splitlines() if not line.startswith('|') and line not in samples]
-    of_output = {line for block in blocks(page) if block.language == 'text' for line in block.text.splitlines()}
+    of_output = {line for block in blocks(page) if block.language == 'text'
+                 for line in block.text.splitlines()}
     assert [line for line in text if len(line) > 128 and line not in of_output] == []
 
 
@@ -215,19 +236,22 @@ def section(page, heading):
 
 def test_what_the_start_page_quotes_was_measured():
     measured = re.sub(r'\s+', ' ', read(MEASURED))
-    numbers = re.findall(r'\d+\.\d+(?: \(\d+\.\d+\)| x)?|\d+ of \d+', section('README.md', 'Results in short'))
+    numbers = re.findall(r'\d+\.\d+(?: \(\d+\.\d+\)| x)?|\d+ of \d+',
+                         section('README.md', 'Results in short'))
     assert len(numbers) > 10
     for number in numbers:
         assert number in measured, number
 
 
 def test_what_the_start_page_shows_was_printed():
-    shown = [line for block in blocks('README.md') if block.language == 'text' for line in block.text.splitlines()]
+    shown = [line for block in blocks('README.md') if block.language == 'text'
+             for line in block.text.splitlines()]
     assert shown and set(shown) <= set(read(MEASURED).splitlines())
 
 
 def test_a_table_row_with_measured_numbers_stands_once():
-    rows = [line for page in PAGES for line in prose(page).splitlines() if re.match(r'\|.*(\d\.\d.*){3}', line)]
+    rows = [line for page in PAGES for line in prose(page).splitlines()
+            if re.match(r'\|.*(\d\.\d.*){3}', line)]
     assert len(rows) > 50 and len(rows) == len(set(rows))
 
 

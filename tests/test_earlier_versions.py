@@ -1,8 +1,8 @@
 """What the version before origins were recorded left behind is read, finished and reported.
 
-tests/earlier holds, for each TensorFlow generation, a finished experiment, a begun one with a trial inside its first task,
-and the fingerprint of one experiment per model type. `--data_type DIGITS5 --lifelong --num_tasks 2 --num_runs 2
---threads 1` and the options below made them.
+tests/earlier holds, for each TensorFlow generation, a finished experiment, a begun one with a trial inside
+its first task, and the fingerprint of one experiment per model type. `--data_type DIGITS5 --lifelong
+--num_tasks 2 --num_runs 2 --threads 1` and the options below made them.
 """
 import json
 import os

@@ -1,4 +1,5 @@
-"""The examples of docs/extending.md: they train, are killed and go on, save and are read; and they compute what they say."""
+"""The examples of docs/extending.md: they train, are killed and go on, save and are read; and they compute
+what they say."""
 import os
 import re
 import sys
@@ -27,16 +28,26 @@ from tests.support.commands import (
     start,
 )
 from tests.support.result_files import parameter_of, same, same_entry
-from tests.support.tiny import CLASSES, Rig, make_experiment, make_method, make_trial, random_batch, train, train_with_stops
+from tests.support.tiny import (
+    CLASSES,
+    Rig,
+    make_experiment,
+    make_method,
+    make_trial,
+    random_batch,
+    train,
+    train_with_stops,
+)
 
-COMMON = ['--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2', '--num_tasks', '2', '--saveparam']
+COMMON = ['--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2', '--num_tasks', '2',
+          '--saveparam']
 DIGITS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--epochs_per_task', '6']
 RUNS = {
     'low_rank': DIGITS + ['--model_type', 'LASEM_LowRank', '--rank', '3'],
     'gated_search': DIGITS + ['--model_type', 'Gated_HPS', '--share', '0.4'],
     'lwf': DIGITS + ['--model_type', 'LwF', '--lwf_weight', '0.5', '--set', 'temperature=3'],
-    'stripes': ['--data_type', 'Stripes', '--model_type', 'HPS', '--transfer_config', 'top1', '--set', 'noise=0.1',
-                '--epochs_per_task', '15']}
+    'stripes': ['--data_type', 'Stripes', '--model_type', 'HPS', '--transfer_config', 'top1', '--set',
+                'noise=0.1', '--epochs_per_task', '15']}
 
 
 def options_of(name):
@@ -47,7 +58,8 @@ def options_of(name):
 
 @pytest.fixture(scope='module')
 def calm(tmp_path_factory):
-    """Function name -> the Run of an example that nobody disturbed; all are trained, in one process, while tests go on."""
+    """Function name -> the Run of an example that nobody disturbed; all are trained, in one process, while
+    tests go on."""
     folder = tmp_path_factory.mktemp('calm')
     runs = {name: Run(folder / name, options_of(name)) for name in RUNS}
     words = [word for name in sorted(RUNS) for word in [command_line.ONE_PROCESS] + runs[name].options]
@@ -102,7 +114,8 @@ def test_it_learns_and_is_read_without_its_file(name, calm, capsys):
     assert entry['result_of_each_run'][0]['history_train_error'].max() > 0.8
     assert np.mean([np.diag(matrix) for matrix in entry['accuracy_matrix']]) > 0.65
     assert report.main([str(run.folder / 'found.mat')]) == 0
-    assert RUNS[name][RUNS[name].index('--model_type') + 1].split('_')[-1].lower() in capsys.readouterr().out.lower()
+    assert RUNS[name][RUNS[name].index('--model_type')
+                      + 1].split('_')[-1].lower() in capsys.readouterr().out.lower()
     file = final_file(run, 0)
     assert file.about['tasks'] == [0, 1] and file.store
 
@@ -127,7 +140,8 @@ def test_list_and_dry_run(name, plugins, folder, monkeypatch):
         assert re.search('^  %s  ' % option, listed, re.MULTILINE)
     command_line.change(monkeypatch.setitem)
     status, planned, _ = run_and_listen(options_of(name) + ['--dry_run'])
-    assert status == 0 and 'plug-in: %s, digest' % example(name) in planned and re.search('^parameters: [1-9]', planned, re.M)
+    assert status == 0 and 'plug-in: %s, digest' % example(name) in planned and re.search(
+        '^parameters: [1-9]', planned, re.M)
     experiment = resolve(parser().parse_args(options_of(name)), lambda line: None)
     for option, value in list(experiment.options.items()) + list(experiment.data_options.items()):
         assert '%s: %s' % (option, value) in planned.splitlines()
@@ -140,13 +154,15 @@ SELECTIONS = [declared.name for declared in METHODS.values() if declared.mechani
 
 
 def goes_on_and_is_saved(model_type, tmp_path, **options):
-    """Trains a small trial, stops it after each epoch, compares; returns the parameters of its file by published field."""
+    """Trains a small trial, stops it after each epoch, compares; returns the parameters of its file by
+    published field."""
     experiment = make_experiment(model_type, depth=1, **options)._replace(analyses={'saveparam': True})
     for name in ('calm', 'stopped', 'params'):
         (tmp_path / name).mkdir()
     calm = make_trial(experiment, tmp_path / 'calm', parameter_folder=str(tmp_path / 'params'))
     record = calm.run()
-    stopped, stopped_record, _ = train_with_stops(experiment, tmp_path / 'stopped', parameter_folder=str(tmp_path / 'stopped'))
+    stopped, stopped_record, _ = train_with_stops(experiment, tmp_path / 'stopped',
+                                                  parameter_folder=str(tmp_path / 'stopped'))
     same(record._asdict(), stopped_record._asdict(), 'record')
     same(dict(calm.store), dict(stopped.store), 'store')
     path = tmp_path / 'params' / 'run0' / FINAL
@@ -158,16 +174,19 @@ def goes_on_and_is_saved(model_type, tmp_path, **options):
 @pytest.mark.parametrize('selection', SELECTIONS)
 def test_the_mechanism_under_every_selection(selection, plugins, tmp_path):
     plugins.load(example('low_rank'))
-    options = {'Hybrid': dict(pattern='S'), 'LASEM_fixed': dict(favoured='S')}.get(selection, {})      # one layer
+    # one layer
+    options = {'Hybrid': dict(pattern='S'), 'LASEM_fixed': dict(favoured='S')}.get(selection, {})
     trial, fields = goes_on_and_is_saved('%s_LowRank' % selection, tmp_path, **options)
     assert 'other_weights' not in fields and {'shared_conv', 'TS', 'conv_generated_weights'} <= set(fields)
     assert ('DARTS_selection_param' in fields) == (selection == 'DARTS')
     shared = [task for task in (0, 1) if trial.method.pattern_of(task) == 'S']
     if shared:
-        left, right = [trial.store['conv0/task%d/lowrank/%s' % (shared[0], part)] for part in ('left', 'right')]
+        left, right = [trial.store['conv0/task%d/lowrank/%s' % (shared[0], part)]
+                       for part in ('left', 'right')]
         kernel = trial.store['conv0/shared/lowrank/kernel']
         made = fields['conv_generated_weights'][0, shared[0]].ravel()[0]
-        np.testing.assert_allclose(np.reshape(made, kernel.shape), kernel + np.dot(left, right).reshape(kernel.shape), atol=1e-6)
+        np.testing.assert_allclose(np.reshape(made, kernel.shape),
+                                   kernel + np.dot(left, right).reshape(kernel.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize('mechanism', [declared.name for declared in MECHANISMS.values()] + ['LowRank'])
@@ -215,7 +234,8 @@ def test_the_score_is_the_summed_slope_of_the_validation_loss(plugins):
 
     def with_validation(parameters, task, batch, phase=0):
         images, labels = random_batch(7, CLASSES[0])
-        WithLosses.selection = batch._replace(images=tf.constant(images, batch.images.dtype), labels=tf.constant(labels, tf.int32))
+        WithLosses.selection = batch._replace(images=tf.constant(images, batch.images.dtype),
+                                              labels=tf.constant(labels, tf.int32))
         build(parameters, task, batch._replace(selection=WithLosses.selection), phase)
     method.build = with_validation
     with WithLosses(method, {}, 0, [0], dtype=tf.float64) as rig:
@@ -239,7 +259,8 @@ def test_the_loss_holds_what_earlier_heads_said(learned, plugins):
     plugins.load(example('lwf'))
     method = make_method('lwf', pattern='SSS', lwf_weight=0.7, temperature=2.)
     with Rig(make_method('hybrid', pattern='SSS'), {}, 0, [0]) as rig:
-        store = {name: 4 * value for name, value in rig.values().items()}        # so that the images make a difference
+        # so that the images make a difference
+        store = {name: 4 * value for name, value in rig.values().items()}
     method.state['learned'] = list(learned)
     images, labels = random_batch(3, CLASSES[1])
     with Rig(method, store, 1, [0, 1]) as rig:
@@ -270,7 +291,8 @@ def test_stripes_are_images_that_differ_by_class_and_are_the_same_each_time(plug
     make = sys.modules['plugin_stripes'].stripes
     options = dict(noise=0.2, images_per_class=40)
     one, again, clean = make(options), make(dict(options)), make(dict(noise=0., images_per_class=40))
-    assert [images.shape for images in one] == [(40, 12, 12, 1)] * 8 and {images.dtype for images in one} == {np.dtype(np.uint8)}
+    assert [images.shape for images in one] == [(40, 12, 12, 1)] * 8 and {images.dtype for images in one} == {
+        np.dtype(np.uint8)}
     same(one, again, 'images')
     power = np.array([np.abs(np.fft.fft2(images[..., 0] / 255. - 0.5)).mean(axis=0) for images in clean])
     best = [np.argmax([np.sum(power[one] * power[two]) for two in range(8)]) for one in range(8)]
@@ -291,8 +313,10 @@ def test_nothing_of_the_project_names_them():
     names = re.compile(r'\b(low_?rank|gated_search|gated/|Gated_|LwF|stripes)\b', re.IGNORECASE)
     paths = [os.path.join(ROOT, 'main.py')] + [
         os.path.join(folder, name) for part in ('classification', 'utils', 'scripts')
-        for folder, _, files in os.walk(os.path.join(ROOT, part)) for name in files if name.endswith(('.py', '.sh', '.m'))]
-    assert len(paths) > 60 and not [path for path in paths if names.search(open(path, encoding='utf-8').read())]
+        for folder, _, files in os.walk(os.path.join(ROOT, part)) for name in files
+        if name.endswith(('.py', '.sh', '.m'))]
+    assert len(paths) > 60 and not [path for path in paths
+                                    if names.search(open(path, encoding='utf-8').read())]
 
 
 def test_the_documentation_shows_the_files_themselves():

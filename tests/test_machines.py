@@ -48,8 +48,8 @@ def test_what_begins_like_a_negative_number_and_is_none_is_named(text):
 
 
 def test_the_share_of_an_stl_analysis_below_zero_is_zero(folder):
-    options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--stl_analysis', '--stl_task_to_learn', '1',
-               '--stl_total_data_ratio', '-1e-3', '--dry_run']
+    options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--stl_analysis',
+               '--stl_task_to_learn', '1', '--stl_total_data_ratio', '-1e-3', '--dry_run']
     assert run_and_listen(options)[::2] == (0, '')
 
 
@@ -64,16 +64,20 @@ PATHS = [(make, action.option_strings[0] if action.option_strings else None, act
 def test_every_path_may_begin_with_a_home(make, option, action, monkeypatch):
     monkeypatch.setenv('HOME', '/home/of/mine')
     me = pwd.getpwuid(0)
-    for text, expected in (('~', '/home/of/mine'), ('~/a ~b', '/home/of/mine/a ~b'), ('a/~', 'a/~'), ('./~x', './~x'),
+    for text, expected in (('~', '/home/of/mine'), ('~/a ~b', '/home/of/mine/a ~b'), ('a/~', 'a/~'),
+                           ('./~x', './~x'),
                            ('~%s/x' % me.pw_name, os.path.join(me.pw_dir, 'x')), ('$HOME/x', '$HOME/x')):
         words = [text] if option is None else [option, text]
-        found = getattr(make().parse_args((['x.mat'] if option and make is report.parser else []) + words), action.dest)
+        found = getattr(make().parse_args((['x.mat'] if option and make is report.parser else []) + words),
+                        action.dest)
         assert found in (expected, [expected])
 
 
 def test_a_home_that_nobody_knows_is_refused(folder):
-    is_refused(['--result_dir', '~no_such_user/results'], '--result_dir: ~no_such_user/results: the home folder of '
-                                                          '~no_such_user is not known; write ./~no_such_user/results')
+    is_refused(['--result_dir', '~no_such_user/results'],
+               '--result_dir: ~no_such_user/results: the home folder of '
+                                                          '~no_such_user is not known; write '
+                                                          './~no_such_user/results')
     with pytest.raises(argparse.ArgumentTypeError):
         paths.path_argument('~no_such_user')
 
@@ -86,7 +90,8 @@ def test_results_go_to_the_home(folder, monkeypatch):
 
 
 @pytest.mark.parametrize('mirror', ['file://~/a%20mirror', 'file:~/a%20mirror/', 'file://{home}/a%20mirror',
-                                    'file://localhost{home}/a%20mirror', 'https://no.such.host file:{home}/a%20mirror'])
+                                    'file://localhost{home}/a%20mirror',
+                                    'https://no.such.host file:{home}/a%20mirror'])
 def test_a_mirror_may_be_a_folder(mirror, tmp_path, monkeypatch):
     data_files.mnist(tmp_path / 'a', 2, 1)
     shutil.copytree(str(tmp_path / 'a'), str(tmp_path / 'a mirror'))
@@ -96,12 +101,15 @@ def test_a_mirror_may_be_a_folder(mirror, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setenv(download.MIRRORS, mirror.format(home=tmp_path).split()[-1])
     assert download_command.main(['mnist', '--data_dir', str(tmp_path / 'Data')]) == 0
-    assert sorted(readers.MNIST.files(str(tmp_path / 'Data'))) == sorted(readers.MNIST.files(str(tmp_path / 'a')))
+    assert sorted(readers.MNIST.files(str(tmp_path / 'Data'))) == sorted(readers.MNIST.files(
+        str(tmp_path / 'a')))
 
 
 @pytest.mark.parametrize('mirror, says', [
-    ('file://host/folder', 'file://host/folder is no base URL; it must begin with http://, https:// or file:///'),
-    ('file:folder', 'file:folder is no base URL'), ('file://~no_such_user/x', 'the home folder of ~no_such_user is not known')])
+    ('file://host/folder',
+     'file://host/folder is no base URL; it must begin with http://, https:// or file:///'),
+    ('file:folder', 'file:folder is no base URL'), ('file://~no_such_user/x',
+                                                    'the home folder of ~no_such_user is not known')])
 def test_a_mirror_that_is_no_folder_of_this_machine(mirror, says, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(download.MIRRORS, mirror)
     assert download_command.main(['mnist', '--data_dir', str(tmp_path)]) == 2
@@ -111,15 +119,18 @@ def test_a_mirror_that_is_no_folder_of_this_machine(mirror, says, tmp_path, monk
 
 def environment(*arguments, **variables):
     """(status, stdout, stderr) of scripts/environment.sh."""
-    child = subprocess.Popen(['bash', os.path.join(ROOT, 'scripts', 'environment.sh')] + list(arguments), stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, env=dict(variables, PATH=os.environ['PATH'], PYTHON=sys.executable))
+    child = subprocess.Popen(['bash', os.path.join(ROOT, 'scripts', 'environment.sh')] + list(arguments),
+                             stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=dict(variables, PATH=os.environ['PATH'],
+                                                              PYTHON=sys.executable))
     out, err = child.communicate()
     return child.returncode, out.decode('utf-8').strip(), err.decode('utf-8')
 
 
 def finished_environment(folder):
     """An environment that scripts/environment.sh takes for its own; its Python."""
-    files = b''.join(open(os.path.join(ROOT, name), 'rb').read() for name in ('requirements.txt', 'requirements-cluster.txt'))
+    files = b''.join(open(os.path.join(ROOT, name), 'rb').read()
+                     for name in ('requirements.txt', 'requirements-cluster.txt'))
     made = folder / ('venv-%s-%s' % (platform.python_version(), hashlib.sha256(files).hexdigest()[:12]))
     (made / 'bin').mkdir(parents=True)
     (made / 'complete').write_text('')
@@ -164,7 +175,8 @@ def site(tmp_path, monkeypatch):
 def distribution(site, folder, name, version, modules=None, files=None, metadata='METADATA'):
     """Metadata of an installed distribution."""
     (site / folder).mkdir()
-    (site / folder / metadata).write_text('Metadata-Version: 2.1\nName: %s\nVersion: %s\nSummary: s\n\nVersion: 0\n' % (name, version))
+    (site / folder / metadata).write_text(
+        'Metadata-Version: 2.1\nName: %s\nVersion: %s\nSummary: s\n\nVersion: 0\n' % (name, version))
     for file, lines in (('top_level.txt', modules), ('RECORD', files)):
         if lines is not None:
             (site / folder / file).write_text('\n'.join(lines) + '\n')
@@ -179,17 +191,23 @@ def distribution(site, folder, name, version, modules=None, files=None, metadata
 @pytest.mark.parametrize('told', ['files', 'modules'])
 def test_any_distribution_may_bring_tensorflow(folder, name, version, told, site):
     distribution(site, 'a-1.0.dist-info', 'a', '1.0', ['tensorflow_io'], ['tensorflow_io/__init__.py,,'])
-    distribution(site, 'tensorflow_estimator-9.0.dist-info', 'tensorflow-estimator', '9.0', ['tensorflow_estimator'])
-    distribution(site, '~ensorflow-0.1.dist-info', 'tensorflow', '0.1', ['tensorflow'], ['tensorflow/__init__.py,,'])
-    listed = dict(files=['tensorflow/__init__.py,sha256=x,1', 'tensorflow/a.py,,']) if told == 'files' else dict(
+    distribution(site, 'tensorflow_estimator-9.0.dist-info', 'tensorflow-estimator', '9.0',
+                 ['tensorflow_estimator'])
+    distribution(site, '~ensorflow-0.1.dist-info', 'tensorflow', '0.1', ['tensorflow'],
+                 ['tensorflow/__init__.py,,'])
+    listed = dict(files=['tensorflow/__init__.py,sha256=x,1',
+                         'tensorflow/a.py,,']) if told == 'files' else dict(
         modules=['tensorflow', 'tensorflow_core'])
-    distribution(site, folder, name, version, metadata='METADATA' if folder.endswith('dist-info') else 'PKG-INFO', **listed)
+    distribution(site, folder, name, version, metadata='METADATA' if folder.endswith('dist-info')
+                 else 'PKG-INFO', **listed)
     assert tensorflow_distribution() == (name, version)
 
 
 def test_the_distribution_that_has_the_files_is_the_one(site):
-    distribution(site, 'tensorflow-2.15.0.dist-info', 'tensorflow', '2.15.0', ['tensorflow'], ['tensorflow-2.15.0.dist-info/RECORD,,'])
-    distribution(site, 'tensorflow_intel-2.15.1.dist-info', 'tensorflow_intel', '2.15.1', ['tensorflow'], ['tensorflow/__init__.py,,'])
+    distribution(site, 'tensorflow-2.15.0.dist-info', 'tensorflow', '2.15.0', ['tensorflow'],
+                 ['tensorflow-2.15.0.dist-info/RECORD,,'])
+    distribution(site, 'tensorflow_intel-2.15.1.dist-info', 'tensorflow_intel', '2.15.1', ['tensorflow'],
+                 ['tensorflow/__init__.py,,'])
     assert tensorflow_distribution() == ('tensorflow_intel', '2.15.1')
 
 
@@ -204,12 +222,15 @@ NOBODY = 54321      # no user has this number
 
 
 def as_nobody(arguments, **variables):
-    """(status, stdout and stderr) of Python as a user whom no database knows, who may read all and write where all may."""
+    """(status, stdout and stderr) of Python as a user whom no database knows, who may read all and write
+    where all may."""
     if os.getuid() or not shutil.which('setpriv'):
         pytest.skip('becoming another user takes root and setpriv')
     child = subprocess.Popen(
-        ['setpriv', '--reuid', str(NOBODY), '--clear-groups', '--inh-caps', '+dac_read_search', '--ambient-caps',
-         '+dac_read_search', sys.executable] + arguments, env=dict(variables, PYTHONPATH=ROOT, CUDA_VISIBLE_DEVICES='-1'),
+        ['setpriv', '--reuid', str(NOBODY), '--clear-groups', '--inh-caps', '+dac_read_search',
+         '--ambient-caps',
+         '+dac_read_search', sys.executable] + arguments, env=dict(variables, PYTHONPATH=ROOT,
+                                                                   CUDA_VISIBLE_DEVICES='-1'),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     out, _ = child.communicate()
     return child.returncode, out.decode('utf-8')
@@ -217,7 +238,8 @@ def as_nobody(arguments, **variables):
 
 @pytest.fixture
 def open_folder(folder):
-    """The current folder, which everybody may write, and which is reached through folders that everybody may enter."""
+    """The current folder, which everybody may write, and which is reached through folders that everybody may
+    enter."""
     place = tempfile.mkdtemp()
     os.chmod(place, 0o777)
     os.chdir(place)
@@ -227,11 +249,14 @@ def open_folder(folder):
 
 
 def test_a_user_whom_nobody_knows(open_folder):
-    """Trains, reports and reads photographs, with an empty environment and with a home that cannot be written."""
+    """Trains, reports and reads photographs, with an empty environment and with a home that cannot be
+    written."""
     os.mkdir('home')
     training = [([main.__file__] + SHORT + ['--epochs_per_task', '1', '--num_runs', '1', '--quiet'],
                  'Hybrid_HPS over 1 trial in Result/digits.mat')]
-    photographs = ("import sys; from utils.utils import prepare_process; prepare_process(); from classification.data import "
+    photographs = (
+        "import sys; from utils.utils import prepare_process; prepare_process(); from classification.data "
+        "import "
                    "readers_officehome as r; r.OFFICEHOME._packages(); import distributed, pooch")
     for variables in ({}, {'HOME': os.path.abspath('home')}):
         variables['TMPDIR'] = open_folder

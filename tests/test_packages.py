@@ -14,17 +14,20 @@ BELOW = {
     'trial': 'model gen_data data results analysis', 'experiment': 'model gen_data data results',
     'report': 'experiment results model', 'train': 'experiment trial model gen_data data results analysis',
     'runs': 'train experiment trial model gen_data data results', 'download': 'experiment gen_data data',
-    'plugin': 'experiment model gen_data data', 'train_wrapper': 'runs report experiment gen_data data results',
+    'plugin': 'experiment model gen_data data',
+    'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
 SAME = {'data_sets': 'plugin'}      # modules that stand beside another one
-ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results'}       # thin, under the names that users know
+# thin, under the names that users know
+ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results'}
 # A plug-in's file imports this module; so that it can, experiment.plugin_files only names it in a text.
 
 
 def files(*tops):
     """Paths of the Python files below these folders, from the root."""
     return [os.path.relpath(os.path.join(folder, name), ROOT) for top in tops
-            for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names if name.endswith('.py')]
+            for folder, _, names in os.walk(os.path.join(ROOT, top)) for name in names
+            if name.endswith('.py')]
 
 
 def name_of(path):
@@ -34,7 +37,8 @@ def name_of(path):
 
 def modules():
     """(name, path) of each module of the product."""
-    return [(name_of(path), os.path.join(ROOT, path)) for path in ['main.py'] + files('classification', 'utils')
+    return [(name_of(path), os.path.join(ROOT, path)) for path in ['main.py']
+            + files('classification', 'utils')
             if os.path.basename(path) != '__init__.py']
 
 
@@ -54,8 +58,10 @@ def imported(path, tops=('classification', 'utils')):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = ['%s.%s' % (node.module, alias.name) for alias in node.names]
-        elif isinstance(node, ast.Call) and getattr(node.func, 'attr', None) in ('importorskip', 'import_module'):
-            names = [word for word in (getattr(each, 'value', getattr(each, 's', None)) for each in node.args) if isinstance(word, str)]
+        elif isinstance(node, ast.Call) and getattr(node.func, 'attr',
+                                                    None) in ('importorskip', 'import_module'):
+            names = [word for word in (getattr(each, 'value', getattr(each, 's', None)) for each in node.args)
+                     if isinstance(word, str)]
         for name in names:
             if name.split('.')[0] in tops:
                 yield name

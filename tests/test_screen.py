@@ -1,4 +1,5 @@
-"""Where words go: training never ends because nobody can hear of it; what is asked for as output says when it is lost."""
+"""Where words go: training never ends because nobody can hear of it; what is asked for as output says when it
+is lost."""
 import os
 import pty
 import subprocess
@@ -12,8 +13,8 @@ from tests.support.commands import DIGITS, ROOT, SECONDS, SHORT, waited_for
 from tests.support.result_files import record, write
 
 PROGRAM = {'main.py': [main.__file__], 'report': ['-m', 'utils.report']}
-TRAIN = DIGITS + ['--num_clayers', '2', '--num_tasks', '1', '--epochs_per_task', '3', '--threads', '1', '--num_runs', '1',
-                  '--save_mat_name', 'found.mat', '--result_dir']
+TRAIN = DIGITS + ['--num_clayers', '2', '--num_tasks', '1', '--epochs_per_task', '3', '--threads', '1',
+                  '--num_runs', '1', '--save_mat_name', 'found.mat', '--result_dir']
 
 
 def closed(*numbers):
@@ -23,7 +24,8 @@ def closed(*numbers):
 
 def answer(words, stdout, before=None, stderr=subprocess.PIPE):
     """(exit status, what it says on stderr) of Python."""
-    child = subprocess.Popen([sys.executable] + words, cwd=ROOT, stdout=stdout, stderr=stderr, preexec_fn=before)
+    child = subprocess.Popen([sys.executable] + words, cwd=ROOT, stdout=stdout, stderr=stderr,
+                             preexec_fn=before)
     said = child.communicate()[1]
     return child.returncode, (said or b'').decode('utf-8')
 
@@ -37,7 +39,8 @@ def results(tmp_path_factory):
 
 
 OUTPUT = {'--list': ('main.py', ['--list']), '--help': ('main.py', ['--help']),
-          '--dry_run': ('main.py', DIGITS + ['--dry_run', '--num_classes', '3']),      # which also tells something
+          # which also tells something
+          '--dry_run': ('main.py', DIGITS + ['--dry_run', '--num_classes', '3']),
           'a report': ('report', ['x.mat'])}
 
 
@@ -61,10 +64,12 @@ def test_an_error_has_its_status_wherever_it_is_told():
     assert answer(words, None, closed(0, 1, 2))[0] == 2
 
 
-@pytest.mark.parametrize('before', [None, closed(1), closed(0, 1, 2)], ids=['full disk', 'no stdout', 'no stream'])
+@pytest.mark.parametrize('before', [None, closed(1), closed(0, 1, 2)],
+                         ids=['full disk', 'no stdout', 'no stream'])
 def test_a_run_that_nobody_hears_ends_as_always(before, tmp_path):
     """Here without a trial: something is told, then the data are found to be missing."""
-    words = PROGRAM['main.py'] + SHORT + ['--num_classes', '3', '--data_type', 'MNIST5', '--data_dir', str(tmp_path)]
+    words = PROGRAM['main.py'] + SHORT + ['--num_classes', '3', '--data_type', 'MNIST5', '--data_dir',
+                                          str(tmp_path)]
     with open('/dev/full', 'w') as full:
         status, said = answer(words, full, before)
     assert status == 2 and (before is not None or 'is missing' in said)
@@ -73,7 +78,8 @@ def test_a_run_that_nobody_hears_ends_as_always(before, tmp_path):
 def test_the_terminal_goes_away(tmp_path):
     """It is not the one that controls the process, which would send a signal first. The bar was on it."""
     ours, theirs = pty.openpty()
-    child = subprocess.Popen([sys.executable, '-m', 'tests.support.command_line'] + TRAIN + [str(tmp_path)], cwd=ROOT, stdout=theirs,
+    child = subprocess.Popen([sys.executable, '-m', 'tests.support.command_line'] + TRAIN + [str(tmp_path)],
+                             cwd=ROOT, stdout=theirs,
                              stderr=theirs, stdin=subprocess.DEVNULL, start_new_session=True,
                              env=dict(os.environ, TF_USE_LEGACY_KERAS='1'))
     os.close(theirs)
@@ -84,7 +90,8 @@ def test_the_terminal_goes_away(tmp_path):
     assert child.wait(SECONDS) == 0
     assert len(entries(str(tmp_path / 'found.mat'))) == 1
     log, = tmp_path.glob('found/*/log.txt')
-    assert 'mean (std)' not in seen.decode() and 'peak test accuracy' in log.read_text()      # the log has the table
+    # the log has the table
+    assert 'mean (std)' not in seen.decode() and 'peak test accuracy' in log.read_text()
 
 
 def test_the_terminal_hangs_up(tmp_path):

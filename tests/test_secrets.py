@@ -31,7 +31,8 @@ def report_of(options):
 
 @pytest.mark.parametrize('text, shown', [
     ('tcp://%s@host:8786' % SECRET, 'tcp://host:8786'), ('https://u:p%%40@h/a@b', 'https://h/a@b'),
-    ('https://u:p@q@h/x and ftp://v@i', 'https://h/x and ftp://i'), ('a@b.c, https://h?q=a@b', 'a@b.c, https://h?q=a@b')])
+    ('https://u:p@q@h/x and ftp://v@i', 'https://h/x and ftp://i'),
+    ('a@b.c, https://h?q=a@b', 'a@b.c, https://h?q=a@b')])
 def test_addresses_are_shown_without_passwords(text, shown):
     assert without_credentials(text) == shown
 
@@ -61,7 +62,8 @@ def test_a_scheduler_is_recorded_without_its_password(folder, monkeypatch):
     def stop(self, missing):
         raise Stopped()
 
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: LocalPool(main.__file__, ['-1']))
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials,
+                        say: LocalPool(main.__file__, ['-1']))
     monkeypatch.setattr(train_wrapper.Run, 'announce', stop)
     for address in ('tcp://%s@host:1', '%s@host:1'):
         with pytest.raises(Stopped):
@@ -73,7 +75,8 @@ def test_a_scheduler_is_recorded_without_its_password(folder, monkeypatch):
 
 def test_a_mirror_is_named_without_its_password(tmp_path, monkeypatch, capsys):
     row, = download.REMOTES['cifar100']
-    monkeypatch.setitem(download.REMOTES, 'cifar100', (row._replace(urls=('http://%s@127.0.0.1:9/x' % SECRET,)),))
+    monkeypatch.setitem(download.REMOTES, 'cifar100',
+                        (row._replace(urls=('http://%s@127.0.0.1:9/x' % SECRET,)),))
     for mirror in ('http://%s@127.0.0.1:9' % SECRET, 'ftp://%s@elsewhere' % SECRET, '%s@elsewhere' % SECRET):
         monkeypatch.setenv(download.MIRRORS, mirror)
         for call in (lambda: download_command.main(['cifar100', '--data_dir', str(tmp_path)]),
@@ -81,18 +84,21 @@ def test_a_mirror_is_named_without_its_password(tmp_path, monkeypatch, capsys):
                                   '--data_dir', str(tmp_path)])):
             call()
             said = ''.join(capsys.readouterr())
-            assert ('127.0.0.1:9/cifar-100' in said or 'elsewhere is no base URL' in said) and 'pa55' not in said
+            assert ('127.0.0.1:9/cifar-100' in said
+                    or 'elsewhere is no base URL' in said) and 'pa55' not in said
 
 
 def test_scripts_print_commands_without_passwords(tmp_path):
-    child = subprocess.Popen(['bash', os.path.join(ROOT, 'scripts', 'table_cifar100.sh'), '--scheduler', 'tcp://%s@host:1' % SECRET],
+    child = subprocess.Popen(['bash', os.path.join(ROOT, 'scripts', 'table_cifar100.sh'), '--scheduler',
+                              'tcp://%s@host:1' % SECRET],
                              stdout=subprocess.PIPE, env=dict(os.environ, LIST='1'))
     out = child.communicate()[0].decode('utf-8')
     assert child.returncode == 0 and out.count('--scheduler tcp://host:1') == 42 and 'pa55' not in out
 
 
 def test_reports_show_commands_of_before_without_passwords(folder):
-    path = result_files.write('results.mat', 'STL', [result_files.drawn('STL')], command='main.py --scheduler tcp://%s@h:1' % SECRET)
+    path = result_files.write('results.mat', 'STL', [result_files.drawn('STL')],
+                              command='main.py --scheduler tcp://%s@h:1' % SECRET)
     status, out, err = report_of([path, '--format', 'html', '--out', 'page'])
     assert (status, err) == (0, '')
     page = (folder / 'page' / 'report.html').read_text(encoding='utf-8')

@@ -17,12 +17,13 @@ STEPS, RATE, DECAY = 5, 1e-2, 0.25
 def head_updated_in_place(parameters, task, features, rate):
     """The head as TensorFlow 1.14 ran it in some published graphs: DARTS's first task, both tasks of ProgNN.
 
-    The authors' release's reference variables are updated in place. In these graphs the output layer's kernel was updated
-    before the same backward pass read it, so the layers below got their gradients through the *new* kernel (2e-5 to 3e-5
-    away after five steps); in the others it was not. Our variables are read once per step; here this one difference is
-    put in, and everything must agree.
+    The authors' release's reference variables are updated in place. In these graphs the output layer's kernel
+    was updated before the same backward pass read it, so the layers below got their gradients through the
+    *new* kernel (2e-5 to 3e-5 away after five steps); in the others it was not. Our variables are read once
+    per step; here this one difference is put in, and everything must agree.
     """
-    kernels, biases = [[parameters.variables['fc%d/task%d/own/%s' % (layer, task, part)] for layer in range(2)]
+    kernels, biases = [[parameters.variables['fc%d/task%d/own/%s' % (layer, task, part)]
+                        for layer in range(2)]
                        for part in ('kernel', 'bias')]
     hidden = tf.nn.relu(tf.matmul(features, kernels[0]) + biases[0])
     with tf.control_dependencies(None):
@@ -75,7 +76,8 @@ class ProgNNUpdatedInPlace(ProgNN):
 
 
 def _darts_as_published():
-    return DartsUpdatedInPlace(Setting(NET, CLASSES, 'hps', dict(darts_approx_order=1, darts_selection_data='train'), 1.))
+    return DartsUpdatedInPlace(Setting(NET, CLASSES, 'hps',
+                                       dict(darts_approx_order=1, darts_selection_data='train'), 1.))
 
 
 def _layers(role, mechanism, owner, parts):
@@ -117,7 +119,8 @@ def _candidates(task):
 def _columns(task):
     names = _layers('conv_params', 'own', 'task%d' % task, ('kernel', 'bias'))
     if task:        # the authors' release counts layer 0's lateral parameters, which do not exist
-        names.update(_layers('conv_lateral_params', 'lateral0', 'task%d' % task, ('alpha', 'reduce', 'reduce_bias', 'expand')))
+        names.update(_layers('conv_lateral_params', 'lateral0', 'task%d' % task,
+                             ('alpha', 'reduce', 'reduce_bias', 'expand')))
     return names
 
 
@@ -125,13 +128,15 @@ LASEM_OPTIONS = dict(em_cnt_prior=False, em_prior_init_cnt=1., reset_prior=False
 CASES = {
     'HPS': (lambda: make_method('hybrid', 'hps', pattern='STS'), _hps),
     'TF': (lambda: make_method('hybrid', 'tf', pattern='STS', auxiliary_loss_weight=0.1),
-           _factors(('shared_conv_KB_params', 'conv_TS_params'), 'tf', 'core', ('mix_h', 'mix_w', 'mix_i', 'mix_o', 'bias'))),
+           _factors(('shared_conv_KB_params', 'conv_TS_params'), 'tf', 'core',
+                    ('mix_h', 'mix_w', 'mix_i', 'mix_o', 'bias'))),
     'DFCNN': (lambda: make_method('hybrid_dfcnn', 'dfcnn', pattern='STS', regularization_scale=(1e-7, 1e-7)),
               _factors(('dfcnn_KB_params', 'dfcnn_TS_params'), 'dfcnn', 'knowledge',
                        ('filter', 'deconv_bias', 'mixer', 'bias'))),
     'LASEM_HPS': (lambda: make_method('lasem', 'hps', **LASEM_OPTIONS), _candidates),
     'DARTS_HPS': (_darts_as_published, _candidates),
-    'ProgNN': (lambda: ProgNNUpdatedInPlace(Setting(NET, CLASSES, 'hps', dict(dim_reduction_scale=1.), 1.)), _columns),
+    'ProgNN': (lambda: ProgNNUpdatedInPlace(Setting(NET, CLASSES, 'hps', dict(dim_reduction_scale=1.), 1.)),
+               _columns),
 }
 
 
@@ -154,12 +159,14 @@ def test_equals_the_published_code(case):
         names = _head(task)
         names.update(conv_names(task))
         before = _published(vectors, task, 'before', names)
-        for name, value in before.items():      # what we carried over must be what the authors' release carried over
+        # what we carried over must be what the authors' release carried over
+        for name, value in before.items():
             if name in left:
                 np.testing.assert_allclose(left[name], value, atol=1e-5, err_msg=name)
         store = dict(left, **before)
         with VectorRig(method, store, task, range(task + 1)) as rig:
-            posteriors = [rig.step(vectors['x%d' % task][step], vectors['y%d' % task][step], RATE / (1 + DECAY * step),
+            posteriors = [rig.step(vectors['x%d' % task][step], vectors['y%d' % task][step],
+                                   RATE / (1 + DECAY * step),
                                    fetch=getattr(method, 'posterior', ())) for step in range(STEPS)]
             values = rig.values()
             for name, value in _published(vectors, task, 'after', names).items():
@@ -169,10 +176,12 @@ def test_equals_the_published_code(case):
                                            vectors['%d/logits%d' % (task, learned)], atol=1e-5)
             if case == 'LASEM_HPS':
                 np.testing.assert_allclose(posteriors, vectors['%d/posterior' % task], atol=1e-6)
-                np.testing.assert_allclose(rig.session.run(method.prior), vectors['%d/prior' % task], atol=1e-6)
+                np.testing.assert_allclose(rig.session.run(method.prior), vectors['%d/prior' % task],
+                                           atol=1e-6)
             left = method.end_task(task, left, values, rig)
             if case == 'LASEM_HPS':
-                assert method.pattern_of(task) == ''.join('TS'[int(shared)] for shared in vectors['%d/pattern' % task])
+                assert method.pattern_of(task) == ''.join('TS'[int(shared)]
+                                                          for shared in vectors['%d/pattern' % task])
 
 
 class VectorRig(Rig):

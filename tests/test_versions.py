@@ -1,7 +1,8 @@
-"""Files that are read again later: an older one lacks fields and is read, a newer version is refused in one line.
+"""Files that are read again later: an older one lacks fields and is read, a newer version is refused in one
+line.
 
-The first half adds a field to everything that a trial leaves behind, as a change of the code would, and takes up what
-tests/earlier holds, where no such field is.
+The first half adds a field to everything that a trial leaves behind, as a change of the code would, and takes
+up what tests/earlier holds, where no such field is.
 """
 import collections
 import io
@@ -69,11 +70,13 @@ def longer(monkeypatch):
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere())
 
 
-def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_field_more(result, longer, capsys):
+def test_earlier_records_checkpoints_and_entries_are_read_by_code_that_keeps_a_field_more(
+        result, longer, capsys):
     status, out, err = run_and_listen(BEGUN + ['--num_runs', '2'])
     assert (status, err) == (0, '')
     folder, = (result / 'begun').iterdir()
-    old, new = [trial_record.load_record(str(folder / trial / 'record.npz')) for trial in ('trial0', 'trial1')]
+    old, new = [trial_record.load_record(str(folder / trial / 'record.npz'))
+                for trial in ('trial0', 'trial1')]
     assert old.energy is None and 0 < len(new.energy) < EARLIER_EPOCHS and set(new.energy) == {FINITE}
     entry, = load_results(str(result / 'begun.mat'))
     assert np.isnan(entry[FIELD][0]) and entry[FIELD][1] == FINITE * len(new.energy)
@@ -122,7 +125,8 @@ def test_a_newer_checkpoint_is_refused_and_stays(tmp_path, monkeypatch):
     experiment, path = make_experiment('STL', epochs=2), tmp_path / 'checkpoint'
     with pytest.raises(train.Interrupted):
         make_trial(experiment, tmp_path, stopping=lambda: True).run()
-    content = path.read_bytes().replace(b'lasem-checkpoint-%d' % checkpoint.VERSION, b'lasem-checkpoint-12', 1) + b'more'
+    content = path.read_bytes().replace(b'lasem-checkpoint-%d' % checkpoint.VERSION, b'lasem-checkpoint-12',
+                                        1) + b'more'
     path.write_bytes(content)
     with pytest.raises(UserError, match=NEWER % (path, 12, checkpoint.VERSION)):
         make_trial(experiment, tmp_path).run()
@@ -133,11 +137,14 @@ def test_the_first_version_of_checkpoints_is_read(tmp_path):
     """It has an array for each name."""
     payload, names = io.BytesIO(), ['history:rows', 'store:a']
     np.savez(payload, a0=np.zeros((2, 3)), a1=np.arange(4.), **{
-        name: np.frombuffer(json.dumps(value).encode(), np.uint8) for name, value in (('meta', {'epoch': 3}), ('names', names))})
+        name: np.frombuffer(json.dumps(value).encode(), np.uint8) for name,
+        value in (('meta', {'epoch': 3}), ('names', names))})
     path = tmp_path / 'checkpoint'
-    path.write_bytes(b'lasem-checkpoint-1\n' + checkpoint._digest(payload.getvalue()) + b'\n' + payload.getvalue())
+    path.write_bytes(b'lasem-checkpoint-1\n' + checkpoint._digest(payload.getvalue()) + b'\n'
+                     + payload.getvalue())
     meta, groups = checkpoint.load(str(path), pytest.fail)
-    assert meta == {'epoch': 3} and groups['store']['a'].tolist() == [0, 1, 2, 3] and groups['history']['rows'].shape == (2, 3)
+    assert meta == {'epoch': 3} and groups['store']['a'].tolist() == [0, 1, 2, 3] and groups['history'][
+        'rows'].shape == (2, 3)
 
 
 def test_a_newer_cache_of_images_is_neither_read_nor_overwritten(tmp_path, monkeypatch):
@@ -152,7 +159,8 @@ def test_a_newer_cache_of_images_is_neither_read_nor_overwritten(tmp_path, monke
     path, = (tmp_path / 'cache').glob('*.npy')
     before = path.read_bytes()
     np.testing.assert_array_equal(cached(said.append, lambda: images + 1), images + 1)
-    assert path.read_bytes() == before and len(said) == 1 and 'was written by newer code (version 2' in said[0]
+    assert path.read_bytes() == before and len(said) == 1 and 'was written by newer code (version 2' in said[
+        0]
 
 
 def test_newer_checksums_of_raw_files_are_neither_believed_nor_overwritten(tmp_path, monkeypatch):
@@ -167,6 +175,7 @@ def test_newer_checksums_of_raw_files_are_neither_believed_nor_overwritten(tmp_p
         return found
     first = checksum()
     path, = (tmp_path / 'cache').glob('checksums-x@*.json')
-    newer = path.read_text().replace('"version": %d' % raw_checksums.VERSION, '"version": %d' % (raw_checksums.VERSION + 1))
+    newer = path.read_text().replace('"version": %d' % raw_checksums.VERSION, '"version": %d'
+                                     % (raw_checksums.VERSION + 1))
     path.write_text(newer)
     assert checksum() == first and path.read_text() == newer

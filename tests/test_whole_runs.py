@@ -1,4 +1,5 @@
-"""What is recorded stays what it was: some of the whole trials of whole_runs.py; `make test-all` runs all of them."""
+"""What is recorded stays what it was: some of the whole trials of whole_runs.py; `make test-all` runs all of
+them."""
 import copy
 
 import pytest
@@ -6,8 +7,8 @@ import pytest
 from tests import whole_runs
 from tests.support import command_line
 
-FAST = ('EWC --test_type 3 --lifelong', 'Hybrid_HPS --transfer_config top1 --lifelong', 'LASEM_HPS --seed 2 --lifelong',
-        'DARTS_HPS --lifelong', 'STL')
+FAST = ('EWC --test_type 3 --lifelong', 'Hybrid_HPS --transfer_config top1 --lifelong',
+        'LASEM_HPS --seed 2 --lifelong', 'DARTS_HPS --lifelong', 'STL')
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +40,8 @@ def _changed(change):
     (lambda now: now['info'].reverse(), 'info: another order: '),
     (lambda now: now['extra'].pop('conv_sharing'), 'extra: missing: conv_sharing'),
     (lambda now: now['extra'].update(more=[]), 'extra: new: more'),
-    (lambda now: now['extra']['history_net_prior']['values'].__setitem__(3, 0.9), 'extra: history_net_prior: ')])
+    (lambda now: now['extra']['history_net_prior']['values'].__setitem__(3, 0.9),
+     'extra: history_net_prior: ')])
 def test_each_difference_is_a_line(change, line):
     (found,) = _changed(change)
     assert found.startswith(line)

@@ -1,9 +1,10 @@
-"""Whole trials of every model type on fixed seeds, against what was written down before: no number, name or field moves.
+"""Whole trials of every model type against what was written down: no number, name or field moves.
 
-    python -m tests.whole_runs [--only EWC]            what differs from tests/whole_runs/, a line each; then status 1
-    python -m tests.whole_runs --write [--only EWC]    writes what this code finds there
+    python -m tests.whole_runs [--only EWC]            what differs from tests/whole_runs/, a line each; then
+    status 1 python -m tests.whole_runs --write [--only EWC]    writes what this code finds there
 
-Three tasks of DIGITS5, four epochs each, on the network of tests/support/command_line.py. One file per TensorFlow generation.
+Three tasks of DIGITS5, four epochs each, on the network of tests/support/command_line.py. One file per
+TensorFlow generation.
 """
 import argparse
 import glob
@@ -29,15 +30,20 @@ from tests.support import command_line
 from tests.support.tiny import quick_config
 from utils.tensorflow_version import tensorflow_version
 
-RECORDED = os.path.join(os.path.dirname(__file__), 'whole_runs', 'tf%s.json' % tensorflow_version().split('.')[0])
+RECORDED = os.path.join(os.path.dirname(__file__), 'whole_runs', 'tf%s.json'
+                        % tensorflow_version().split('.')[0])
 COMMON = '--gpu -1 --data_type DIGITS5 --num_clayers 2 --num_tasks 3 --epochs_per_task 4'.split()
 LIFELONG = tuple(MODELS) + (
-    'APD --apd_mode paper', 'APD --apd_mode paper --task_order_type 1', 'ChannelGate --channel_gate_mode paper',
+    'APD --apd_mode paper', 'APD --apd_mode paper --task_order_type 1',
+    'ChannelGate --channel_gate_mode paper',
     'ProgNN --prognn_lateral_head', 'ProgNN --test_type 1', 'DARTS_HPS --darts_approx_order 2',
     'DARTS_HPS --darts_selection_data valid', 'LASEM_HPS --em_cnt_prior', 'LASEM_HPS --reset_prior',
-    'LASEM_HPS --seed 2', 'LASEM_HPS --task_order_type 1', 'LASEM_HPS --early_stopping 1', 'LASEMG_HPS --layer_groups 2',
-    'LASEM_fixed_HPS --em_fix_maxC top1 --em_maxP 0.9', 'Hybrid_HPS --transfer_config top1', 'Hybrid_TF --test_type 6',
-    'Hybrid_DFCNN --test_type 3', 'EWC --test_type 3', 'EWC --test_type 3 --task_order_type 1', 'STL --leep --mutual_info')
+    'LASEM_HPS --seed 2', 'LASEM_HPS --task_order_type 1', 'LASEM_HPS --early_stopping 1',
+    'LASEMG_HPS --layer_groups 2',
+    'LASEM_fixed_HPS --em_fix_maxC top1 --em_maxP 0.9', 'Hybrid_HPS --transfer_config top1',
+    'Hybrid_TF --test_type 6',
+    'Hybrid_DFCNN --test_type 3', 'EWC --test_type 3', 'EWC --test_type 3 --task_order_type 1',
+    'STL --leep --mutual_info')
 JOINT = ('STL', 'SNN', 'Hybrid_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'APD')
 CASES = tuple('%s --lifelong' % case for case in LIFELONG) + JOINT      # the words behind --model_type
 DIGITS, TOLERANCE = 6, 1e-4          # an accuracy is a count of a few hundred images
@@ -58,10 +64,12 @@ def found(case, tasks, folder):
         tasks: what `tasks_in` gave.
         folder: an empty one.
     """
-    experiment = resolve(parser().parse_args(COMMON + ['--data_dir', str(folder), '--model_type'] + case.split()),
+    experiment = resolve(parser().parse_args(COMMON + ['--data_dir', str(folder), '--model_type']
+                                             + case.split()),
                          lambda line: None)
     parameters = os.path.join(str(folder), 'parameters')
-    trial = Trial(experiment, 0, tasks, TrialContext(str(folder), quick_config(), parameter_folder=parameters))
+    trial = Trial(experiment, 0, tasks, TrialContext(str(folder), quick_config(),
+                                                     parameter_folder=parameters))
     record = trial.run()
     entry = mat_file.as_stored(sizes.entry_of(experiment, [record], {}))
     facts = OrderedDict([
@@ -80,7 +88,8 @@ def found(case, tasks, folder):
 
 def _texts(fields):
     """['name: value', ...] in the order of the fields."""
-    return ['%s: %s' % (name, value if isinstance(value, str) else json.dumps(value)) for name, value in fields.items()]
+    return ['%s: %s' % (name, value if isinstance(value, str) else json.dumps(value)) for name,
+            value in fields.items()]
 
 
 def _accuracies(values):
@@ -94,14 +103,17 @@ def _array(value):
     value = np.asarray(value)
     flat = value.ravel()[::-(-value.size // MAX_VALUES) or 1]
     return {'type': value.dtype.kind, 'shape': list(value.shape),
-            'values': [float('%.*g' % (DIGITS, one)) for one in flat] if value.dtype.kind == 'f' else flat.tolist()}
+            'values': [float('%.*g' % (DIGITS, one)) for one in flat] if value.dtype.kind == 'f'
+            else flat.tolist()}
 
 
 def _parameter_fields(folder, store):
-    """dict field -> its labels in layer order, of the last task's parameter file, which holds the store bit for bit."""
+    """dict field -> its labels in layer order, of the last task's parameter file, which holds the store bit
+    for bit."""
     path = max(glob.glob(os.path.join(folder, 'run0', 'model_parameter_*.mat')))
     read = parameter_files.load(path).store
-    assert set(read) == set(store) and all(read[name].tobytes() == store[name].tobytes() for name in store), path
+    assert set(read) == set(store) and all(read[name].tobytes() == store[name].tobytes()
+                                           for name in store), path
     labels, values = (mat_file.read(path)[name] for name in ('names', 'parameter'))
     assert list(labels) == list(values)
     return OrderedDict((field, ' | '.join(_leaves(labels[field]))) for field in labels)
@@ -113,7 +125,8 @@ def _leaves(cell):
 
 
 def _types(value, name=''):
-    """Yields (field, 'float64 1x3') for each field of an entry of a result file; of structs in a cell the first's."""
+    """Yields (field, 'float64 1x3') for each field of an entry of a result file; of structs in a cell the
+    first's."""
     if isinstance(value, dict):
         for key in value:
             for pair in _types(value[key], '%s.%s' % (name, key) if name else key):
@@ -122,7 +135,8 @@ def _types(value, name=''):
         for pair in _types(value[0], '%s{%d}' % (name, len(value))):
             yield pair
     else:
-        yield name, ('char' if isinstance(value, str) else 'cell %d' % len(value) if isinstance(value, list) else
+        yield name, ('char' if isinstance(value, str) else 'cell %d' % len(value) if isinstance(value, list)
+                     else
                      '%s %s' % (value.dtype, 'x'.join(map(str, value.shape))))
 
 
@@ -140,11 +154,13 @@ def write(facts):
     """Writes dict case -> facts, a line per case; each text of their lists once, on the last line."""
     numbers, lines = OrderedDict(), []
     for case in facts:
-        listed = [(name, [numbers.setdefault(text, len(numbers)) for text in facts[case][name]]) for name in LISTED]
+        listed = [(name, [numbers.setdefault(text, len(numbers)) for text in facts[case][name]])
+                  for name in LISTED]
         lines.append((case, OrderedDict(facts[case], **dict(listed))))
     lines.append((TEXTS, list(numbers)))
     with open(RECORDED, 'w') as stream:
-        stream.write('{\n%s\n}\n' % ',\n'.join('%s: %s' % (json.dumps(name), json.dumps(line, separators=(',', ':')))
+        stream.write('{\n%s\n}\n' % ',\n'.join('%s: %s' % (json.dumps(name),
+                                                           json.dumps(line, separators=(',', ':')))
                                                for name, line in lines))
 
 
@@ -170,7 +186,8 @@ def differences(now, before):
 
 
 def _close(one, other):
-    """Whether two arrays are the same; numbers that are no counts may differ in their last digits between processors."""
+    """Whether two arrays are the same; numbers that are no counts may differ in their last digits between
+    processors."""
     if one['type'] != 'f' or (one['type'], one['shape']) != (other['type'], other['shape']):
         return one == other
     return np.allclose(one['values'], other['values'], rtol=TOLERANCE, atol=TOLERANCE / 1000, equal_nan=True)
@@ -201,12 +218,14 @@ def main():
             facts[case] = found(case, tasks, folder)
         lines = []
         if not flags.write:
-            lines = list(differences(facts[case], before[case])) if case in before else ['it is not written down']
+            lines = list(differences(facts[case], before[case])) if case in before else [
+                'it is not written down']
         failed += bool(lines)
         print('%-60s %5.1f s %s' % (case, time.time() - began, ''.join('\n  ' + line for line in lines)))
         sys.stdout.flush()
     if flags.write:
-        write(OrderedDict((case, facts.get(case) or before[case]) for case in CASES if case in facts or case in before))
+        write(OrderedDict((case, facts.get(case) or before[case]) for case in CASES if case in facts
+                          or case in before))
     else:
         print('== %d of %d as written down' % (len(chosen) - failed, len(chosen)))
     return 1 if failed else 0

@@ -6,7 +6,8 @@ SLURM = 'SLURM_CPUS_PER_TASK', 'SLURM_CPUS_ON_NODE'      # what Slurm says that 
 
 
 def cores(process='/proc/self'):
-    """How many whole cores are ours: by affinity, quotas of control groups and Slurm's allocation; at least 1.
+    """How many whole cores are ours: by affinity, quotas of control groups and Slurm's allocation; at least
+    1.
 
     Args:
         process: the folder in /proc whose control groups count.
@@ -21,7 +22,8 @@ def cores(process='/proc/self'):
 
 
 def _quotas(process):
-    """Cores that the control groups of a process, versions 1 and 2, and those above them give it; none without a quota.
+    """Cores that the control groups of a process, versions 1 and 2, and those above them give it; none
+    without a quota.
 
     Args:
         process: its folder in /proc.
@@ -33,10 +35,12 @@ def _quotas(process):
             mounts = [line.split() for line in stream]
         for _, controllers, group in groups:
             for root, folder, kind, options in map(_mount, mounts):
-                if kind == 'cgroup2' and not controllers or kind == 'cgroup' and 'cpu' in controllers.split(',') and (
+                if kind == 'cgroup2' and not controllers or kind == 'cgroup' and 'cpu' in controllers.split(
+                        ',') and (
                         'cpu' in options.split(',')):
                     for path in _upwards(folder, os.path.relpath(group, root)):
-                        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):      # the uppermost has no such file
+                        # the uppermost has no such file
+                        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
                             yield _quota(path)
 
 
@@ -47,8 +51,10 @@ def _mount(fields):
 
 
 def _upwards(folder, below):
-    """Paths of the folder `below` and of those above it, up to `folder`; of this one alone if it lies elsewhere."""
-    parts = [] if below == '.' or below.startswith('..') else below.split('/')      # elsewhere: the host's, in a container
+    """Paths of the folder `below` and of those above it, up to `folder`; of this one alone if it lies
+    elsewhere."""
+    # elsewhere: the host's, in a container
+    parts = [] if below == '.' or below.startswith('..') else below.split('/')
     for depth in range(len(parts), -1, -1):
         yield os.path.join(folder, *parts[:depth])
 

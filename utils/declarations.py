@@ -1,4 +1,5 @@
-"""What is declared once and known everywhere by name: options of methods, tables of named things, fields of files.
+"""What is declared once and known everywhere by name: options of methods, tables of named things, fields of
+files.
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
@@ -52,7 +53,8 @@ def one_of(*words):
 
 def yes_or_no():
     """True or False; a flag of such an option takes no value."""
-    return Check(lambda text: {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}[text.lower()],
+    return Check(lambda text: {'true': True, 'yes': True, '1': True, 'false': False, 'no': False,
+                               '0': False}[text.lower()],
                  lambda value: isinstance(value, bool), 'true or false')
 
 
@@ -80,15 +82,19 @@ def _bounds(least, most):
 # ---- options ----
 
 class Option(NamedTuple):
-    """A hyper-parameter of a method, a mechanism or a data set: all that the command line and the files need to know."""
+    """A hyper-parameter of a method, a mechanism or a data set: all that the command line and the files need
+    to know."""
     name: str                         # in `options`, of --set and of the .mat file
     default: Any                      # a value, or a function of a Context where it depends on the rest
     check: Check                      # what it may be
     help: str                         # what it means, in one line
     flag: Optional[str] = None        # name of the flag that sets it, without dashes; None: only --set does
-    stored: Any = False               # whether `model_specific_info` holds it also at its default (a default that depends on
-                                      # the rest always stands there); or a function value -> dict of the fields that hold it
-    later: bool = False               # results are older than this option: at its default it is no part of the fingerprint
+    # whether `model_specific_info` holds it also at its default (a default that depends on
+    stored: Any = False
+                                      # the rest always stands there); or a function value -> dict of the
+                                      # fields that hold it
+    # results are older than this option: at its default it is no part of the fingerprint
+    later: bool = False
     needs: Optional[str] = None       # an option that must be True for this one to have an effect
     when: Callable = lambda options: True        # whether it exists, by the options before it
     resolve: Callable = lambda value, context: value      # what the method gets; raises UserErrors
@@ -109,20 +115,22 @@ class Context(object):
         network: utils_env_cl.Network.
         training: utils_env_cl.Training.
         given: dict name -> value of the options that the user gave.
-        flags: dict flag -> value of the flags of options that the user gave, those of other methods among them.
+        flags: dict flag -> value of the flags of options that the user gave, those of other methods among
+            them.
         options: dict name -> value of those resolved so far.
         asked_test_type: whether anything depended on --test_type.
     """
 
-    def __init__(self, name, data_type, family, depth, network, training, test_type=0, given=None, flags=None):
+    def __init__(self, name, data_type, family, depth, network, training, test_type=0, given=None,
+                 flags=None):
         self.name, self.data_type, self.family, self.depth = name, data_type, family, depth
         self.network, self.training, self.given, self.flags = network, training, given or {}, flags or {}
         self.options, self._test_type, self.asked_test_type = OrderedDict(), test_type, False
 
     def without_options(self):
         """The same before any option was resolved."""
-        return Context(self.name, self.data_type, self.family, self.depth, self.network, self.training, self._test_type,
-                       self.given, self.flags)
+        return Context(self.name, self.data_type, self.family, self.depth, self.network, self.training,
+                       self._test_type, self.given, self.flags)
 
     @property
     def test_type(self):
@@ -151,7 +159,8 @@ def resolved(options, context):
     for option in options:
         if not option.when(context.options):
             if option.name in context.given:
-                raise UserError('%s has no option %s with these settings; leave it away' % (context.name, option.name))
+                raise UserError('%s has no option %s with these settings; leave it away'
+                                % (context.name, option.name))
             continue
         value = context.given.get(option.name)
         if option.name not in context.given:
@@ -216,7 +225,8 @@ def stored_fields(options, values):
         if callable(option.stored):
             fields.update(option.stored(value))
         elif option.stored or callable(option.default) or value != option.default:
-            fields[option.name] = 'none' if value is None else list(value) if isinstance(value, tuple) else value
+            fields[option.name] = 'none' if value is None else list(value) if isinstance(
+                value, tuple) else value
     return fields
 
 
@@ -243,27 +253,33 @@ class Table(OrderedDict):
         taken = self.spellings()
         for spelling in (name,) + tuple(thing.aliases):
             if spelling.lower() in taken:
-                raise UserError('%s %s exists already; choose another name' % (self.kind, taken[spelling.lower()]))
+                raise UserError('%s %s exists already; choose another name'
+                                % (self.kind, taken[spelling.lower()]))
         self[name] = thing
 
     def spellings(self):
         """dict name or alias, in small letters -> name."""
-        return {spelling.lower(): name for name, thing in self.items() for spelling in (name,) + tuple(thing.aliases)}
+        return {spelling.lower(): name for name, thing in self.items() for spelling in (name,)
+                + tuple(thing.aliases)}
 
 
 def check_name(name, kind):
     """A UserError unless `name` can be part of file names, flags and fields of a .mat file."""
     if not _is_name(name):
-        raise UserError('%s %r: a name of letters, digits and underscores that begins with a letter, at most %d of them, is '
+        raise UserError(
+            '%s %r: a name of letters, digits and underscores that begins with a letter, at most %d of '
+            'them, is '
                         'needed' % (kind, name, LONGEST_NAME))
 
 
 def _is_name(name):
-    return isinstance(name, str) and name.isidentifier() and name[0] != '_' and all(ord(sign) < 128 for sign in name) and len(
+    return isinstance(name, str) and name.isidentifier() and name[0] != '_' and all(
+        ord(sign) < 128 for sign in name) and len(
         name) <= LONGEST_NAME
 
 
-_loading = [(None, frozenset())]      # the plug-in that is being loaded, and flags that its options cannot have
+# the plug-in that is being loaded, and flags that its options cannot have
+_loading = [(None, frozenset())]
 
 
 @contextlib.contextmanager
@@ -288,14 +304,16 @@ def loading():
 
 # ---- fields of parameter files ----
 
-KERNEL = 'conv{layer}/task{task}/made/kernel'        # a kernel as a task uses it, made from what the store holds
+# a kernel as a task uses it, made from what the store holds
+KERNEL = 'conv{layer}/task{task}/made/kernel'
 
 
 class Field(NamedTuple):
-    """One field of a parameter file: per layer one array for each of `names`; a row for each task if a name holds {task}.
+    """One field of a parameter file: per layer one array for each of `names`; a row for each task if a name
+    holds {task}.
 
-    A name of several alternatives stands for the first that exists: what a task has of its own, then what it shares.
-    Names with {earlier} stand once for each earlier task.
+    A name of several alternatives stands for the first that exists: what a task has of its own, then what it
+    shares. Names with {earlier} stand once for each earlier task.
     """
     name: str
     names: Tuple[Any, ...]
@@ -306,7 +324,8 @@ class Field(NamedTuple):
 
 
 def own_names(layer, mechanism, parts='kernel bias'):
-    """Names in the parameter store of parts (a text with spaces) that each task has of its own in layers 'conv' or 'fc'."""
+    """Names in the parameter store of parts (a text with spaces) that each task has of its own in layers
+    'conv' or 'fc'."""
     return tuple('%s{layer}/task{task}/%s/%s' % (layer, mechanism, part) for part in parts.split())
 
 

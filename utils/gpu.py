@@ -13,9 +13,10 @@ from utils.runtime import tf
 from utils.utils import UserError, random_state
 
 TOLERANCE = 0.01        # of the largest value; rounding stays far below
-# Full float32 instead of TensorFloat-32's 10 bits, and the same bits each time: kernels that sum in a fixed order. Neither
-# slows networks of this size. TensorFlow reads them when it first computes.
-EXACT = OrderedDict([('NVIDIA_TF32_OVERRIDE', '0'), ('TF_DETERMINISTIC_OPS', '1'), ('TF_CUDNN_DETERMINISTIC', '1')])
+# Full float32 instead of TensorFloat-32's 10 bits, and the same bits each time: kernels that sum in a fixed
+# order. Neither slows networks of this size. TensorFlow reads them when it first computes.
+EXACT = OrderedDict([('NVIDIA_TF32_OVERRIDE', '0'), ('TF_DETERMINISTIC_OPS', '1'),
+                     ('TF_CUDNN_DETERMINISTIC', '1')])
 DRIVER = '/proc/driver/nvidia/version'
 
 
@@ -45,13 +46,15 @@ def find(config):
 
 
 def facts(description):
-    """OrderedDict for config.json: name, compute capability, versions of driver, CUDA and cuDNN; what is known of them.
+    """OrderedDict for config.json: name, compute capability, versions of driver, CUDA and cuDNN; what is
+    known of them.
 
     Args:
         description: of `runtime.usable_gpus`.
     """
     known = OrderedDict()
-    for name, pattern in (('name', r'name: ([^,]+)'), ('compute_capability', r'compute capability: ([\d.]+)')):
+    for name, pattern in (('name', r'name: ([^,]+)'), ('compute_capability',
+                                                       r'compute capability: ([\d.]+)')):
         found = re.search(pattern, description)
         if found:
             known[name] = found.group(1)
@@ -78,7 +81,8 @@ def check(config, known):
     try:
         on_gpu = convolution('/gpu:0', config)
     except tf.errors.OpError as error:
-        raise _refused(known, 'fails to compute a convolution (%s)' % str(error.message).strip().split('\n')[0]) from error
+        raise _refused(known, 'fails to compute a convolution (%s)' % str(error.message).strip().split('\n')[
+            0]) from error
     on_cpu = convolution('/cpu:0', config)
     for name, expected in on_cpu.items():
         error = np.abs(on_gpu[name] - expected).max() / np.abs(expected).max()
@@ -87,13 +91,16 @@ def check(config, known):
 
 
 def _refused(known, what):
-    return UserError('the GPU %s (compute capability %s) %s under TensorFlow %s, CUDA %s; use a TensorFlow made for this '
-                     'card, or --gpu -1 for the CPU' % (known.get('name', '0'), known.get('compute_capability', 'unknown'), what,
+    return UserError(
+        'the GPU %s (compute capability %s) %s under TensorFlow %s, CUDA %s; use a TensorFlow made for this '
+                     'card, or --gpu -1 for the CPU' % (known.get('name', '0'),
+                                                        known.get('compute_capability', 'unknown'), what,
                                                         tf.VERSION, known.get('cuda', 'unknown')))
 
 
 def convolution(device, config):
-    """OrderedDict name -> array: a 3x3 convolution of random images and the gradients of a weighted sum of it."""
+    """OrderedDict name -> array: a 3x3 convolution of random images and the gradients of a weighted sum of
+    it."""
     state = random_state(0, purpose='GPU check')
     given = [state.normal(size=shape).astype(np.float32) for shape in
              ((8, 32, 32, 16), (3, 3, 16, 32), (8, 32, 32, 32))]
@@ -101,9 +108,11 @@ def convolution(device, config):
     strict.CopyFrom(config)
     strict.allow_soft_placement = False         # else it might be compared with itself
     with tf.Graph().as_default(), tf.device(device):
-        images, kernel, weights = [tf.placeholder(tf.float32, array.shape) for array in given]     # nothing to fold
+        # nothing to fold
+        images, kernel, weights = [tf.placeholder(tf.float32, array.shape) for array in given]
         output = tf.nn.conv2d(images, kernel, strides=[1, 1, 1, 1], padding='SAME')
         gradients = tf.gradients(output, [images, kernel], weights)
         with tf.Session(config=strict) as session:
             values = session.run([output] + gradients, dict(zip((images, kernel, weights), given)))
-    return OrderedDict(zip(('a convolution', 'the gradient of its images', 'the gradient of its kernel'), values))
+    return OrderedDict(zip(('a convolution', 'the gradient of its images', 'the gradient of its kernel'),
+                           values))

@@ -1,4 +1,5 @@
-"""`tf`: TensorFlow, imported when something of it is asked for, so that a class which uses it can be declared without."""
+"""`tf`: TensorFlow, imported when something of it is asked for, so that a class which uses it can be declared
+without."""
 import types
 
 

@@ -1,15 +1,17 @@
 """Locks between processes of one machine, or of several machines that share a file system.
 
-    python3 utils/locks.py FILE COMMAND [WORD...]    runs a command while it holds a lock; waits for the lock if need be
+    python3 utils/locks.py FILE COMMAND [WORD...]    runs a command while it holds a lock; waits for the lock
+    if need be
 
-A lock is taken in two ways together, because file systems differ. The system's lock (flock) ends with its process,
-however that ends, but some file systems know none and others keep it on one machine. A token is a file that only one
-process can create; that works everywhere, but a killed holder leaves it behind. Therefore the holder renews a counter
-in the token, its heartbeat. Another process removes a token when its holder has ended on this machine, or when its
-content has not changed for STALE_SECONDS on the clock of the process that looks at it.
+A lock is taken in two ways together, because file systems differ. The system's lock (flock) ends with its
+process, however that ends, but some file systems know none and others keep it on one machine. A token is a
+file that only one process can create; that works everywhere, but a killed holder leaves it behind. Therefore
+the holder renews a counter in the token, its heartbeat. Another process removes a token when its holder has
+ended on this machine, or when its content has not changed for STALE_SECONDS on the clock of the process that
+looks at it.
 
-So a holder that was stopped for long and goes on may have lost its lock. Before it writes what the lock protects it
-calls `Lock.check`.
+So a holder that was stopped for long and goes on may have lost its lock. Before it writes what the lock
+protects it calls `Lock.check`.
 
 This module imports the standard library only: scripts/environment.sh uses it before anything is installed.
 """
@@ -40,7 +42,8 @@ class Lock(object):
     """A lock that one process holds at a time.
 
     Args:
-        path: of the file that the system locks; it is made and stays. The token, PATH.token, is there while it is held.
+        path: of the file that the system locks; it is made and stays. The token, PATH.token, is there while
+            it is held.
         stale_seconds: STALE_SECONDS by default.
     """
 
@@ -51,11 +54,13 @@ class Lock(object):
         self._file = None           # descriptor of our token
         self._word = ''             # that no other token contains
         self._over, self._heartbeat = None, None
-        self._seen = {}             # path -> (content, seconds for which it is known not to have changed, last look)
+        # path -> (content, seconds for which it is known not to have changed, last look)
+        self._seen = {}
         self._alive = False         # whether the holder was seen to live
 
     def acquire(self, timeout, waiting=lambda holder, seconds: None):
-        """Takes the lock; waits for it for `timeout` seconds, and longer only to find out whether a token is stale.
+        """Takes the lock; waits for it for `timeout` seconds, and longer only to find out whether a token is
+        stale.
 
         Args:
             waiting: called once if it takes long, with the holder and the seconds that it can still take.
@@ -104,10 +109,12 @@ class Lock(object):
             return
         from utils.utils import UserError  # needs NumPy, which is not there when an environment is made
         if os.path.exists(self.token):
-            why = '%s, because this process did not run for %d s or longer' % (self.holder(), self.stale_seconds)
+            why = '%s, because this process did not run for %d s or longer' % (self.holder(),
+                                                                               self.stale_seconds)
         else:
             why = 'another process, which has ended, or %s was deleted' % self.token
-        raise UserError('%s was taken over by %s; this process ends without writing anything more' % (what, why))
+        raise UserError('%s was taken over by %s; this process ends without writing anything more'
+                        % (what, why))
 
     def release(self):
         """Gives the lock back."""
@@ -149,7 +156,8 @@ class Lock(object):
     # ---- the system's lock ----
 
     def _lock_system(self):
-        """Takes the system's lock, if the file system knows locks; returns False if another process has it."""
+        """Takes the system's lock, if the file system knows locks; returns False if another process has
+        it."""
         while True:
             descriptor = _opened(self.path)
             try:
@@ -224,7 +232,8 @@ class Lock(object):
             return True
         now = time.monotonic()
         before, unchanged, looked = self._seen.get(path, (None, 0, now))
-        if content == before:       # a long pause between two looks counts little: perhaps all machines stood still
+        # a long pause between two looks counts little: perhaps all machines stood still
+        if content == before:
             unchanged += min(now - looked, self.stale_seconds / HEARTBEATS)
         else:
             self._alive, unchanged = self._alive or before is not None, 0
@@ -246,8 +255,9 @@ class Lock(object):
     def _break(self, content):
         """Removes a stale token, unless another process is about to.
 
-        Only who has created the breaker removes a token, so nobody removes one that was created after a stale one. (A
-        process that stops here for so long that its breaker becomes stale can; the token's owner then finds it gone.)
+        Only who has created the breaker removes a token, so nobody removes one that was created after a stale
+        one. (A process that stops here for so long that its breaker becomes stale can; the token's owner then
+        finds it gone.)
         """
         description = json.dumps(dict(_here(), word=uuid.uuid4().hex)).encode('ascii')
         try:
@@ -306,8 +316,8 @@ def _facts(content):
 def _here():
     """What names this process: dict.
 
-    'boot' is another word each time a machine starts, 'space' that in which its process numbers are valid; both are ''
-    where the system has no such thing.
+    'boot' is another word each time a machine starts, 'space' that in which its process numbers are valid;
+    both are '' where the system has no such thing.
     """
     boot = space = ''
     with contextlib.suppress(OSError):

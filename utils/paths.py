@@ -4,7 +4,8 @@ import os
 
 
 def path_argument(text):
-    """A path of the command line; `~` and `~user` at its beginning mean homes, also where no shell has replaced them.
+    """A path of the command line; `~` and `~user` at its beginning mean homes, also where no shell has
+    replaced them.
 
     Raises:
         argparse.ArgumentTypeError: nobody knows that home.
@@ -13,7 +14,8 @@ def path_argument(text):
         return text
     expanded = _expanded(text)
     if expanded == text:
-        raise argparse.ArgumentTypeError('%s: the home folder of %s is not known; write ./%s for a file of that name'
+        raise argparse.ArgumentTypeError(
+            '%s: the home folder of %s is not known; write ./%s for a file of that name'
                                          % (text, text.split('/')[0], text))
     return expanded
 

@@ -1,8 +1,9 @@
 """Digests of the source that computes an experiment's numbers, found without importing it.
 
-From some roots on, every top-level definition of this project that a definition names belongs to it too. A module's
-digest covers its definitions that were reached, as syntax trees without docstrings, comments and positions: it changes
-when what they compute may change, and not when a module moves or a message elsewhere in it is reworded.
+From some roots on, every top-level definition of this project that a definition names belongs to it too. A
+module's digest covers its definitions that were reached, as syntax trees without docstrings, comments and
+positions: it changes when what they compute may change, and not when a module moves or a message elsewhere in
+it is reworded.
 """
 import ast
 import hashlib
@@ -15,14 +16,15 @@ DIGITS = 16
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _IMPORTS = (ast.Import, ast.ImportFrom)
 DECLARING = ('classification.model.declare', 'classification.data_sets', 'classification.plugin')
-_NO_MEANING = ('ctx', 'kind', 'type_comment', 'type_ignores')      # of a syntax tree's fields: the place tells, or nothing
+# of a syntax tree's fields: the place tells, or nothing
+_NO_MEANING = ('ctx', 'kind', 'type_comment', 'type_ignores')
 
 
 def canonical(node):
     """A syntax tree as a text that every Python from 3.6 on gives for the same source.
 
-    Absent and empty fields are left out, since newer Pythons have more of them; nodes that newer ones have no longer
-    are written as what replaced them; docstrings are left out.
+    Absent and empty fields are left out, since newer Pythons have more of them; nodes that newer ones have no
+    longer are written as what replaced them; docstrings are left out.
     """
     if isinstance(node, list):
         return '[%s]' % ','.join(map(canonical, node))
@@ -44,7 +46,8 @@ def canonical(node):
 
 def _value(node, name):
     """The value of a constant, of which Python 3.6 and 3.7 have five kinds."""
-    return Ellipsis if name == 'Ellipsis' else getattr(node, {'Num': 'n', 'Str': 's', 'Bytes': 's'}.get(name, 'value'))
+    return Ellipsis if name == 'Ellipsis' else getattr(node, {'Num': 'n', 'Str': 's', 'Bytes': 's'}.get(
+        name, 'value'))
 
 
 def _is_text(statements):
@@ -68,7 +71,8 @@ class _Module(object):
         for place, statement in enumerate(tree.body):
             names = _defined(statement)
             if isinstance(statement, _DEFINITIONS):
-                statement.decorator_list = [node for node in statement.decorator_list if not self._declares(node)]
+                statement.decorator_list = [node for node in statement.decorator_list
+                                            if not self._declares(node)]
             self.definitions.update((name, statement) for name in names)
             main = isinstance(statement, ast.If) and "'__name__'" in ast.dump(statement.test)
             if not names and not isinstance(statement, _IMPORTS) and not main and not (
@@ -153,7 +157,8 @@ class Source(object):
             return None, None
         if name in content.definitions:
             return module, name
-        return self._home(*content.imports[name]) if content.imports.get(name, (None, None))[1] else (None, None)
+        return self._home(*content.imports[name]) if content.imports.get(name, (None, None))[1] else (
+            None, None)
 
     def _named(self, node, module):
         """(module, name) pairs that a node speaks of."""
@@ -161,7 +166,8 @@ class Source(object):
         imports.update(_imported(node for node in ast.walk(node) if isinstance(node, _IMPORTS)))
         own = self.module(module).definitions
         for part in ast.walk(node):
-            if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id in imports:
+            if isinstance(part, ast.Attribute) and isinstance(part.value,
+                                                              ast.Name) and part.value.id in imports:
                 there = self._as_module(imports[part.value.id])
                 if there:
                     yield there, part.attr
@@ -181,7 +187,8 @@ class Source(object):
 
 
 def _row(statement, key):
-    """The value of one row of a table, a dict or OrderedDict written out; an empty tree where it has no such row."""
+    """The value of one row of a table, a dict or OrderedDict written out; an empty tree where it has no such
+    row."""
     for node in ast.walk(statement.value):
         pairs = zip(node.keys, node.values) if isinstance(node, ast.Dict) else (
             [node.elts] if isinstance(node, ast.Tuple) and len(node.elts) == 2 else [])
@@ -198,5 +205,6 @@ def of_tree(tree):
 
 def _digest(names):
     """Of the definitions of a module, whatever their order."""
-    texts = {hashlib.sha256(canonical(node).encode('utf-8')).hexdigest() for nodes in names.values() for node in nodes}
+    texts = {hashlib.sha256(canonical(node).encode('utf-8')).hexdigest() for nodes in names.values()
+             for node in nodes}
     return hashlib.sha256(''.join(sorted(texts)).encode('ascii')).hexdigest()[:DIGITS]

@@ -23,7 +23,8 @@ def tensorflow_distribution():
     """
     spec = importlib.machinery.PathFinder.find_spec('tensorflow')      # also where it is imported already
     if spec is None or not spec.submodule_search_locations:
-        raise UserError('TensorFlow is not installed for this Python; run: python3 -m pip install -r requirements.txt')
+        raise UserError(
+            'TensorFlow is not installed for this Python; run: python3 -m pip install -r requirements.txt')
     packages = os.path.dirname(list(spec.submodule_search_locations)[0])
     named = {}      # what tells it -> (name, version)
     for path in sorted(glob.glob(os.path.join(glob.escape(packages), '[!~]*.dist-info'))
@@ -31,18 +32,21 @@ def tensorflow_distribution():
         told = _tells_of_tensorflow(path)
         if told and told not in named:
             headers = _first_text(os.path.join(path, 'METADATA'), os.path.join(path, 'PKG-INFO'), path)
-            found = [re.search('^%s: *(.*?) *$' % name, headers, re.MULTILINE) for name in ('Name', 'Version')]
+            found = [re.search('^%s: *(.*?) *$' % name, headers, re.MULTILINE)
+                     for name in ('Name', 'Version')]
             if all(found) and re.match(r'\d+\.', found[1].group(1)):
                 named[told] = found[0].group(1), found[1].group(1)
     for told in ('files', 'modules'):      # an empty distribution may name a module that another one brings
         if told in named:
             return named[told]
-    raise UserError('the TensorFlow in %s has no version: no distribution beside it says that it brought it; reinstall it'
+    raise UserError(
+        'the TensorFlow in %s has no version: no distribution beside it says that it brought it; reinstall it'
                     % packages)
 
 
 def _tells_of_tensorflow(path):
-    """'files' if the metadata of a distribution list those of the module `tensorflow`, 'modules' if they name it."""
+    """'files' if the metadata of a distribution list those of the module `tensorflow`, 'modules' if they name
+    it."""
     modules = _first_text(os.path.join(path, 'top_level.txt')).split()
     if modules and 'tensorflow' not in modules:
         return None         # lists of files are long

@@ -1,4 +1,5 @@
-"""Small helpers with no other home: random draws, errors for people, signals, files that are never half written."""
+"""Small helpers with no other home: random draws, errors for people, signals, files that are never half
+written."""
 import argparse
 import contextlib
 import difflib
@@ -16,17 +17,21 @@ import numpy as np
 from utils.paths import home_folder
 
 # Ctrl-C, and what batch systems, terminals and limits of CPU time send.
-STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGXCPU')]
-EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75     # 75: EX_TEMPFAIL, "try again", as queues understand it
+STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2',
+                                                   'SIGXCPU')]
+# 75: EX_TEMPFAIL, "try again", as queues understand it
+EXIT_FAILED, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 75
 LONGEST_ERROR = 2000
 
 
 class UserError(ValueError):
-    """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status 2)."""
+    """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status
+    2)."""
 
 
 def readable(text):
-    """A text as UTF-8 can hold it: what the command line or a file name has in another encoding, as \\x and its bytes."""
+    """A text as UTF-8 can hold it: what the command line or a file name has in another encoding, as \\x and
+    its bytes."""
     return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
 
 
@@ -35,7 +40,8 @@ def without_credentials(text, address=None):
 
     Args:
         text: str.
-        address: one whose `user:password@` may be in the text by itself too, or that may lack its `protocol://`.
+        address: one whose `user:password@` may be in the text by itself too, or that may lack its
+            `protocol://`.
     """
     own = re.match(r'(?:[\w+.-]+://)?([^/?#]*@)', address or '')
     if own:
@@ -46,8 +52,10 @@ def without_credentials(text, address=None):
 def printable_line(text):
     """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
     text = without_credentials(text)
-    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in readable(text))
-    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
+    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
+                   for sign in readable(text))
+    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2],
+                                                                  text[-LONGEST_ERROR // 2:])
 
 
 def tell_error(error):
@@ -117,7 +125,8 @@ def _drop(stream):
 
 
 def show(text):
-    """Prints what is told about training: if the screen is gone, or the disk behind it full, training goes on."""
+    """Prints what is told about training: if the screen is gone, or the disk behind it full, training goes
+    on."""
     try:
         print(text)
         sys.stdout.flush()
@@ -126,10 +135,11 @@ def show(text):
 
 
 def prepare_process():
-    """What every command line begins with: no file of it can be written by everybody, and stdout takes every sign.
+    """What every command line begins with: no file of it can be written by everybody, and stdout takes every
+    sign.
 
-    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error. A standard stream
-    that is closed becomes one that cannot be written, so that no other file gets its number.
+    Signs that its encoding lacks are printed as \\x and a number, where they would raise an error. A standard
+    stream that is closed becomes one that cannot be written, so that no other file gets its number.
     """
     os.umask(os.umask(0o022) | 0o002)
     _place_for_caches()
@@ -143,17 +153,19 @@ def prepare_process():
 
 
 def _as(kind, stream, number):
-    """A standard stream as another kind, beside the one that a library may know already; None: it was closed."""
+    """A standard stream as another kind, beside the one that a library may know already; None: it was
+    closed."""
     encoding, errors = (stream.encoding, stream.errors) if stream else (None, 'strict')
     if stream:
         with contextlib.suppress(OSError):
             stream.flush()
-    return kind(open(number, 'wb', closefd=False), encoding, 'backslashreplace' if errors == 'strict' else errors,
-                line_buffering=True)
+    return kind(open(number, 'wb', closefd=False), encoding, 'backslashreplace' if errors == 'strict'
+                else errors, line_buffering=True)
 
 
 def _place_for_caches():
-    """Where there is no home, or none that can be written, libraries keep their settings and caches in a folder in /tmp.
+    """Where there is no home, or none that can be written, libraries keep their settings and caches in a
+    folder in /tmp.
 
     Otherwise some cannot be imported, some complain, and Keras makes a folder named ~.
     """
@@ -172,7 +184,8 @@ def _place_for_caches():
 def run_command(main, interrupted=''):
     """Ends this process with the exit status of a command line.
 
-    Ctrl-C prints `interrupted`, a closed pipe nothing, another output that cannot be written one line of error.
+    Ctrl-C prints `interrupted`, a closed pipe nothing, another output that cannot be written one line of
+    error.
     """
     prepare_process()
     try:
@@ -183,7 +196,9 @@ def run_command(main, interrupted=''):
     except ModuleNotFoundError as error:
         if error.name.split('.')[0] in ('classification', 'utils'):
             raise
-        sys.exit(tell_error('%s is not installed for this Python; run: python3 -m pip install -r requirements.txt' % error.name))
+        sys.exit(
+            tell_error('%s is not installed for this Python; run: python3 -m pip install -r requirements.txt'
+                       % error.name))
     except BrokenPipeError:
         os._exit(EXIT_FAILED)
     except OutputError as error:
@@ -220,7 +235,8 @@ def lookup(table, name, option):
     near = [key for key in sorted(known) if name and key.startswith(name.lower())]
     near = near or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     hint = ' (did you mean %s?)' % known[near[0]] if near else ''
-    raise UserError('--%s %s is not known%s; choose one of: %s' % (option, name, hint, ', '.join(sorted(table))))
+    raise UserError('--%s %s is not known%s; choose one of: %s'
+                    % (option, name, hint, ', '.join(sorted(table))))
 
 
 def at_least(least):
@@ -240,8 +256,10 @@ def check_version(path, version, known):
         UserError
     """
     if version > known:
-        raise UserError('%s was written by newer code (version %d of such files; this code reads up to version %d); go '
-                        'on with that code, or give another result folder (--result_dir)' % (path, version, known))
+        raise UserError(
+            '%s was written by newer code (version %d of such files; this code reads up to version %d); go '
+                        'on with that code, or give another result folder (--result_dir)'
+            % (path, version, known))
 
 
 def plural(number, noun):
@@ -259,8 +277,8 @@ def error_text(error):
 def take_signals(handler):
     """Signals that ask to stop go to `handler`: dict number -> what it was before.
 
-    One that was ignored when the program began (`nohup`) stays ignored; except for SIGINT, which shells let every
-    command ignore that a script starts in the background.
+    One that was ignored when the program began (`nohup`) stays ignored; except for SIGINT, which shells let
+    every command ignore that a script starts in the background.
     """
     return {number: signal.signal(number, handler) for number in STOP_SIGNALS
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
@@ -285,7 +303,8 @@ def _digest(seed, trial, task, epoch, step, purpose):
 def random_state(seed, trial=None, task=None, epoch=None, step=None, purpose=''):
     """A NumPy generator that is a pure function of its place in the run, so a resumed run repeats every draw.
 
-    `task` is the data-set index of a task; `purpose` is a word or a variable's name, so that no two draws coincide.
+    `task` is the data-set index of a task; `purpose` is a word or a variable's name, so that no two draws
+    coincide.
     """
     digest = _digest(seed, trial, task, epoch, step, purpose)
     return np.random.RandomState(np.frombuffer(digest, dtype='>u4').astype(np.uint32))
@@ -316,13 +335,14 @@ def read_dict(path):
 
 
 def write_atomically(path, content, alone=False):
-    """Writes bytes or text, or what yields them: a reader, or a crash, finds the old file or the new one, nothing between.
+    """Writes bytes or text, or what yields them: a reader, or a crash, finds the old file or the new one,
+    nothing between.
 
-    With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write left is
-    replaced by the next one, instead of staying for ever beside other such files.
+    With `alone` nobody else writes to the file now, since the caller holds a lock: then what a killed write
+    left is replaced by the next one, instead of staying for ever beside other such files.
 
-    A file that is there keeps its mode and, where that is permitted, its owner; a symbolic link stays one, to the new
-    file.
+    A file that is there keeps its mode and, where that is permitted, its owner; a symbolic link stays one, to
+    the new file.
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)

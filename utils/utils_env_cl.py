@@ -1,4 +1,5 @@
-"""Every hyper-parameter of the data sets and the methods, as tables: one row, one fact to check against the paper.
+"""Every hyper-parameter of the data sets and the methods, as tables: one row, one fact to check against the
+paper.
 
 Nothing here imports TensorFlow, so that `--help`, `--list` and a wrong flag answer at once.
 """
@@ -64,17 +65,21 @@ NETWORKS = OrderedDict([      # by (family, number of convolution layers); a fam
     (('cifar100', 4), _cifar(4)),
     (('cifar100', 6), _cifar(6)),
     (('cifar100', 8), _cifar(8)),
-    (('cifar100', 17), Network(kernels=(7,) + (3,) * 16, channels=(64,) * 5 + (128,) * 4 + (256,) * 4 + (512,) * 4,
+    (('cifar100', 17), Network(kernels=(7,) + (3,) * 16, channels=(64,) * 5 + (128,) * 4 + (256,) * 4 + (512,)
+                               * 4,
                                pools=(2, 1, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1, 2, 1, 1, 1), hidden=(1000,))),
     (('officehome', 4), Network(kernels=(11, 5, 3, 3), channels=(64, 256, 256, 256), pools=(3, 3, 2, 2),
                                 hidden=(256, 64), df_knowledge=((6, 24), (3, 64), (2, 64), (2, 64)),
                                 df_tensor=((3, 48), (3, 128), (3, 128), (3, 128)))),
-    (('officehome', 6), Network(kernels=(11, 5, 3, 3, 3, 3), channels=(64,) + (256,) * 5, pools=(3, 3, 1, 2, 1, 2),
+    (('officehome', 6), Network(kernels=(11, 5, 3, 3, 3, 3), channels=(64,) + (256,) * 5,
+                                pools=(3, 3, 1, 2, 1, 2),
                                 hidden=(256, 64), df_knowledge=((6, 24), (3, 64)) + ((2, 72),) * 4,
                                 df_tensor=((5, 48), (3, 128)) + ((3, 144),) * 4)),
-    (('officehome', 8), Network(kernels=(7, 7, 5, 5, 3, 3, 3, 3), channels=(32, 32, 64, 64, 128, 128, 256, 256),
+    (('officehome', 8), Network(kernels=(7, 7, 5, 5, 3, 3, 3, 3),
+                                channels=(32, 32, 64, 64, 128, 128, 256, 256),
                                 pools=(1, 3, 1, 3, 1, 2, 1, 2), hidden=(256, 64),
-                                df_knowledge=((4, 12), (4, 24), (3, 32), (3, 48), (2, 64), (2, 72), (2, 72), (2, 72)),
+                                df_knowledge=((4, 12), (4, 24), (3, 32), (3, 48), (2, 64), (2, 72), (2, 72),
+                                              (2, 72)),
                                 df_tensor=((3, 24), (3, 48), (3, 64), (3, 96), (3, 128)) + ((3, 144),) * 3)),
     (('stl10', 6), Network(kernels=(3,) * 6, channels=(32, 32, 64, 64, 128, 128), pools=(1, 3, 1, 3, 1, 3),
                            hidden=(128, 16),
@@ -82,8 +87,10 @@ NETWORKS = OrderedDict([      # by (family, number of convolution layers); a fam
                            df_tensor=((3, 24), (3, 48), (3, 64), (3, 96), (3, 128), (3, 192)))),
     (('stl10', 9), Network(kernels=(3,) * 9, channels=(32,) * 3 + (64,) * 3 + (128,) * 3,
                            pools=(1, 1, 3, 1, 1, 3, 1, 1, 3), hidden=(128, 16),
-                           df_knowledge=((2, 12), (2, 24), (2, 24), (2, 32), (2, 48), (2, 48), (2, 64), (2, 96), (2, 96)),
-                           df_tensor=((3, 24), (3, 48), (3, 48), (3, 64), (3, 96), (3, 96), (3, 128), (3, 192), (3, 192)))),
+                           df_knowledge=((2, 12), (2, 24), (2, 24), (2, 32), (2, 48), (2, 48), (2, 64),
+                                         (2, 96), (2, 96)),
+                           df_tensor=((3, 24), (3, 48), (3, 48), (3, 64), (3, 96), (3, 96), (3, 128),
+                                      (3, 192), (3, 192)))),
     (('digits5', 4), Network(kernels=(3,) * 4, channels=(16, 16, 32, 32), pools=(1, 2, 1, 2), hidden=(32,),
                              df_knowledge=((2, 8), (2, 8), (2, 12), (2, 12)),
                              df_tensor=((3, 12), (3, 12), (3, 16), (3, 16)))),
@@ -93,7 +100,8 @@ TF_HIDDEN = {('stl10', 'STL10_20t'): (128,)}
 # It gives DEN, whose hidden layers are shared, other ones on these networks; by (family, layers).
 DEN_HIDDEN = {('cifar10_5', 4): (128,), ('cifar10_10', 4): (128,), ('cifar100', 4): (128,)}
 
-# --skip_connect_test_type: pairs (i, o); the pooled input of layer i is added to the activated output of layer o.
+# --skip_connect_test_type: pairs (i, o); the pooled input of layer i is added to the activated output of
+# layer o.
 SKIP_CONNECTIONS = {
     ('cifar100', 4): {1: ((1, 1),), 2: ((3, 3),), 3: ((1, 1), (3, 3))},
     ('officehome', 6): {1: ((5, 5),), 2: ((2, 2), (3, 3), (4, 4)), 3: ((4, 4), (5, 5)), 4: ((2, 2), (3, 3)),
@@ -107,14 +115,16 @@ ALWAYS_SKIPPED = {('cifar100', 17): ((1, 2), (3, 4), (7, 8), (11, 12), (15, 16))
 TRANSFER_CONFIGURATIONS = {
     2: ('all', 'top1', 'bottom1'),
     4: ('all', 'top1', 'top2', 'top3', 'bottom1', 'bottom2', 'bottom3', 'alternating', 'STST'),
-    6: ('all', 'top1', 'top2', 'top3', 'top4', 'top5', 'bottom1', 'bottom2', 'bottom3', 'bottom4', 'bottom5', 'alternating'),
+    6: ('all', 'top1', 'top2', 'top3', 'top4', 'top5', 'bottom1', 'bottom2', 'bottom3', 'bottom4', 'bottom5',
+        'alternating'),
     8: ('all', 'top2', 'top4', 'top6', 'bottom2', 'bottom4', 'bottom6', 'alternating', 'STSTSTST'),
     9: ('all', 'top3', 'top6', 'bottom3', 'bottom6', 'alternating'),
     17: ('all', 'top4', 'top8', 'top12', 'bottom5', 'bottom9', 'bottom13', 'alternating'),
 }
 # Office-Home with 6 layers never shares the first two layers below --test_type 45.
 TRANSFER_CONFIGURATIONS_OF = {
-    ('officehome', 6): ('TTSSSS', 'TTTTTS', 'TTTTSS', 'TTTSSS', 'TTSTTT', 'TTSSTT', 'TTSSST', 'TTTSTS', 'TTSTST')
+    ('officehome', 6): ('TTSSSS', 'TTTTTS', 'TTTTSS', 'TTTSSS', 'TTSTTT', 'TTSSTT', 'TTSSST', 'TTTSTS',
+                        'TTSTST')
                        + TRANSFER_CONFIGURATIONS[6][9:],
 }
 
@@ -127,44 +137,54 @@ ACTIVATION_BYTES = 2 ** 30
 
 # Hyper-parameters of the mechanisms; row: --test_type % 5.
 TF_AUXILIARY_WEIGHT = (0.1, 0.05, 0.01, 0.005, 0.001)
-DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))    # knowledge base, tensors
+# knowledge base, tensors
+DFCNN_REGULARIZATION = ((1e-7, 1e-7), (1e-7, 1e-9), (1e-7, 1e-11), (1e-9, 1e-9), (1e-9, 1e-11))
 APD_LAMBDA1, APD_LAMBDA2 = 4e-4, 100.
 APD_STEPS = 4.      # --apd_mode paper: lambda1 is at least this many learning rates, above RMSProp's jitter
 EWC_MULTIPLIER = (1e-3, 1., 1e3, 1e5, 1e7)      # of the penalty; row: --test_type
-# ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per task).
-# ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the expectation over the model's
-# classes; 'sample', one drawn from the model; 'true', the data's. ewc_fisher_samples: images; None: the training set.
-EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc', False), ('ewc_fisher_labels', 'exact'),
-                   ('ewc_fisher_samples', None)])
+# ewc_mode: 'separate', a penalty per task, or 'online', one with decayed precision (times ewc_gamma per
+# task). ewc_shared_fc: hidden fully connected layers are shared too. ewc_fisher_labels: 'exact', the
+# expectation over the model's classes; 'sample', one drawn from the model; 'true', the data's.
+# ewc_fisher_samples: images; None: the training set.
+EWC = OrderedDict([('ewc_mode', 'separate'), ('ewc_gamma', 1.), ('ewc_shared_fc', False),
+                   ('ewc_fisher_labels', 'exact'), ('ewc_fisher_samples', None)])
 PROGNN_SCALE = (1., 2.)         # of the dimension reduction; row: --test_type
 APD_PAPER = dict(                        # --apd_mode paper, beside lambda1 and lambda2
     apd_tau_start='sigma',               # a task's kernel starts as a copy of the shared one; or 'zeros'
     apd_train_past_masks=True,           # False: past tasks' masks stay as they are
     apd_consolidate_every=5,             # tasks; 0: never
-    apd_consolidate_spread=1e-2)         # largest spread of an entry within a group that still counts as shared
+    # largest spread of an entry within a group that still counts as shared
+    apd_consolidate_spread=1e-2)
 CHANNEL_GATE = {                         # by --channel_gate_mode
     'published_code': dict(sparsity_loss_weight=100., gating_module_size=256, gating_temperature=0.1),
     'paper': dict(
         channel_gate_hidden=16,
-        channel_gate_bias=2.,                # gates start open: from half open all close before anything is learned
+        # gates start open: from half open all close before anything is learned
+        channel_gate_bias=2.,
         channel_gate_temperature=2 / 3.,     # of the sigmoid that gradients see
-        channel_gate_sparsity=1.,            # weight of the share of open gates; this and the next two are chosen here
+        # weight of the share of open gates; this and the next two are chosen here
+        channel_gate_sparsity=1.,
         channel_gate_sparsity_start=0.2,     # share of a task's epochs before that weight acts
-        channel_gate_relevance=0.5),         # a kernel that fires on a larger share of the validation images is relevant
+        # a kernel that fires on a larger share of the validation images is relevant
+        channel_gate_relevance=0.5),
 }
 MAX_PATTERNS = 512
 
-# DEN (Yoon et al. 2018). Names without the prefix den_ are the authors' release's. It has l1_lambda 1e-6 per step, l2_lambda
-# 0.01 (place unknown: in the loss it kills the network), gl_lambda 0.8 and loss_threshold 0.01; here stand the authors'
-# l2_lambda and values chosen on validation data.
+# DEN (Yoon et al. 2018). Names without the prefix den_ are the authors' release's. It has l1_lambda 1e-6 per
+# step, l2_lambda 0.01 (place unknown: in the loss it kills the network), gl_lambda 0.8 and loss_threshold
+# 0.01; here stand the authors' l2_lambda and values chosen on validation data.
 DEN = OrderedDict([
-    ('den_expansion', 16),                    # k, units added to each hidden layer; DEN_EXPANSION has other values
-    ('den_stage_fractions', (0.15, 0.35, 0.25, 0.25)),   # of a task's epochs: head, sub-network, expansion, split
-    ('den_drift_metric', 'l2'),               # 'l2': length of a unit's change; 'cosine': of its weights before and after
+    # k, units added to each hidden layer; DEN_EXPANSION has other values
+    ('den_expansion', 16),
+    # of a task's epochs: head, sub-network, expansion, split
+    ('den_stage_fractions', (0.15, 0.35, 0.25, 0.25)),
+    # 'l2': length of a unit's change; 'cosine': of its weights before and after
+    ('den_drift_metric', 'l2'),
     ('den_split', True),                      # False: no unit is split
     ('den_expand', 'loss'),                   # 'loss': if the loss is high; 'always', 'never'
     ('l1_lambda', 0.1),                       # shrinks weights by this much, see den_l1_mode
-    ('den_l1_mode', 'per_task'),              # in all steps of a task; 'per_step'; 'lr_scaled': per step x learning rate
+    # in all steps of a task; 'per_step'; 'lr_scaled': per step x learning rate
+    ('den_l1_mode', 'per_task'),
     ('den_l1_cap', 0.1),                      # 'per_task': a step takes at most this x learning rate
     ('den_edge_group_l1', True),              # where an edge has several weights it shrinks as a whole
     ('den_zero_eps', 2.),                     # edges below it become 0 when a stage ends, see den_zero_mode
@@ -173,13 +193,15 @@ DEN = OrderedDict([
     ('reg_lambda', 0.5),                      # of half the sum of squared changes since the previous task
     ('den_reg_in_retraining', True),          # ... while the sub-network is retrained, too
     ('gl_lambda', 2.),                        # of the sum of the lengths of new units' incoming weights
-    ('loss_threshold', 0.1),                  # tau: units are added above it; the authors' 0.01 is a mean over ten outputs
+    # tau: units are added above it; the authors' 0.01 is a mean over ten outputs
+    ('loss_threshold', 0.1),
     ('den_new_to_old_start', 'random'),       # 'zeros': at first old units do not read new ones
     ('den_optimizer', 'adam'),                # or 'rmsprop'
     ('den_dropout', False),
 ])
 DEN_EXPANSION = {'officehome': 32}            # by family
-# A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully connected layers).
+# A unit is split if it moved farther than this (l2), or if the cosine is below it; (convolutions, fully
+# connected layers).
 DEN_DRIFT_THRESHOLD = {'l2': (0.05, 0.05), 'cosine': (0.98, 0.01)}
 
 # Sizes of LASEMG's layer groups, by depth; row: --test_type // 5 (one row: whatever --test_type says).
@@ -220,7 +242,8 @@ def layer_groups(asked, context):
     if asked is None:
         row = context.test_type // 5 if len(rows) > 1 else 0
         if not 0 <= row < len(rows):
-            raise UserError('--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
+            raise UserError(
+                '--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
                             % (context.test_type, depth, 5 * len(rows) - 1))
         return rows[row]
     sizes = [_count(size.strip()) for size in asked.split(',')]
@@ -239,7 +262,8 @@ def pattern_from_name(name, depth, option='transfer_config'):
     """Which layers are shared, e.g. 'TTSS' (S: shared; leftmost: the layer next to the image).
 
     Args:
-        name: 'all', 'none', 'topK', 'bottomK', 'alternating' (layers 1, 3, 5, ...), or one letter S or T per layer.
+        name: 'all', 'none', 'topK', 'bottomK', 'alternating' (layers 1, 3, 5, ...), or one letter S or T per
+            layer.
         depth: number of convolution layers.
     Raises:
         UserError: the name means nothing at this depth.
@@ -252,10 +276,12 @@ def pattern_from_name(name, depth, option='transfer_config'):
     for prefix in ('top', 'bottom'):
         shared = _count(word[len(prefix):])
         if word.startswith(prefix) and 1 <= shared < depth:
-            return 'T' * (depth - shared) + 'S' * shared if prefix == 'top' else 'S' * shared + 'T' * (depth - shared)
+            return 'T' * (depth - shared) + 'S' * shared if prefix == 'top' else 'S' * shared + 'T' * (
+                depth - shared)
     if len(word) == depth and set(word) <= set('st'):
         return word.upper()
-    raise UserError('--%s %s is not known for %d layers; choose all, none, top1..top%d, bottom1..bottom%d, alternating, '
+    raise UserError(
+        '--%s %s is not known for %d layers; choose all, none, top1..top%d, bottom1..bottom%d, alternating, '
                     'or %d letters S (shared) and T (task-specific)'
                     % (option, name, depth, depth - 1, depth - 1, depth))
 
@@ -274,7 +300,8 @@ def patterns_of(groups):
 
 def pattern_names(family, depth):
     """The names in the order of `--test_type // 5`."""
-    every = ('all',) + tuple('%s%d' % (end, count) for end in ('top', 'bottom') for count in range(1, depth)) + ('alternating',)
+    every = ('all',) + tuple('%s%d' % (end, count) for end in ('top', 'bottom')
+                             for count in range(1, depth)) + ('alternating',)
     return TRANSFER_CONFIGURATIONS_OF.get((family, depth), TRANSFER_CONFIGURATIONS.get(depth, every))
 
 
@@ -287,7 +314,8 @@ def pattern_from_test_type(test_type, family, depth):
     names = pattern_names(family, depth)
     if not 0 <= test_type < 5 * len(names):
         raise UserError('--test_type %d has no transfer configuration for %d layers; choose 0 to %d '
-                        '(--list shows what they mean) or use --transfer_config' % (test_type, depth, 5 * len(names) - 1))
+                        '(--list shows what they mean) or use --transfer_config'
+                        % (test_type, depth, 5 * len(names) - 1))
     return pattern_from_name(names[test_type // 5], depth)
 
 
@@ -359,7 +387,8 @@ class Net(NamedTuple):
         return sizes
 
     def uncrossed(self, layers):
-        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes over the cut."""
+        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes
+        over the cut."""
         while any(start < layers <= end for start, end in self.skips):
             layers -= 1
         return layers
@@ -382,10 +411,12 @@ def build_net(network, image_shape, padding='SAME', skips=()):
     layers = tuple(ConvSpec(*row) for row in zip(
         network.kernels, inputs, network.channels, network.pools,
         network.df_knowledge or ((0, 0),) * depth, network.df_tensor or ((0, 0),) * depth))
-    net = Net(tuple(image_shape), layers, tuple(network.hidden), padding, tuple(tuple(pair) for pair in skips))
+    net = Net(tuple(image_shape), layers, tuple(network.hidden), padding,
+              tuple(tuple(pair) for pair in skips))
     for layer, size in enumerate(net.output_sizes):
         if min(size) < 1:
-            raise UserError('layer %d shrinks images of %dx%d to nothing with %s padding; leave --cnn_padtype_valid away'
+            raise UserError(
+                'layer %d shrinks images of %dx%d to nothing with %s padding; leave --cnn_padtype_valid away'
                             % (layer, image_shape[0], image_shape[1], padding))
     if net.skips and padding != 'SAME':
         raise UserError('skip connections need SAME padding; leave --cnn_padtype_valid away')

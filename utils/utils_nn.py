@@ -32,7 +32,8 @@ def zeros(shape, state):
 
 
 def glorot_uniform(shape, state):
-    """Uniform(-a, a), a = sqrt(6 / (fan_in + fan_out)); a leading dimension is a receptive field (Glorot & Bengio 2010).
+    """Uniform(-a, a), a = sqrt(6 / (fan_in + fan_out)); a leading dimension is a receptive field (Glorot &
+    Bengio 2010).
 
     A vector has fan_in = fan_out = its length, as in TensorFlow.
     """
@@ -47,8 +48,9 @@ def glorot_uniform(shape, state):
 class Parameters(object):
     """The variables of one graph, made from the parameter store.
 
-    A name says who owns a variable and which mechanism made it: `conv2/shared/hps/kernel`, `conv2/task3/own/kernel`.
-    A name that the store holds starts with the stored value; any other is drawn, as a function of its name.
+    A name says who owns a variable and which mechanism made it: `conv2/shared/hps/kernel`,
+    `conv2/task3/own/kernel`. A name that the store holds starts with the stored value; any other is drawn, as
+    a function of its name.
 
     Args:
         store: dict name -> array, as earlier tasks left it.
@@ -69,7 +71,8 @@ class Parameters(object):
         return self._get('%s/shared/%s/%s' % (layer, mechanism, part), shape, initial, trainable)
 
     def own(self, layer, task, mechanism, part, shape, initial, trainable=None):
-        """The variable of one task; constant while other tasks are trained, unless `trainable` says otherwise."""
+        """The variable of one task; constant while other tasks are trained, unless `trainable` says
+        otherwise."""
         return self._get('%s/task%d/%s/%s' % (layer, task, mechanism, part), shape, initial,
                          task in self.training if trainable is None else trainable)
 
@@ -93,9 +96,11 @@ class Parameters(object):
         return [self.variables[name] for name in self._trained]
 
     def at(self, tensors):
-        """The same parameters where tensors (dict name -> tensor) stand for some variables, all of which exist already."""
+        """The same parameters where tensors (dict name -> tensor) stand for some variables, all of which
+        exist already."""
         other = copy.copy(self)
-        other.variables = OrderedDict((name, tensors.get(name, variable)) for name, variable in self.variables.items())
+        other.variables = OrderedDict((name, tensors.get(name, variable)) for name,
+                                      variable in self.variables.items())
         return other
 
     def start_values(self):
@@ -142,7 +147,8 @@ def _copies(x, times):
 def _block(net, layer, activate, seen, copies, gate=None):
     """One block. seen[i] = (input of layer i, how many choices are stacked in it), for i = 0..layer.
 
-    A gate multiplies the pooled map. Where skip connections end it comes before them, and so before the pooling.
+    A gate multiplies the pooled map. Where skip connections end it comes before them, and so before the
+    pooling.
     """
     x, pool = activate(seen[layer][0]), net.layers[layer].pool
     skips = [start for start, end in net.skips if end == layer]
@@ -160,17 +166,18 @@ def _block(net, layer, activate, seen, copies, gate=None):
 def convolutional_part(net, images, branches, gates=None):
     """All convolution blocks, for every combination of choices in one pass.
 
-    The activations of all combinations so far are stacked on the batch axis; a layer with two choices is applied once
-    per choice to the whole stack, and the results are concatenated. The stack doubles, common prefixes are computed
-    once, and combination c stands in rows c*n..(c+1)*n - 1 with c = sum_g choice_g * prod_{h<g} (choices of h): the
-    first group of layers flips fastest.
+    The activations of all combinations so far are stacked on the batch axis; a layer with two choices is
+    applied once per choice to the whole stack, and the results are concatenated. The stack doubles, common
+    prefixes are computed once, and combination c stands in rows c*n..(c+1)*n - 1 with c = sum_g choice_g *
+    prod_{h<g} (choices of h): the first group of layers flips fastest.
 
     Args:
         net: utils_env_cl.Net.
         images: [n, height, width, channels].
-        branches: per group of consecutive layers, the choices; each choice is one function (input map -> activated
-            map) per layer of the group. A network without choices is one group with one choice.
-        gates: for a network without choices, one function (input map of a layer -> factors [n, out channels]) per layer.
+        branches: per group of consecutive layers, the choices; each choice is one function (input map ->
+            activated map) per layer of the group. A network without choices is one group with one choice.
+        gates: for a network without choices, one function (input map of a layer -> factors [n, out channels])
+            per layer.
     Returns:
         features [combinations * n, net.num_features].
     """
@@ -188,7 +195,8 @@ def convolutional_part(net, images, branches, gates=None):
             stack, seen = ends[0], seen + inputs[0]
             continue
         stack = tf.concat(ends, axis=0)
-        seen = seen + [inputs[0][0]] + [(tf.concat([path[k][0] for path in inputs], axis=0), copies * len(choices))
+        seen = seen + [inputs[0][0]] + [(tf.concat([path[k][0] for path in inputs], axis=0),
+                                         copies * len(choices))
                                         for k in range(1, len(choices[0]))]
         copies *= len(choices)
     return tf.reshape(stack, [-1, net.num_features])

@@ -10,7 +10,8 @@ def tucker_product(core, mixers):
         mixers: four square matrices U0..U3, one per axis of the core.
     """
     shape = core.shape.as_list()
-    for mixer, size in zip(mixers, shape):      # each step multiplies the leading axis and moves it to the back
+    # each step multiplies the leading axis and moves it to the back
+    for mixer, size in zip(mixers, shape):
         core = tf.matmul(tf.reshape(core, [size, -1]), mixer, transpose_a=True)
     return tf.reshape(core, shape)              # four steps turn full circle
 
@@ -35,5 +36,6 @@ def deconvolved_kernel(knowledge, filters, bias, mixer, size, stride=2):
         kernel [size, size, in, out].
     """
     channels = int(filters.shape[2])
-    spread = tf.nn.conv2d_transpose(knowledge, filters, [1, size, size, channels], [1, stride, stride, 1], 'SAME')
+    spread = tf.nn.conv2d_transpose(knowledge, filters, [1, size, size, channels], [1, stride, stride, 1],
+                                    'SAME')
     return tf.tensordot((spread + bias)[0], mixer, axes=[[2], [0]])

@@ -37,7 +37,8 @@ class LearnedNetwork(object):
 
 
 def layer_values(method, store, task, images, batch, config):
-    """Yields what each convolution layer of a learned task's network gives for images: float32 [n, h, w, channels].
+    """Yields what each convolution layer of a learned task's network gives for images: float32 [n, h, w,
+    channels].
 
     Args:
         images: float32 [n, height, width, channels], as the network sees them.
@@ -54,7 +55,8 @@ def layer_values(method, store, task, images, batch, config):
 
 
 def made_kernels(method, store, tasks, config):
-    """dict (task, layer) -> kernel [height, width, in, out] of the layers that learned tasks share, as they use them."""
+    """dict (task, layer) -> kernel [height, width, in, out] of the layers that learned tasks share, as they
+    use them."""
     def build(parameters):
         return {(task, layer): tf.identity(method.layer_weights(parameters, layer, task, True)[0])
                 for task in tasks for layer, letter in enumerate(method.pattern_of(task)) if letter == 'S'}

@@ -1,4 +1,5 @@
-"""LEEP: how well a network that was trained on one task transfers to another, without training (Nguyen et al., ICML 2020)."""
+"""LEEP: how well a network that was trained on one task transfers to another, without training (Nguyen et
+al., ICML 2020)."""
 import numpy as np
 
 from classification.results.summary import LEEP_SCORES
@@ -9,8 +10,9 @@ SPLITS = ('train', 'valid', 'test')      # in the order of LEEP_SCORES
 def leep(logits, labels):
     """Log expected empirical prediction: (1/n) sum_i ln sum_z P(y_i|z) theta(x_i)_z, at most 0.
 
-    theta is the softmax over the classes z of the network's own task; P(y|z) = P(y,z) / P(z) with the empirical joint
-    distribution P(y,z) = (1/n) sum_i [y_i = y] theta(x_i)_z (Nguyen et al. 2020, equations 1 and 2).
+    theta is the softmax over the classes z of the network's own task; P(y|z) = P(y,z) / P(z) with the
+    empirical joint distribution P(y,z) = (1/n) sum_i [y_i = y] theta(x_i)_z (Nguyen et al. 2020, equations 1
+    and 2).
 
     Args:
         logits: [n, classes of the network's task], without dropout, for the images of the other task.
@@ -19,7 +21,8 @@ def leep(logits, labels):
     logits = np.asarray(logits, np.float64)
     theta = np.exp(logits - logits.max(axis=1, keepdims=True))
     theta /= theta.sum(axis=1, keepdims=True)
-    truth = np.equal(np.reshape(labels, (-1, 1)), np.unique(labels)).astype(np.float64)      # [n, classes that occur]
+    # [n, classes that occur]
+    truth = np.equal(np.reshape(labels, (-1, 1)), np.unique(labels)).astype(np.float64)
     joint = truth.T.dot(theta) / len(labels)
     of_class = joint.sum(axis=0)
     conditional = np.divide(joint, of_class, out=np.zeros_like(joint), where=of_class > 0)
@@ -34,7 +37,8 @@ def scores(graph, earlier):
         earlier: indices of tasks that were learned before.
     """
     splits = [getattr(graph.task, split) for split in SPLITS]
-    return np.array([[leep(graph.probe('logits%d' % task, split), split.labels) for task in earlier] for split in splits])
+    return np.array([[leep(graph.probe('logits%d' % task, split), split.labels) for task in earlier]
+                     for split in splits])
 
 
 def fields(table):

@@ -1,7 +1,8 @@
 """Mutual information of what a network computes with its images and with their labels, from kernels alone.
 
-Matrix-based Renyi entropy: Giraldo, Rao & Principe, IEEE Trans. Information Theory 2015 (definitions 2 and 3); of several
-channels together and of convolution layers: Yu, Wickstrom, Jenssen & Principe, IEEE TNNLS 2020. All in bits.
+Matrix-based Renyi entropy: Giraldo, Rao & Principe, IEEE Trans. Information Theory 2015 (definitions 2 and
+3); of several channels together and of convolution layers: Yu, Wickstrom, Jenssen & Principe, IEEE TNNLS
+2020. All in bits.
 """
 import numpy as np
 
@@ -11,8 +12,9 @@ MAX_IMAGES = 500
 def gram(samples, width):
     """The Gram matrix of samples under a Gaussian kernel, divided by its trace, [n, n].
 
-    K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = width * n^(-1/(4 + d)). Of samples with several channels it is the
-    Hadamard product of the channels' matrices, which is the kernel of the squared distances summed over the channels.
+    K_ij = exp(-|x_i - x_j|^2 / (2 sigma^2)), sigma = width * n^(-1/(4 + d)). Of samples with several channels
+    it is the Hadamard product of the channels' matrices, which is the kernel of the squared distances summed
+    over the channels.
 
     Args:
         samples: [n, d], or [n, ..., channels], of which each channel is a sample of d values.
@@ -30,7 +32,8 @@ def gram(samples, width):
 
 
 def entropy(matrix, alpha):
-    """S(A) = log2(sum_i eig_i(A)^alpha) / (1 - alpha), between 0 and log2 n; alpha 1: the limit, -sum eig log2 eig.
+    """S(A) = log2(sum_i eig_i(A)^alpha) / (1 - alpha), between 0 and log2 n; alpha 1: the limit, -sum eig
+    log2 eig.
 
     Args:
         matrix: [n, n], symmetric, positive semi-definite, of trace 1.

@@ -1,4 +1,5 @@
-"""What a trial does for the analyses that were asked for: more training images, parameter files, fields of its result."""
+"""What a trial does for the analyses that were asked for: more training images, parameter files, fields of
+its result."""
 import json
 import os
 import shutil
@@ -34,22 +35,28 @@ def fields(trial):
         found.update(leep.fields(trial.state.history.leep))
     if 'mutual_info' in trial.experiment.analyses:
         rows = [_mutual_information(trial, task) for task in trial.experiment.tasks]
-        found['mutual_info_input'], found['mutual_info_output'] = [np.array([row[side] for row in rows]) for side in (0, 1)]
+        found['mutual_info_input'], found['mutual_info_output'] = [np.array([row[side] for row in rows])
+                                                                   for side in (0, 1)]
     return found
 
 
 def _mutual_information(trial, task):
-    """(with the images, with the labels), each [layers], on at most 500 test images, drawn: some test sets are sorted."""
+    """(with the images, with the labels), each [layers], on at most 500 test images, drawn: some test sets
+    are sorted."""
     experiment, split = trial.experiment, trial.tasks[task].test
-    rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(split.size)
+    rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(
+        split.size)
     rows = np.sort(rows[:mutual_information.MAX_IMAGES])
     images = split.seen(rows)
-    layers = layer_values(trial.method, trial.store, task, images, experiment.evaluation_batch, trial.context.config)
-    return mutual_information.of_layers(images, split.labels[rows], layers, **experiment.analyses['mutual_info'])
+    layers = layer_values(trial.method, trial.store, task, images, experiment.evaluation_batch,
+                          trial.context.config)
+    return mutual_information.of_layers(images, split.labels[rows], layers,
+                                        **experiment.analyses['mutual_info'])
 
 
 def save_parameters(trial, task):
-    """Writes the parameter file of the position that was just learned; after the last one, the final file too.
+    """Writes the parameter file of the position that was just learned; after the last one, the final file
+    too.
 
     Args:
         task: that was learned.
@@ -68,7 +75,8 @@ def save_alternative(trial, task, values):
     Args:
         values: dict name -> array, the parameters that it ended with.
     """
-    path = parameter_files.alternative_path(trial.context.parameter_folder, trial.number, task, trial.state.phase)
+    path = parameter_files.alternative_path(trial.context.parameter_folder, trial.number, task,
+                                            trial.state.phase)
     _save(path, trial, values, task, pattern=trial.method.pattern_of(task))
 
 
@@ -77,8 +85,10 @@ def _save(path, trial, store, task, **more):
     layout = experiment.model.parameter_fields()
     about = OrderedDict([
         ('schema_version', parameter_files.SCHEMA_VERSION), ('model_type', experiment.model_type),
-        ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()), ('trial', trial.number),
-        ('position', trial.state.position), ('task', task), ('tasks', tasks), ('state', json.dumps(trial.method.state))], **more)
+        ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()),
+        ('trial', trial.number),
+        ('position', trial.state.position), ('task', task), ('tasks', tasks),
+        ('state', json.dumps(trial.method.state))], **more)
     sizes = {'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}
     parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, tasks, layout))
 

@@ -1,7 +1,7 @@
 """Images made from other images: for training batches (`--data_augment`) and for the STL analysis.
 
-The one place where the operations are defined. They act on what the network sees, after scaling or standardisation, as
-in the authors' release, whose data were scaled when they were loaded.
+The one place where the operations are defined. They act on what the network sees, after scaling or
+standardisation, as in the authors' release, whose data were scaled when they were loaded.
 """
 import numpy as np
 
@@ -10,14 +10,15 @@ from utils.utils import random_state
 COPY, NOISE, ROTATION, CROP = range(4)       # equally likely
 NOISE_DEVIATION = 0.1
 CROP_MARGIN = 4                              # zeros on each side
-CROP_OFFSETS = 8                             # 0..7 in the padded image; the offset 8 is not drawn, as published
+# 0..7 in the padded image; the offset 8 is not drawn, as published
+CROP_OFFSETS = 8
 
 
 def augmented(images, state):
     """Each image changed by one of four operations, drawn independently.
 
-    Copy; Normal(0, 0.1) added to each value; rotation by 180 degrees; 4 zeros on each side and a crop of the old size at
-    offsets uniform in 0..7, after a rotation by 180 degrees with probability 1/2.
+    Copy; Normal(0, 0.1) added to each value; rotation by 180 degrees; 4 zeros on each side and a crop of the
+    old size at offsets uniform in 0..7, after a rotation by 180 degrees with probability 1/2.
 
     Args:
         images: float32 [n, height, width, channels], as the network sees them.
@@ -40,7 +41,8 @@ def augmented(images, state):
 
 
 def _crops(images, offsets):
-    """Crops of the zero-padded images; offsets [n, 2]: row and column of the crop's first pixel in the padded image."""
+    """Crops of the zero-padded images; offsets [n, 2]: row and column of the crop's first pixel in the padded
+    image."""
     number, height, width = images.shape[:3]
     margin = (CROP_MARGIN, CROP_MARGIN)
     padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), 'constant')
@@ -75,7 +77,8 @@ class EnlargedImages(object):
 
 
 def enlarged_size(train_sizes, task, ratio):
-    """Training images of a task in the STL analysis: int(ratio * all of tasks 0..task), and not fewer than its own.
+    """Training images of a task in the STL analysis: int(ratio * all of tasks 0..task), and not fewer than
+    its own.
 
     Args:
         train_sizes: training images of each task.
@@ -95,8 +98,11 @@ def enlarged(tasks, task, ratio, seed, trial):
     split, place = tasks[task].train, dict(seed=seed, trial=trial, task=task)
     more = enlarged_size([one.train.size for one in tasks], task, ratio) - split.size
     sources = random_state(purpose='stl analysis: sources', **place).randint(split.size, size=more)
-    images = EnlargedImages(split, sources, lambda number: random_state(step=number, purpose='stl analysis', **place))
+    images = EnlargedImages(split, sources, lambda number: random_state(step=number, purpose='stl analysis',
+                                                                        **place))
     channels = split.scale.shape
-    whole = split._replace(labels=np.concatenate([split.labels, split.labels[sources]]), scale=np.ones(channels, np.float32),
-                          offset=np.zeros(channels, np.float32), pixels=images, rows=np.arange(split.size + more), swap=None)
+    whole = split._replace(labels=np.concatenate([split.labels, split.labels[sources]]),
+                           scale=np.ones(channels, np.float32),
+                          offset=np.zeros(channels, np.float32), pixels=images,
+                           rows=np.arange(split.size + more), swap=None)
     return [one._replace(train=whole) if index == task else one for index, one in enumerate(tasks)]

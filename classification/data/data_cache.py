@@ -9,8 +9,10 @@ import numpy as np
 
 from utils.locks import Held, Lock
 
-VERSION = 1             # raised where older code would misread a file; one that names no version is of the first
-_MARK, _TRAILER = b'lasem-images', struct.Struct('<12sII')      # behind the images: the mark, version, checksum
+# raised where older code would misread a file; one that names no version is of the first
+VERSION = 1
+# behind the images: the mark, version, checksum
+_MARK, _TRAILER = b'lasem-images', struct.Struct('<12sII')
 LOCK_SECONDS = 600      # while another process decodes the same images
 
 
@@ -29,7 +31,8 @@ def cached(data_dir, name, key, shape, decode, say):
     path = os.path.join(folder, '%s-%s.npy' % (name, hashlib.sha256(key.encode('utf-8')).hexdigest()[:16]))
     version = _version(path)
     if version > VERSION:
-        say('%s was written by newer code (version %d of such files; this code reads up to version %d): the images '
+        say('%s was written by newer code (version %d of such files; this code reads up to version %d): the '
+            'images '
             'are decoded anew each time' % (path, version, VERSION))
         return decode()
     images = _opened(path, shape)
@@ -41,7 +44,8 @@ def cached(data_dir, name, key, shape, decode, say):
             return images
         images = decode()
         assert images.shape == tuple(shape) and images.dtype == np.uint8
-        if not refusal and not lock.still_mine():       # this process was stopped, and another one writes the file
+        # this process was stopped, and another one writes the file
+        if not refusal and not lock.still_mine():
             return images
         refusal = refusal or _write(path, images)
     if refusal:
@@ -80,7 +84,8 @@ def _lock(path, say):
     lock = Lock(path + '.lock')
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        lock.acquire(LOCK_SECONDS, lambda holder, seconds: say('%s decodes the same images; waiting for it' % holder))
+        lock.acquire(LOCK_SECONDS, lambda holder, seconds: say('%s decodes the same images; waiting for it'
+                                                               % holder))
     except Held as holder:
         yield None, '%s has held its lock for %d s' % (holder, LOCK_SECONDS)
         return
@@ -99,7 +104,8 @@ def _lock(path, say):
 
 def _write(path, images):
     """Writes a cache file, version and checksum of the pixels behind them; returns why not, if that fails."""
-    temporary = path + '.tmp'          # the same for all: who writes holds the lock, and takes what a killed one left
+    # the same for all: who writes holds the lock, and takes what a killed one left
+    temporary = path + '.tmp'
     try:
         with open(temporary, 'wb') as stream:
             np.save(stream, images, allow_pickle=False)

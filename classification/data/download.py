@@ -1,7 +1,9 @@
-"""Fetches a data set's original files to where its reader looks for them, checked against the published checksums.
+"""Fetches a data set's original files to where its reader looks for them, checked against the published
+checksums.
 
-`python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project downloads anything.
-Everything is prepared in DATA_DIR/downloads/; only whole, checked files are moved to where a reader would take them.
+`python3 -m classification.download NAME`, or `main.py --download`; nothing else in this project downloads
+anything. Everything is prepared in DATA_DIR/downloads/; only whole, checked files are moved to where a reader
+would take them.
 """
 import argparse
 import contextlib
@@ -16,7 +18,8 @@ from utils.locks import DAY, Held, Lock
 from utils.paths import path_argument
 from utils.utils import UserError
 
-MIRRORS = 'LASEM_MIRROR'       # environment variable: base URLs that are tried first, separated by blanks or commas
+# environment variable: base URLs that are tried first, separated by blanks or commas
+MIRRORS = 'LASEM_MIRROR'
 ATTEMPTS = 5                   # at one URL, as long as each gets further than the one before it
 UNFINISHED = '.part'           # ending of a file that has not come whole
 NEW = 'new'                    # folder of what is to be moved to the reader's place
@@ -29,7 +32,8 @@ class Remote(NamedTuple):
     checksum: Optional[str]    # 'md5:...'; None: not known
     urls: Tuple[str, ...]      # of the file itself, the first is tried first; none: only a person can get it
     megabytes: int             # more than this is not the file
-    unpacked: Optional[int] = None      # megabytes, a bound for all that an archive holds; None: it is read as it is
+    # megabytes, a bound for all that an archive holds; None: it is read as it is
+    unpacked: Optional[int] = None
 
 
 def _idx(folder, megabytes, bases, checksums):
@@ -55,8 +59,9 @@ REMOTES = {
                                      'http://yann.lecun.com/exdb/mnist/'), (
         'f68b3c2dcbeaaa9fbdd348bbdeb94873', 'd53e105ee54ea40749a09fcbcd1e9432',
         '9fb629c4189551a2d022fa330f9573f3', 'ec29112dd5afa0611ce80d1b7f02629c')),
-    'fashion': _idx('FASHION_data', 40, ('http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
-                                         'https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/'), (
+    'fashion': _idx('FASHION_data', 40, (
+        'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
+        'https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/'), (
         '8d4fb7e6c68d591d4c3dfef9ec88bf0d', '25c81989df183df01b3e8a0aad5dffbe',
         'bef4ecab320f06d8554ea6380940ec79', 'bb300cfdad3c16e7a12a480ee83cd310')),
 }
@@ -77,8 +82,8 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
     Returns:
         Whether the files are there.
     Raises:
-        UserError: the data set must be fetched by hand; no URL gives the right file; a given file is not the right one;
-            a file cannot be written.
+        UserError: the data set must be fetched by hand; no URL gives the right file; a given file is not the
+            right one; a file cannot be written.
     """
     if _there(source, data_dir):
         say('%s is there already, nothing to download' % source.title)
@@ -97,7 +102,8 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
                 lock.check('the download of %s' % source.title)
                 _place(ready, target)
                 if not _there(source, data_dir):
-                    raise UserError('%s: %s held a part of it before, which was kept; move it away and try again'
+                    raise UserError(
+                        '%s: %s held a part of it before, which was kept; move it away and try again'
                                     % (source.title, target))
                 say('%s is in %s' % (source.title, target))
     except BrokenPipeError:                        # nobody reads what is said
@@ -119,7 +125,8 @@ def _there(source, data_dir):
 def _prepared(source, folder, given, say, bar):
     """The folder that is to be; it lies in the working folder."""
     remotes = REMOTES[source.name]
-    paths = [given.get(remote.path) or _download(source, remote, os.path.join(folder, os.path.basename(remote.path)),
+    paths = [given.get(remote.path) or _download(source, remote,
+                                                 os.path.join(folder, os.path.basename(remote.path)),
                                                  say, bar) for remote in remotes]
     new = os.path.join(folder, NEW)
     ready = source.folders(new)[0]
@@ -131,7 +138,8 @@ def _prepared(source, folder, given, say, bar):
                     unpack.write(stream, os.path.join(ready, os.path.basename(remote.path)))
             else:
                 say('unpacking %s' % path)
-                unpack.unpack(path, remote.path.endswith('.zip'), ready, source.place_of, remote.unpacked * MEGABYTE,
+                unpack.unpack(path, remote.path.endswith('.zip'), ready, source.place_of, remote.unpacked
+                              * MEGABYTE,
                                 len(source.names) or None)
         if not _there(source, new):
             raise unpack.BadArchive('files of %s are not in it' % source.title)
@@ -147,7 +155,8 @@ def _place(ready, target):
     A reader takes them when all are there, so those that were missing come last.
     """
     os.makedirs(target, exist_ok=True)
-    for name in sorted(os.listdir(ready), key=lambda name: (not os.path.exists(os.path.join(target, name)), name)):
+    for name in sorted(os.listdir(ready), key=lambda name: (not os.path.exists(os.path.join(target, name)),
+                                                            name)):
         old, new = os.path.join(target, name), os.path.join(ready, name)
         if not os.path.lexists(old) or not os.path.isdir(old) and not os.path.isdir(new):
             os.replace(new, old)
@@ -192,14 +201,16 @@ def _recognised(source, paths):
     """dict path of a Remote -> the given file that it is, by checksum; the files' own names do not count.
 
     Raises:
-        UserError: a file is none of them, one of them was not given, or nothing was and only a person can get it.
+        UserError: a file is none of them, one of them was not given, or nothing was and only a person can get
+            it.
     """
     remotes, given = REMOTES[source.name], {}
     for path in paths:
         checksum = _checksum(path)
         fitting = [remote.path for remote in remotes if remote.checksum in (None, checksum)]
         if not fitting:
-            raise UserError('--archive %s: its checksum is %s, expected %s (%s); it is damaged or another file' % (
+            raise UserError(
+                '--archive %s: its checksum is %s, expected %s (%s); it is damaged or another file' % (
                 path, checksum, ' or '.join(remote.checksum for remote in remotes), source.archive))
         given[fitting[0]] = path
     absent = [remote for remote in remotes if remote.path not in given]
@@ -207,7 +218,8 @@ def _recognised(source, paths):
         raise UserError('--archive: %s also needs %s' % (
             source.title, ', '.join(os.path.basename(remote.path) for remote in absent)))
     if absent and not absent[0].urls:
-        raise UserError('%s cannot be fetched by a program; get %s in a browser from %s and give it with --archive FILE'
+        raise UserError(
+            '%s cannot be fetched by a program; get %s in a browser from %s and give it with --archive FILE'
                         % (source.title, source.archive, source.home))
     return given
 
@@ -225,7 +237,8 @@ def _checksum(path):
 # ---- the network ----
 
 def _pooch():
-    """Imported when something is downloaded or checked: it takes as long as all the rest of the command line."""
+    """Imported when something is downloaded or checked: it takes as long as all the rest of the command
+    line."""
     try:
         import pooch
     except ImportError as error:
@@ -242,14 +255,16 @@ def _urls(remote):
 
 
 def _base(address):
-    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path without %20 and `~`."""
+    """A base URL of LASEM_MIRROR; that of a folder of this machine as http_download.py takes it: a path
+    without %20 and `~`."""
     if address.startswith(('http://', 'https://')):
         return address
     folder = re.match(r'file:(?://(?:localhost)?(?=[/~])|(?!//))([/~].*)', address)
     if not folder:
         raise UserError('%s: %s is no base URL; it must begin with http://, https:// or file:///'
                         % (MIRRORS, address.rpartition('@')[-1]))
-    path = re.sub(b'%([0-9A-Fa-f]{2})', lambda sign: bytes([int(sign.group(1), 16)]), os.fsencode(folder.group(1)))
+    path = re.sub(b'%([0-9A-Fa-f]{2})', lambda sign: bytes([int(sign.group(1), 16)]),
+                  os.fsencode(folder.group(1)))
     try:
         return http_download.FOLDER + path_argument(os.fsdecode(path))
     except argparse.ArgumentTypeError as error:
@@ -279,6 +294,7 @@ def _download(source, remote, path, say, bar):
                 break
         failures.append('%s (%s)' % (url, failure))
         say('%s: %s' % (url, failure))
-    raise UserError('%s: %s could not be fetched from %s; try again later (it goes on where it stopped), set %s to the '
+    raise UserError(
+        '%s: %s could not be fetched from %s; try again later (it goes on where it stopped), set %s to the '
                     'base URL of a mirror, or get it in a browser (%s) and give it with --archive'
                     % (source.title, name, ', '.join(failures), MIRRORS, source.home))

@@ -75,7 +75,8 @@ def _ask(session, url, start):
 
 def _continues(response, start):
     """Whether an answer holds the rest of a file of which `start` bytes are there."""
-    return response.status_code == 206 and response.headers.get('Content-Range', '').startswith('bytes %d-' % start)
+    return response.status_code == 206 and response.headers.get('Content-Range', '').startswith(
+        'bytes %d-' % start)
 
 
 def _write(response, part, start, most, bar):

@@ -1,7 +1,8 @@
 """Whether a JPEG's image data are all there, whatever else its file carries.
 
-Photographs hold thumbnails in front of the image and other images or anything at all behind it, each with marks of its
-own; so a mark of an end somewhere says nothing. Some versions of OpenCV fill up what is missing with grey.
+Photographs hold thumbnails in front of the image and other images or anything at all behind it, each with
+marks of its own; so a mark of an end somewhere says nothing. Some versions of OpenCV fill up what is missing
+with grey.
 """
 import re
 
@@ -11,14 +12,16 @@ START, END = b'\xff\xd8', b'\xff\xd9'
 SCAN, ARITHMETIC = 0xda, (0xc9, 0xca, 0xcb)
 _MARK = re.compile(b'\xff+([^\x00\xff])')
 _MARK_IN_SCAN = re.compile(b'\xff+[^\x00\xff\xd0-\xd7]')       # there 0 stands behind an 0xff that is none
-# What a decoder takes for image data where some are missing, and does not look at where it has them all. The marks are
-# those at which decoding starts anew, of which it may wait for any.
-_FILLER = b''.join(np.random.RandomState(number).randint(0, 0xff, 512).astype(np.uint8).tobytes() + bytes([0xff, mark])
+# What a decoder takes for image data where some are missing, and does not look at where it has them all. The
+# marks are those at which decoding starts anew, of which it may wait for any.
+_FILLER = b''.join(np.random.RandomState(number).randint(0, 0xff, 512).astype(np.uint8).tobytes()
+                   + bytes([0xff, mark])
                    for number, mark in enumerate(range(0xd0, 0xd8)))
 
 
 def whole(content, decode):
-    """The pixels of a JPEG; None where image data or the mark of their end are missing, or `decode` knows none.
+    """The pixels of a JPEG; None where image data or the mark of their end are missing, or `decode` knows
+    none.
 
     Args:
         content: bytes of the file.
@@ -35,7 +38,8 @@ def whole(content, decode):
 
 
 def _image_data(content):
-    """(where the image's last scan ends, None without a mark of the end behind it; whether coding is arithmetic)."""
+    """(where the image's last scan ends, None without a mark of the end behind it; whether coding is
+    arithmetic)."""
     position, end, arithmetic = len(START), None, False
     while True:
         found = _MARK.search(content, position)

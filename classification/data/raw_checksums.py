@@ -14,7 +14,8 @@ import time
 from utils.utils import UserError, read_dict, sha256_of, write_atomically
 
 VERSION = 2                      # of the files of checksums; those without one trusted size and time
-SETTLED_NS = 2 * 10 ** 9         # a file that changed less than this before its hashing ended may change unseen
+# a file that changed less than this before its hashing ended may change unseen
+SETTLED_NS = 2 * 10 ** 9
 TRIES = 3                        # to read a file that nobody changes meanwhile
 HANDED = 'checksums.json'        # in a run folder
 
@@ -28,7 +29,8 @@ def stamp_of(state):
 
 
 class OneVersion(object):
-    """What one reading of a data set has found: its files, and the stamp of each that was opened or hashed."""
+    """What one reading of a data set has found: its files, and the stamp of each that was opened or
+    hashed."""
 
     def __init__(self):
         self.found, self.stamps = {}, {}

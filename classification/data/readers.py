@@ -1,4 +1,5 @@
-"""Readers of the original file formats: where the raw files are, the class of every image, the pixels as uint8."""
+"""Readers of the original file formats: where the raw files are, the class of every image, the pixels as
+uint8."""
 import codecs
 import gzip
 import hashlib
@@ -20,7 +21,8 @@ DEBIAN_FASHION = '/usr/share/datasets/fashion-mnist'
 
 
 def unpacked(inside, archive, *others):
-    """Folders of what an archive holds: as it is there, in one that an unpacker named after the archive, others."""
+    """Folders of what an archive holds: as it is there, in one that an unpacker named after the archive,
+    others."""
     return below(inside, *(['%s/%s' % (archive, inside), '%s.tar/%s' % (archive, inside)] + list(others)))
 
 
@@ -30,17 +32,19 @@ class IdxFiles(Source):
                   for kind in ('images-idx3-ubyte', 'labels-idx1-ubyte'))
 
     def __init__(self, name, title, home, folders):
-        super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home, folders, self.NAMES,
-                                       ('', '.gz'))
+        super(IdxFiles, self).__init__(name, title, (28, 28, 1), 'the four files *-ubyte.gz', home, folders,
+                                       self.NAMES, ('', '.gz'))
 
     def spellings(self, name):
-        """The archives know their content as train-images.idx3-ubyte; some unpackers make a folder for each."""
+        """The archives know their content as train-images.idx3-ubyte; some unpackers make a folder for
+        each."""
         dotted = name.replace('-idx', '.idx')
         return name, dotted, os.path.join(name, name), os.path.join(name, dotted)
 
     def labels(self, data_dir):
         files = self.files(data_dir)
-        train, test = [self.check_classes(files[name], self._array(files[name], 1), 0, 9) for name in self.NAMES[1::2]]
+        train, test = [self.check_classes(files[name], self._array(files[name], 1), 0, 9)
+                       for name in self.NAMES[1::2]]
         for name, classes in zip(self.NAMES[::2], (train, test)):
             if self._length(files[name]) != 16 + len(classes) * 28 * 28:
                 self._images(files, name)       # says what is wrong with it
@@ -60,7 +64,8 @@ class IdxFiles(Source):
         return array
 
     def _length(self, path):
-        """Bytes of a file when decompressed, as far as can be told without reading it: gzip ends with that number."""
+        """Bytes of a file when decompressed, as far as can be told without reading it: gzip ends with that
+        number."""
         try:
             with open(path, 'rb') as stream:
                 size = stream.seek(0, os.SEEK_END)
@@ -85,7 +90,8 @@ class IdxFiles(Source):
 
 
 class _Type(object):
-    """Stands for numpy.dtype in a pickle: a plain number's type, and none of the states that NumPy would believe."""
+    """Stands for numpy.dtype in a pickle: a plain number's type, and none of the states that NumPy would
+    believe."""
 
     def __init__(self, text, align=False, copy=False):
         self.text = text if isinstance(text, str) else text.decode('ascii')
@@ -99,7 +105,8 @@ class _Type(object):
 
 
 class _Array(object):
-    """Stands for numpy.ndarray in a pickle: bytes and a shape, made an array only when both fit each other."""
+    """Stands for numpy.ndarray in a pickle: bytes and a shape, made an array only when both fit each
+    other."""
     found = None
 
     def __setstate__(self, state):
@@ -115,7 +122,8 @@ def _numbers(content, kind):
 
 
 def _array(content, kind, shape, order, axes=None):
-    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`: the order of the dimensions in the bytes."""
+    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`: the order of the dimensions in the
+    bytes."""
     array = _Array()
     array.found = _numbers(content, kind).reshape(shape, order='F' if order == 'F' else 'C')
     if order == 'K' and axes is not None:
@@ -164,13 +172,15 @@ class _ArraysOnly(pickle._Unpickler):      # the one in C takes any memory that 
 
     def _build(self):
         if not isinstance(self.stack[-2], (_Type, _Array)):
-            raise pickle.UnpicklingError('it changes a %s, which no data file needs' % type(self.stack[-2]).__name__)
+            raise pickle.UnpicklingError('it changes a %s, which no data file needs'
+                                         % type(self.stack[-2]).__name__)
         self.load_build()
 
     def _protocol(self):
         protocol = self.read(1)[0]
         if protocol > NEWEST_PICKLES:
-            raise pickle.UnpicklingError('it is a pickle of protocol %d, newer than %d' % (protocol, NEWEST_PICKLES))
+            raise pickle.UnpicklingError('it is a pickle of protocol %d, newer than %d'
+                                         % (protocol, NEWEST_PICKLES))
 
     def _bytearray(self):
         size, = struct.unpack('<Q', self.read(8))
@@ -232,13 +242,15 @@ class Stl10Binaries(Source):
                                             'https://cs.stanford.edu/~acoates/stl10/',
                                             unpacked('stl10_binary', 'stl10_binary', 'STL-10/raw_data',
                                                      'STL-10/stl10_binary'),
-                                            ['%s_%s.bin' % (pool, kind) for pool in self.POOLS for kind in 'Xy'])
+                                            ['%s_%s.bin' % (pool, kind) for pool in self.POOLS
+                                             for kind in 'Xy'])
 
     def labels(self, data_dir):
         files, labels = self.files(data_dir), OrderedDict()
         for pool in self.POOLS:
             path = files[pool + '_y.bin']
-            labels[pool] = self.check_classes(path, np.frombuffer(self.read(path), np.uint8).astype(np.int32), 1, 10)
+            labels[pool] = self.check_classes(path, np.frombuffer(self.read(path), np.uint8).astype(np.int32),
+                                              1, 10)
             images = files[pool + '_X.bin']
             size, expected = os.path.getsize(images), len(labels[pool]) * int(np.prod(self.image_shape))
             if size != expected:
@@ -289,8 +301,9 @@ class SklearnDigits(Source):
 
 
 def _table_of_digits():
-    """[n, 65]: 64 pixels and a label. Importing scikit-learn takes longer than everything else before a run's first line,
-    so its file is read where it has always been, and scikit-learn asked only if it is not there."""
+    """[n, 65]: 64 pixels and a label. Importing scikit-learn takes longer than everything else before a run's
+    first line, so its file is read where it has always been, and scikit-learn asked only if it is not
+    there."""
     try:
         folder = os.path.dirname(importlib.util.find_spec('sklearn').origin)
         with gzip.open(os.path.join(folder, 'datasets', 'data', 'digits.csv.gz'), 'rt') as stream:
@@ -306,9 +319,11 @@ def _table_of_digits():
     return np.column_stack([found.data, found.target])
 
 
-MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/', below('MNIST_data', 'MNIST/raw', 'mnist'))
+MNIST = IdxFiles('mnist', 'MNIST', 'http://yann.lecun.com/exdb/mnist/',
+                 below('MNIST_data', 'MNIST/raw', 'mnist'))
 FASHION = IdxFiles('fashion', 'Fashion-MNIST', 'https://github.com/zalandoresearch/fashion-mnist',
-                   lambda data_dir: below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir) + [DEBIAN_FASHION])
+                   lambda data_dir: below('FASHION_data', 'FashionMNIST/raw', 'fashion')(data_dir)
+                   + [DEBIAN_FASHION])
 CIFAR10 = CifarPickles(
     'cifar10', 'CIFAR-10', 'cifar-10-python.tar.gz',
     unpacked('cifar-10-batches-py', 'cifar-10-python', 'CIFAR-10/cifar-10-batches-py'),

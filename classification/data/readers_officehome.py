@@ -24,9 +24,12 @@ class OfficeHomeFolders(Source):
     to_renew = 'delete the folder of its domain and give the archive with --archive'
 
     def __init__(self, name, domains):
-        super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3), 'OfficeHomeDataset_10072016.zip',
+        super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3),
+                                                'OfficeHomeDataset_10072016.zip',
                                                 'https://www.hemanthdv.org/officeHomeDataset.html',
-                                                below(*(ARCHIVES + tuple('%s/%s' % (name, name) for name in ARCHIVES))))
+                                                below(*(ARCHIVES
+                                                        + tuple('%s/%s' % (name, name)
+                                                                for name in ARCHIVES))))
         self.domains = domains
 
     def name_of(self, number):
@@ -34,16 +37,20 @@ class OfficeHomeFolders(Source):
 
     def place_of(self, parts):
         """Both domains, whichever this data set needs."""
-        domain = next((spellings[0] for spellings in SPELLINGS.values() if parts[-3:-2] and parts[-3] in spellings), None)
+        domain = next((spellings[0] for spellings in SPELLINGS.values() if parts[-3:-2]
+                       and parts[-3] in spellings), None)
         name = parts[-1]
-        if domain and parts[-2] in OFFICEHOME_CLASSES and name.lower().endswith(ENDINGS) and not name.startswith('.'):
+        if domain and parts[-2] in OFFICEHOME_CLASSES and name.lower().endswith(
+                ENDINGS) and not name.startswith('.'):
             return os.path.join(domain, parts[-2], name)
         return None
 
     def labels(self, data_dir):
         numbers = {'%s/%s' % (domain, name): domain_folder * len(OFFICEHOME_CLASSES) + number
-                   for domain_folder, domain in enumerate(self.domains) for number, name in enumerate(OFFICEHOME_CLASSES)}
-        return OrderedDict([('all', np.array([numbers[role.rsplit('/', 1)[0]] for role in self.files(data_dir)],
+                   for domain_folder, domain in enumerate(self.domains) for number,
+                   name in enumerate(OFFICEHOME_CLASSES)}
+        return OrderedDict([('all', np.array([numbers[role.rsplit('/', 1)[0]]
+                                              for role in self.files(data_dir)],
                                              np.int32))])
 
     def recipe(self):
@@ -55,8 +62,8 @@ class OfficeHomeFolders(Source):
         images = np.empty((len(paths),) + self.image_shape, np.uint8)
         self._packages()
         say('Office-Home: decoding %s, which can take some minutes' % plural(len(paths), 'image'))
-        # Threads, as the packages release Python's lock. At an error all of them end here: a thread that is still in
-        # OpenCV when the process ends makes it abort.
+        # Threads, as the packages release Python's lock. At an error all of them end here: a thread that is
+        # still in OpenCV when the process ends makes it abort.
         with silent_libraries(), ThreadPoolExecutor(cores()) as workers:
             for row, image in enumerate(workers.map(self._decode_one, paths)):
                 images[row] = image
@@ -67,10 +74,12 @@ class OfficeHomeFolders(Source):
         folders = self.folders(data_dir)
         for folder in folders:
             domain_folders = OrderedDict((domain, self._domain(folder, domain)) for domain in self.domains)
-            absent = [SPELLINGS[domain][0] for domain, domain_folder in domain_folders.items() if domain_folder is None]
+            absent = [SPELLINGS[domain][0] for domain, domain_folder in domain_folders.items()
+                      if domain_folder is None]
             if len(absent) < len(domain_folders):
                 if absent:
-                    present = [os.path.basename(domain_folder) for domain_folder in domain_folders.values() if domain_folder]
+                    present = [os.path.basename(domain_folder) for domain_folder in domain_folders.values()
+                               if domain_folder]
                     raise self.incomplete(folder, absent, present)
                 return folder, OrderedDict(('%s/%s/%s' % (domain, name, os.path.basename(path)), path)
                                            for domain, domain_folder in domain_folders.items()
@@ -91,7 +100,8 @@ class OfficeHomeFolders(Source):
         """List of (class name, sorted paths of its images) in the folder of a domain."""
         absent = [name for name in OFFICEHOME_CLASSES if not os.path.isdir(os.path.join(domain_folder, name))]
         if absent:
-            raise self.incomplete(domain_folder, absent, [name for name in OFFICEHOME_CLASSES if name not in absent])
+            raise self.incomplete(domain_folder, absent, [name for name in OFFICEHOME_CLASSES
+                                                          if name not in absent])
         found = []
         for name in OFFICEHOME_CLASSES:
             folder = os.path.join(domain_folder, name)
@@ -109,8 +119,10 @@ class OfficeHomeFolders(Source):
         try:
             import cv2
         except ImportError as error:
-            raise UserError('Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display '
-                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1' % error) from error
+            raise UserError(
+                'Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display '
+                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1'
+                % error) from error
         try:
             import skimage.transform
         except ImportError as error:
@@ -119,12 +131,14 @@ class OfficeHomeFolders(Source):
         return cv2, skimage
 
     def _decode_one(self, path):
-        """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is dropped."""
+        """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is
+        dropped."""
         cv2, skimage = self._packages()
         content, image = self.read(path), None
 
         def decode(part):
-            return cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            return cv2.imdecode(np.frombuffer(part, np.uint8),
+                                cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
 
         if content:
             with contextlib.suppress(cv2.error):      # a header that speaks of more than 2^30 pixels
@@ -132,7 +146,8 @@ class OfficeHomeFolders(Source):
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
         pixels = image[..., ::-1].astype(np.float32) / 255
-        small = skimage.transform.resize(pixels, self.image_shape, order=1, mode='reflect', anti_aliasing=True)
+        small = skimage.transform.resize(pixels, self.image_shape, order=1, mode='reflect',
+                                         anti_aliasing=True)
         return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
 
 

@@ -13,7 +13,8 @@ from classification.data import data_cache, raw_checksums
 from utils.utils import UserError, printable_line
 
 GUIDE = 'Data/README.md'
-MAX_BYTES = 2 ** 27         # in a .gz, whose few bytes can mean more than memory holds; MNIST: 28 * 28 * 60,000
+# in a .gz, whose few bytes can mean more than memory holds; MNIST: 28 * 28 * 60,000
+MAX_BYTES = 2 ** 27
 SHOWN = 4                    # names in a message
 ALIKE = 0.6                  # of difflib: a file name that may be another spelling of the expected one
 
@@ -60,7 +61,8 @@ class Source(object):
 
     @contextlib.contextmanager
     def one_version(self):
-        """Labels, checksum and images that are read inside belong together; a UserError names what changes."""
+        """Labels, checksum and images that are read inside belong together; a UserError names what
+        changes."""
         outer, self.version = self.version, self.version or raw_checksums.OneVersion()
         try:
             yield
@@ -68,7 +70,8 @@ class Source(object):
             self.version = outer
 
     def place_of(self, parts):
-        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its path."""
+        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its
+        path."""
         inside = os.path.basename(self.folders('')[0])
         return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
 
@@ -92,7 +95,8 @@ class Source(object):
         """What `decode` gives, from the cache if possible."""
         with self.one_version():
             count = sum(len(pool) for pool in self.labels(data_dir).values())
-            images = data_cache.cached(data_dir, self.name, '%s %s' % (self.checksum(data_dir), self.recipe()),
+            images = data_cache.cached(data_dir, self.name,
+                                       '%s %s' % (self.checksum(data_dir), self.recipe()),
                                        (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
         raw_checksums.remember(data_dir, self.name)
         return images
@@ -153,9 +157,10 @@ class Source(object):
     def missing(self, paths, where, instead=''):
         """The error for files that are not there."""
         names = [paths[0]] + [os.path.basename(path) for path in paths[1:]]
-        return Incomplete('%s: %s %s missing%s; get %s from %s and put its files into %s (%s tells how), or %s'
-                          % (self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead, self.archive,
-                             self.home, where, GUIDE, self.to_get))
+        return Incomplete(
+            '%s: %s %s missing%s; get %s from %s and put its files into %s (%s tells how), or %s'
+                          % (self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead,
+                             self.archive, self.home, where, GUIDE, self.to_get))
 
     def incomplete(self, folder, absent, present):
         """The error for a folder that holds a part of the files.
@@ -208,7 +213,8 @@ class Source(object):
 
 
 def _others(folder, absent, present, alike=0.):
-    """What else is in a folder, the most similar to an absent file first; `alike`: how similar, from 0 to 1."""
+    """What else is in a folder, the most similar to an absent file first; `alike`: how similar, from 0 to
+    1."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

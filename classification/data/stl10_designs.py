@@ -1,7 +1,7 @@
 """STL-10's tasks are a design: classes, noise and channel order of each task, and which images it takes.
 
-A design is drawn from the seed, or read from a CSV file in the published format. There is one per data group; the
-groups have the same tasks and differ in the images.
+A design is drawn from the seed, or read from a CSV file in the published format. There is one per data group;
+the groups have the same tasks and differ in the images.
 """
 import hashlib
 import itertools
@@ -64,7 +64,8 @@ def draw_kinds(preset, seed):
 
 
 def draw(preset, seed, group, counts, kinds):
-    """The design of a group: each class's images are parted once, and each task draws its share from the parts.
+    """The design of a group: each class's images are parted once, and each task draws its share from the
+    parts.
 
     Args:
         counts: number of training images of each class.
@@ -82,7 +83,8 @@ def draw(preset, seed, group, counts, kinds):
             for image in state.permutation(pools[number][part])[:_sizes(preset, counts[number])[part]]:
                 yield number, int(image)
 
-    return [task._replace(train=tuple(chosen(index, task, 'train')), valid=tuple(chosen(index, task, 'valid')))
+    return [task._replace(train=tuple(chosen(index, task, 'train')),
+                          valid=tuple(chosen(index, task, 'valid')))
             for index, task in enumerate(kinds)]
 
 
@@ -173,7 +175,8 @@ def _task(rows, index, preset, counts):
         and set(numbers) <= set(range(CLASSES)))
     noise = swap = None
     if rows.head() == 'Noise':
-        noise = rows.take('Noise', 'Noise, a mean and a standard deviation', float, lambda numbers: len(numbers) == 2
+        noise = rows.take('Noise', 'Noise, a mean and a standard deviation', float,
+                          lambda numbers: len(numbers) == 2
                           and all(map(math.isfinite, numbers)) and numbers[1] >= 0)
     if rows.head() == 'ChannelSwap':
         swap = rows.take('ChannelSwap', 'ChannelSwap and 0, 1, 2 in some order',
@@ -184,7 +187,8 @@ def _task(rows, index, preset, counts):
         part = []
         while rows.head() is not None and not rows.head()[:1].isalpha():
             part.append(rows.take(
-                None, 'a class of this task (%s) and the number of an image that it does not have yet' % ', '.join(
+                None, 'a class of this task (%s) and the number of an image that it does not have yet'
+                % ', '.join(
                     '%d: 0 to %d' % (number, counts[number] - 1) for number in classes),
                 valid=lambda pair: len(pair) == 2 and pair[0] in classes and 0 <= pair[1] < counts[pair[0]]
                 and pair not in seen))
@@ -221,11 +225,13 @@ def load(preset, data_dir, seed, counts):
     for group in sorted(read):
         for index, task in enumerate(read[group]):
             if task.kind() != kinds[index]:
-                raise UserError('%s: task %d of %s and of %s differ in classes, noise or channels; the groups must '
+                raise UserError(
+                    '%s: task %d of %s and of %s differ in classes, noise or channels; the groups must '
                                 'have one design' % (folder(data_dir), index, file_name(preset, seed, first),
                                    file_name(preset, seed, group)))
     drawn = [DesignedTask(*kind) for kind in kinds] if read else draw_kinds(preset, seed)
-    groups = [read[group] if group in read else draw(preset, seed, group, counts, drawn) for group in range(GROUPS)]
+    groups = [read[group] if group in read else draw(preset, seed, group, counts, drawn)
+              for group in range(GROUPS)]
     return Designs(tuple(map(tuple, groups)), tuple(group in read for group in range(GROUPS)))
 
 
@@ -273,14 +279,16 @@ def keep(preset, designs, data_dir, seed, group, say):
 
 def leak(design):
     """Number of images that validate one task and train another."""
-    train, valid = [{image for task in design for image in getattr(task, part)} for part in ('train', 'valid')]
+    train, valid = [{image for task in design for image in getattr(task, part)}
+                    for part in ('train', 'valid')]
     return len(train & valid)
 
 
 # ---- images ----
 
 class NoisyImages(object):
-    """Images under a task's noise, clipped to the range of pixels and rounded to 8 bits once, when first used.
+    """Images under a task's noise, clipped to the range of pixels and rounded to 8 bits once, when first
+    used.
 
     Args:
         images: uint8, all of the data set.

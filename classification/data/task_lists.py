@@ -8,7 +8,8 @@ def _rows(text):
 REST = 'rest'       # in a task of one class against all others
 
 # Row: task. A class's label is its place in the row.
-TEN_CLASSES_IN_PAIRS = tuple((2 * task + 1, 2 * task) for task in range(5))      # the even class is the positive one
+# the even class is the positive one
+TEN_CLASSES_IN_PAIRS = tuple((2 * task + 1, 2 * task) for task in range(5))
 TEN_CLASSES_AGAINST_REST = tuple((REST, task) for task in range(10))
 DIGIT_PAIRS = tuple((2 * task, 2 * task + 1) for task in range(5))
 
@@ -75,11 +76,12 @@ CIFAR100_FORTY_TASKS = CIFAR100_TWENTY_TASKS + _rows("""
 OFFICEHOME_CLASSES = (
     'Alarm_Clock', 'Backpack', 'Batteries', 'Bed', 'Bike', 'Bottle', 'Bucket', 'Calculator', 'Calendar',
     'Candles', 'Chair', 'Clipboards', 'Computer', 'Couch', 'Curtains', 'Desk_Lamp', 'Drill', 'Eraser',
-    'Exit_Sign', 'Fan', 'File_Cabinet', 'Flipflops', 'Flowers', 'Folder', 'Fork', 'Glasses', 'Hammer', 'Helmet',
+    'Exit_Sign', 'Fan', 'File_Cabinet', 'Flipflops', 'Flowers', 'Folder', 'Fork', 'Glasses', 'Hammer',
+    'Helmet',
     'Kettle', 'Keyboard', 'Knives', 'Lamp_Shade', 'Laptop', 'Marker', 'Monitor', 'Mop', 'Mouse', 'Mug',
     'Notebook', 'Oven', 'Pan', 'Paper_Clip', 'Pen', 'Pencil', 'Postit_Notes', 'Printer', 'Push_Pin', 'Radio',
-    'Refrigerator', 'Ruler', 'Scissors', 'Screwdriver', 'Shelf', 'Sink', 'Sneakers', 'Soda', 'Speaker', 'Spoon',
-    'Table', 'Telephone', 'ToothBrush', 'Toys', 'Trash_Can', 'TV', 'Webcam')
+    'Refrigerator', 'Ruler', 'Scissors', 'Screwdriver', 'Shelf', 'Sink', 'Sneakers', 'Soda', 'Speaker',
+    'Spoon', 'Table', 'Telephone', 'ToothBrush', 'Toys', 'Trash_Can', 'TV', 'Webcam')
 
 _OFFICEHOME_LISTS = _rows("""
     63 54 55 59 47  8  5 56 18 50  3 57 13

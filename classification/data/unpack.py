@@ -1,7 +1,7 @@
 """Takes chosen files out of an archive, whatever else is in it.
 
-Only the chosen ones are written, under names that the caller made. Paths that lead elsewhere, links, devices and more
-than the original holds are answered with an error.
+Only the chosen ones are written, under names that the caller made. Paths that lead elsewhere, links, devices
+and more than the original holds are answered with an error.
 """
 import gzip
 import os
@@ -26,7 +26,8 @@ def unpack(archive, is_zip, folder, place_of, most, enough=None):
         archive: path.
         is_zip: which of the two it is.
         folder: path.
-        place_of: list of the parts of a file's path in the archive -> path below `folder`; None: it is not wanted.
+        place_of: list of the parts of a file's path in the archive -> path below `folder`; None: it is not
+            wanted.
         most: bytes that all members together may hold.
         enough: number of files after which the rest is not looked at; None: all is.
     Raises:
@@ -51,7 +52,8 @@ def unpack(archive, is_zip, folder, place_of, most, enough=None):
                 if len(written) == enough:
                     return
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error)) from error     # encrypted: RuntimeError
+        # encrypted: RuntimeError
+        raise BadArchive('it is damaged or no such archive (%s)' % _shown(error)) from error
 
 
 def write(content, path):
@@ -60,13 +62,15 @@ def write(content, path):
     with open(path, 'wb') as stream:
         for piece in iter(lambda: content.read(PIECE), b''):
             stream.write(piece)
-        if stream.tell() >= LARGE:      # zeros after a power cut would pass for pixels; readers refuse smaller ones
+        # zeros after a power cut would pass for pixels; readers refuse smaller ones
+        if stream.tell() >= LARGE:
             stream.flush()
             os.fsync(stream.fileno())
 
 
 def _of_zip(path, _):
-    """(name, size, whether it is a plain file or a folder, function that opens it; None of a folder) of each member."""
+    """(name, size, whether it is a plain file or a folder, function that opens it; None of a folder) of each
+    member."""
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
@@ -78,13 +82,15 @@ def _of_tar(path, most):
     """The same of a .tar.gz; nothing is decompressed before it is asked for."""
     with gzip.open(path) as stream, tarfile.open(fileobj=_Bounded(stream, most), mode='r|') as archive:
         for member in archive:
-            plain = member.isreg() and not member.issparse()       # a sparse file's zeros cost its maker nothing
+            # a sparse file's zeros cost its maker nothing
+            plain = member.isreg() and not member.issparse()
             yield (member.name, member.size, plain or member.isdir(),
                    (lambda: archive.extractfile(member)) if plain else None)
 
 
 class _Bounded(object):
-    """A file object that ends in an error after so many bytes: a header of a tar can be as long as it likes."""
+    """A file object that ends in an error after so many bytes: a header of a tar can be as long as it
+    likes."""
 
     def __init__(self, stream, most):
         self.stream, self.left = stream, most + (1 << 20)       # a megabyte of headers

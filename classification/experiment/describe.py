@@ -12,7 +12,8 @@ from utils.utils import plural
 
 def _rows(rows, indent='  '):
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip()
+            for row in rows]
 
 
 def listing():
@@ -27,21 +28,25 @@ def listing():
     lines += ['', 'Model types (--model_type):']
     lines += _rows([(name, model.help + (' (also: %s)' % ', '.join(model.aliases) if model.aliases else ''))
                     for name, model in MODELS.items()])
-    lines += ['  ' + note for declared in list(MECHANISMS.values()) + list(METHODS.values()) for note in declared.notes()]
+    lines += ['  ' + note for declared in list(MECHANISMS.values()) + list(METHODS.values())
+              for note in declared.notes()]
     lines += ['', 'Options (--set NAME=VALUE; those with a flag also by --NAME or the flag in brackets):']
-    lines += _rows([(option.name + (' (--%s)' % option.flag if option.flag not in (None, option.name) else ''),
+    lines += _rows([(option.name + (' (--%s)' % option.flag if option.flag not in (None, option.name)
+                                    else ''),
                      _default(option), option.help) for option in _all_options()])
     lines += ['', 'Transfer configurations (--test_type, or by name or letters with --transfer_config; '
                   'S: shared, T: task-specific, input side first):']
     tables = [('%d layers' % depth, None, depth) for depth in env.TRANSFER_CONFIGURATIONS]
-    tables += [('%s with %d layers' % (family, depth), family, depth) for family, depth in env.TRANSFER_CONFIGURATIONS_OF]
+    tables += [('%s with %d layers' % (family, depth), family, depth) for family,
+               depth in env.TRANSFER_CONFIGURATIONS_OF]
     for title, family, depth in tables:
         lines.append('  %s:' % title)
         lines += _rows([('%d-%d' % (5 * row, 5 * row + 4), name, env.pattern_from_name(name, depth))
                         for row, name in enumerate(env.pattern_names(family, depth))], indent='    ')
     lines.append('  every depth: all, none, top1.., bottom1.., alternating')
     lines += ['', 'Groups of layers of LASEMG (--test_type, or as sizes with --layer_groups):']
-    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any', env.listed(groups))
+    lines += _rows([('%d layers' % depth, '%d-%d' % (5 * row, 5 * row + 4) if len(rows) > 1 else 'any',
+                     env.listed(groups))
                     for depth, rows in env.LAYER_GROUPS.items() for row, groups in enumerate(rows)])
     return '\n'.join(lines)
 
@@ -56,7 +61,8 @@ def _default(option):
     """'0.1', or 'by table' where it depends on the rest."""
     if callable(option.default):
         return 'by table'
-    return 'none' if option.default is None else env.listed(option.default) if isinstance(option.default, tuple) else str(
+    return 'none' if option.default is None else env.listed(option.default) if isinstance(
+        option.default, tuple) else str(
         option.default)
 
 
@@ -67,27 +73,31 @@ def dry_run(experiment, flags, count):
         count: function (experiment, pattern) -> number of parameters.
     """
     net, training = experiment.net, experiment.training
-    sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent, experiment.seed, 0,
-                                experiment.normalize, len(experiment.class_counts))
+    sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent,
+                                experiment.seed, 0, experiment.normalize, len(experiment.class_counts))
     lines = ['%s on %s%s, fingerprint %s' % (
         experiment.model_type, experiment.data_type,
-        '' if experiment.data_percent is None else ' at %d %%' % experiment.data_percent, experiment.fingerprint()[:8])]
-    lines += _rows([('task', 'classes', 'training', 'validation', 'test')] + [tuple(map(str, size)) for size in sizes])
+        '' if experiment.data_percent is None else ' at %d %%' % experiment.data_percent,
+        experiment.fingerprint()[:8])]
+    lines += _rows([('task', 'classes', 'training', 'validation', 'test')]
+                   + [tuple(map(str, size)) for size in sizes])
     lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
     rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
     for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
-        rows.append((str(layer), '%dx%d' % (spec.kernel, spec.kernel), '%d -> %d' % (spec.in_channels, spec.out_channels),
-                     str(spec.pool), '%dx%d' % size,
-                     'searched' if experiment.pattern is None else 'yes' if experiment.pattern[layer] == 'S' else 'no'))
+        rows.append((str(layer), '%dx%d' % (spec.kernel, spec.kernel), '%d -> %d'
+                     % (spec.in_channels, spec.out_channels), str(spec.pool), '%dx%d' % size,
+                     'searched' if experiment.pattern is None else 'yes' if experiment.pattern[layer] == 'S'
+                     else 'no'))
     lines += _rows(rows)
     lines.append('head: %s -> classes; padding %s; skip connections: %s' % (
         ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
         ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
     lines.append('parameters: %s' % _parameters(experiment, count))
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
-        plural(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay, plural(flags.num_runs, 'trial'),
-        experiment.seed))
-    lines.append(gen_data.origin(experiment.data_type, gen_data.folder_of(experiment.data_type, flags.data_dir)))
+        plural(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay,
+        plural(flags.num_runs, 'trial'), experiment.seed))
+    lines.append(gen_data.origin(experiment.data_type,
+                                 gen_data.folder_of(experiment.data_type, flags.data_dir)))
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
         shown(check(experiment, flags.num_runs))))
@@ -117,4 +127,5 @@ def _parameters(experiment, count):
     if experiment.pattern is not None:
         return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
     depth = len(experiment.net.layers)
-    return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth), count(experiment, 'T' * depth))
+    return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth),
+                                                                   count(experiment, 'T' * depth))

@@ -34,9 +34,11 @@ class Experiment(NamedTuple):
     eval_interval: int = 1                # epochs between evaluations of earlier tasks
     numerics: int = NUMERICS
     analyses: Mapping[str, Any] = {}      # what else was asked for: see requested_analyses.asked
-    numeric_versions: Mapping[str, int] = {}      # of its method and data; without those that are still at their first
+    # of its method and data; without those that are still at their first
+    numeric_versions: Mapping[str, int] = {}
     data_options: Mapping[str, Any] = {}          # of its data set
-    plugins: Tuple[str, ...] = ()                 # digests of the plug-ins that declare its method or its data set
+    # digests of the plug-ins that declare its method or its data set
+    plugins: Tuple[str, ...] = ()
 
     @property
     def model(self):
@@ -81,7 +83,8 @@ class Experiment(NamedTuple):
                                            df_tensor=tuple(layer['df_tensor']))) for layer in net['layers'])
         net = env.Net(tuple(net['image_shape']), layers, tuple(net['hidden']), net['padding'],
                       tuple(tuple(pair) for pair in net['skips']))
-        options, data_options = [{name: tuple(value) if isinstance(value, list) else value for name, value in some.items()}
+        options, data_options = [{name: tuple(value) if isinstance(value, list) else value for name,
+                                  value in some.items()}
                                  for some in (fields['options'], fields.get('data_options', {}))]
         return cls(**dict(fields, net=net, options=options, data_options=data_options,
                           training=env.Training(**fields['training']),
@@ -89,11 +92,13 @@ class Experiment(NamedTuple):
                           class_counts={int(task): count for task, count in fields['class_counts'].items()}))
 
     def differences(self, other):
-        """'seed 1 instead of 0, ...': the settings in which another experiment, as a dict of what JSON knows, differs."""
+        """'seed 1 instead of 0, ...': the settings in which another experiment, as a dict of what JSON knows,
+        differs."""
         mine, others = dict(_flat(json.loads(self.to_json()))), dict(_flat(other))
         texts = [(key, _short(others.get(key)), _short(mine.get(key)))
                  for key in sorted(set(mine) | set(others)) if mine.get(key) != others.get(key)]
-        return ', '.join(key if came == here else '%s %s instead of %s' % (key, came, here) for key, came, here in texts)
+        return ', '.join(key if came == here else '%s %s instead of %s' % (key, came, here) for key, came,
+                         here in texts)
 
 
 def _plain(value):
@@ -124,11 +129,13 @@ def _short(value):
 
 def plugins_of(model, dataset):
     """The plug-ins that declare a model or a data set (None: one that is not declared)."""
-    return plugin_files.of_files(model.plugins + ([dataset.origin] if dataset is not None and dataset.origin else []))
+    return plugin_files.of_files(model.plugins + ([dataset.origin] if dataset is not None and dataset.origin
+                                                  else []))
 
 
 def numeric_versions(model, options, small_classes=False, of_data=()):
-    """{name: version} of what computes an experiment's numbers, without those that are still at their first version.
+    """{name: version} of what computes an experiment's numbers, without those that are still at their first
+    version.
 
     What changes the numbers of all methods raises NUMERICS instead.
 
@@ -137,7 +144,8 @@ def numeric_versions(model, options, small_classes=False, of_data=()):
         small_classes: whether the data have some; see gen_data.has_small_classes.
         of_data: {data set: version}.
     """
-    versions = dict(model.numeric_versions(options), **{name: version for name, version in dict(of_data).items() if version > 1})
+    versions = dict(model.numeric_versions(options), **{name: version for name,
+                                                        version in dict(of_data).items() if version > 1})
     return dict(versions, **{'small classes': 2} if small_classes else {})
 
 

@@ -1,7 +1,8 @@
-"""Plug-ins: files of the user that declare methods, mechanisms and data sets; loaded, checked, copied, told apart.
+"""Plug-ins: files of the user that declare methods, mechanisms and data sets; loaded, checked, copied, told
+apart.
 
-A plug-in is one file. What an experiment uses of it is part of its fingerprint by the digest of its syntax tree; a copy of
-the file lies in the run folder, which the trials load, wherever they run.
+A plug-in is one file. What an experiment uses of it is part of its fingerprint by the digest of its syntax
+tree; a copy of the file lies in the run folder, which the trials load, wherever they run.
 """
 import ast
 import hashlib
@@ -49,13 +50,16 @@ def load(paths):
 def _load(path):
     name, content = os.path.basename(path), _content(path)
     if not name.endswith('.py') or not name[:-len('.py')].isidentifier():
-        raise UserError('--plugin %s: a Python file is needed, whose name is letters, digits and underscores and ends in .py'
+        raise UserError(
+            '--plugin %s: a Python file is needed, whose name is letters, digits and underscores and ends '
+            'in .py'
                         % path)
     try:
         tree = ast.parse(content, path)
         _Loader(path, content).get_code(name)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno if getattr(error, 'lineno', None) else '',
+        raise UserError('--plugin %s%s: %s' % (path, ', line %s' % error.lineno
+                                               if getattr(error, 'lineno', None) else '',
                                                getattr(error, 'msg', error))) from error
     _check_imports(path, tree)
     found = PluginFile(path, PREFIX + name[:-len('.py')], content, hashlib.sha256(content).hexdigest(),
@@ -82,18 +86,22 @@ def _check_imports(path, tree):
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Import, ast.ImportFrom)):
             continue
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or node.names[0].name]
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [
+            node.module or node.names[0].name]
         for name in names:
             first = name.split('.')[0]
-            if getattr(node, 'level', 0) or first not in OURS and _is_another_file(first, os.path.dirname(path)):
-                raise UserError('--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
+            if getattr(node, 'level', 0) or first not in OURS and _is_another_file(first, os.path.dirname(
+                    path)):
+                raise UserError(
+                    '--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
                                 'what it needs into the plug-in' % (path, node.lineno, first))
             if first == 'tensorflow':
                 from utils import runtime  # noqa: F401  before TensorFlow is imported
 
 
 def _is_another_file(name, folder):
-    """Whether a module is another plug-in, a file beside the plug-in, or one of this project that is not made for it."""
+    """Whether a module is another plug-in, a file beside the plug-in, or one of this project that is not made
+    for it."""
     of_project = os.path.isdir(os.path.join(source_digest.ROOT, name)) or os.path.isfile(
         os.path.join(source_digest.ROOT, name + '.py'))
     return name.startswith(PREFIX) and name in sys.modules or of_project or any(
@@ -141,12 +149,14 @@ def words():
 
 
 def of_files(paths):
-    """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another declares."""
+    """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another
+    declares."""
     return [plugin for path, plugin in LOADED.items() if path in paths]
 
 
 def keep(plugins, run_folder):
-    """Copies the plug-ins of an experiment into its run folder, byte for byte; the paths there, relative to it."""
+    """Copies the plug-ins of an experiment into its run folder, byte for byte; the paths there, relative to
+    it."""
     folder = os.path.join(run_folder, FOLDER)
     names = ['%s.py' % plugin.module[len(PREFIX):] for plugin in plugins]
     if plugins:
@@ -158,7 +168,8 @@ def keep(plugins, run_folder):
 
 def described(plugins, names):
     """What config.json says of an experiment's plug-ins."""
-    return [OrderedDict([('file', name), ('from', plugin.path), ('sha256', plugin.sha256), ('digest', plugin.digest)])
+    return [OrderedDict([('file', name), ('from', plugin.path), ('sha256', plugin.sha256),
+                         ('digest', plugin.digest)])
             for plugin, name in zip(plugins, names)]
 
 
@@ -171,5 +182,6 @@ def load_kept(run_folder, kept):
     for row in kept:
         path = os.path.join(run_folder, row['file'])
         if hashlib.sha256(_content(path)).hexdigest() != row['sha256']:
-            raise UserError('%s is not the plug-in that this experiment began with; run the same command again' % path)
+            raise UserError(
+                '%s is not the plug-in that this experiment began with; run the same command again' % path)
         load([path])

@@ -1,7 +1,7 @@
 """What can be asked for beside training and accuracies: the flags, checked, as an experiment keeps them.
 
-Nothing here imports TensorFlow. What the analyses compute is in augmentation.py, leep.py, mutual_information.py and
-parameter_files.py.
+Nothing here imports TensorFlow. What the analyses compute is in augmentation.py, leep.py,
+mutual_information.py and parameter_files.py.
 """
 from collections import OrderedDict
 
@@ -18,9 +18,11 @@ LARGEST = 1e6         # of the mutual information's numbers
 
 
 def asked(flags, model_type, mechanism, net, num_tasks, say):
-    """The analyses that the flags ask for: dict name -> setting, JSON-able; without those that were not asked for.
+    """The analyses that the flags ask for: dict name -> setting, JSON-able; without those that were not asked
+    for.
 
-    data_augment: True; stl_analysis: {task, ratio}; leep: True; mutual_info: {alpha, kernel_h, kernel_h_backward};
+    data_augment: True; stl_analysis: {task, ratio}; leep: True; mutual_info: {alpha, kernel_h,
+    kernel_h_backward};
     saveparam: True; tensorfactor: checksum of the values that the file gives.
 
     Args:
@@ -35,18 +37,21 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
     for switch, names in DEPENDENT:
         for name in names:
             if getattr(flags, name) != DEFAULTS[name] and not getattr(flags, switch):
-                raise UserError('--%s is a setting of --%s; add --%s, or leave it away' % (name, switch, switch))
+                raise UserError('--%s is a setting of --%s; add --%s, or leave it away'
+                                % (name, switch, switch))
     for name in ('leep', 'stl_analysis'):
         if getattr(flags, name) and not flags.lifelong:
             raise UserError('--%s is about tasks that come one after the other; add --lifelong' % name)
-    found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam') if getattr(flags, name))
+    found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam')
+                        if getattr(flags, name))
     if flags.stl_analysis:
         found['stl_analysis'] = _stl_analysis(flags, model_type, num_tasks, say)
     if flags.mutual_info:
         found['mutual_info'] = _mutual_info(flags)
     if flags.tensorfactor_param_path is not None:
         if mechanism != 'tf':
-            raise UserError('--tensorfactor_param_path: %s has no tensor factors; use a model ending in TF' % model_type)
+            raise UserError('--tensorfactor_param_path: %s has no tensor factors; use a model ending in TF'
+                            % model_type)
         path = tensor_factors.find(flags.result_dir, flags.tensorfactor_param_path)
         found['tensorfactor'] = parameter_files.checksum(tensor_factors.tensor_factors(path, net))
     return found
@@ -55,13 +60,17 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
 def _stl_analysis(flags, model_type, num_tasks, say):
     task, ratio = flags.stl_task_to_learn, flags.stl_total_data_ratio
     if model_type != 'STL':
-        raise UserError('--stl_analysis learns one task by itself, which is --model_type STL; %s was asked for' % model_type)
+        raise UserError(
+            '--stl_analysis learns one task by itself, which is --model_type STL; %s was asked for'
+            % model_type)
     if not 0 <= task < num_tasks:
-        raise UserError('--stl_task_to_learn %d: --stl_analysis needs the number of a task, 0 to %d' % (task, num_tasks - 1))
+        raise UserError('--stl_task_to_learn %d: --stl_analysis needs the number of a task, 0 to %d'
+                        % (task, num_tasks - 1))
     if ratio != ratio:
         raise UserError('--stl_total_data_ratio %g: a share between 0 and 1 is needed' % ratio)
     if flags.early_stopping is not None:
-        raise UserError('--early_stopping: --stl_analysis always stops by the published patience rule; leave it away')
+        raise UserError(
+            '--early_stopping: --stl_analysis always stops by the published patience rule; leave it away')
     clipped = min(max(ratio, 0.), 1.)
     if clipped != ratio:
         say('--stl_total_data_ratio %g is taken as %g' % (ratio, clipped))
@@ -73,7 +82,8 @@ def _mutual_info(flags):
     for name in DEPENDENT[1][1]:
         value = getattr(flags, name)
         if not 0 < value <= LARGEST:
-            raise UserError('--%s %g: a number greater than 0 and at most %g is needed' % (name, value, LARGEST))
+            raise UserError('--%s %g: a number greater than 0 and at most %g is needed'
+                            % (name, value, LARGEST))
         settings[name[len('mutual_info_'):]] = value
     return settings
 

@@ -1,4 +1,5 @@
-"""From the flags of a command line to the experiment that they ask for, checked before any data is touched."""
+"""From the flags of a command line to the experiment that they ask for, checked before any data is
+touched."""
 from collections import OrderedDict
 
 from classification import gen_data
@@ -11,7 +12,8 @@ from utils.declarations import LARGEST_NUMBER, Context, checked, read_setting, r
 from utils.tensorflow_version import tensorflow_version
 from utils.utils import UserError, lookup, without_credentials
 
-MAXIMA = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}      # more would fill the memory before anything is trained
+# more would fill the memory before anything is trained
+MAXIMA = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}
 
 
 def task_order(num_tasks, order_type):
@@ -22,7 +24,8 @@ def task_order(num_tasks, order_type):
     """
     orders = {0: (), 1: range(num_tasks // 2), 2: range(num_tasks)}
     if order_type not in orders:
-        raise UserError('--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) '
+        raise UserError(
+            '--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) '
                         'or 2 (all tasks twice)' % order_type)
     return tuple(orders[order_type]) + tuple(range(num_tasks))
 
@@ -40,13 +43,15 @@ def resolve(flags, say):
     """
     for name in ('data_dir', 'result_dir', 'tensorfactor_param_path'):
         if getattr(flags, name) == '':
-            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text' % name)
+            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
+                            % name)
     data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
     context = _context(flags, data_type, dataset, model)
     pattern = _pattern(flags, model, context)
     skips = env.skip_connections(context.family, context.depth, flags.skip_connect_test_type)
-    net = env.build_net(context.network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME', skips)
+    net = env.build_net(context.network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME',
+                        skips)
     options = model.resolve(context)
     data_options = resolved(dataset.options, context.without_options())
     gen_data.choose_options(data_type, data_options)
@@ -58,7 +63,8 @@ def resolve(flags, say):
     percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
     if flags.download or flags.archive:
         from classification.data.download import fetch
-        if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run):
+        if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet,
+                     flags.dry_run):
             return None
     sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
     of_schedule = _schedule(flags, context.training, task_order(num_tasks, flags.task_order_type), asked)
@@ -68,29 +74,34 @@ def resolve(flags, say):
         say('--%s is ignored: %s' % (name, why))
     return Experiment(
         data_type=data_type, data_percent=percent,
-        normalize=flags.normalize if dataset.scaling is None else 'split',       # nothing else is standardised
-        class_counts={size[0]: size[1] for size in sizes}, model_type=model.name, net=net, pattern=pattern, options=options,
-        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
-        evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed, lifelong=flags.lifelong,
-        eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
-        plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), **dict(of_data, **of_schedule))
+        # nothing else is standardised
+        normalize=flags.normalize if dataset.scaling is None else 'split',
+        class_counts={size[0]: size[1] for size in sizes}, model_type=model.name, net=net, pattern=pattern,
+        options=options, keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
+        evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
+        lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
+        plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))),
+        **dict(of_data, **of_schedule))
 
 
 def _context(flags, data_type, dataset, model):
     """What the defaults of options may depend on."""
     check_different('%s on %s' % (model.name, data_type), model.options, dataset.options)
     depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
-    return Context(model.name, data_type, dataset.family, depth, model.network(data_type, dataset.family, depth, network),
-                   env.TRAINING[dataset.family], flags.test_type, given_options(flags, model.options, dataset.options),
-                   flags.given)
+    return Context(model.name, data_type, dataset.family, depth,
+                   model.network(data_type, dataset.family, depth, network),
+                   env.TRAINING[dataset.family], flags.test_type,
+                   given_options(flags, model.options, dataset.options), flags.given)
 
 
 def _facts_of_data(flags, data_type, dataset, percent, model, options):
-    """(sizes of the tasks, fields of the Experiment that the files determine), of one version of the files."""
+    """(sizes of the tasks, fields of the Experiment that the files determine), of one version of the
+    files."""
     with dataset.source.one_version():
         gen_data.check_request(data_type, percent, flags.data_dir)
         major = int(tensorflow_version().split('.')[0])
-        sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize, flags.num_tasks)
+        sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize,
+                                    flags.num_tasks)
         checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed)
         small_classes = gen_data.has_small_classes(data_type, flags.data_dir)
     versions = numeric_versions(model, options, small_classes, {data_type: dataset.version})
@@ -128,7 +139,8 @@ def given_options(flags, options, of_data=()):
         name, value = read_setting(words, tuple(options) + tuple(of_data))
         if name in given:
             raise UserError('--set %s: %s is already said%s; leave one of them away' % (
-                words, name, ''.join(' by --' + option.flag for option in options if option.name == name and option.flag)))
+                words, name, ''.join(' by --' + option.flag for option in options if option.name == name
+                                     and option.flag)))
         given[name] = value
     return given
 
@@ -148,8 +160,10 @@ def _pattern(flags, model, context):
 def _check_model(flags, model_type, model, net):
     """What not every method can do."""
     for possible, asked, what, advice in (
-            (model.method.revisits, flags.task_order_type, 'learns each task once', 'use --task_order_type 0'),
-            (model.method.skips, net.skips, 'has no skip connections', 'use a network without them (--skip_connect_test_type 0)'),
+            (model.method.revisits, flags.task_order_type, 'learns each task once',
+             'use --task_order_type 0'),
+            (model.method.skips, net.skips, 'has no skip connections',
+             'use a network without them (--skip_connect_test_type 0)'),
             (model.method.stops_early, flags.early_stopping, 'hands on the last epoch of each task',
              'leave --early_stopping away')):
         if asked and not possible:
@@ -158,27 +172,35 @@ def _check_model(flags, model_type, model, net):
         return
     if not model.method.joint:
         raise UserError('%s learns one task after the other; add --lifelong' % model_type)
-    for asked, what in ((flags.task_order_type, '--task_order_type'), (flags.early_stopping, '--early_stopping'),
+    for asked, what in ((flags.task_order_type, '--task_order_type'),
+                        (flags.early_stopping, '--early_stopping'),
                         (flags.eval_interval > 1, '--eval_interval')):
         if asked:
-            raise UserError('%s has no meaning where all tasks are trained together, with the published early stopping; '
+            raise UserError(
+                '%s has no meaning where all tasks are trained together, with the published early stopping; '
                             'leave it away or add --lifelong' % what)
 
 
 def _ignored(flags, dataset, context, model):
-    """(flag, why) of those given, that is with another value than the default, and without any effect here."""
-    unused, options = '%s does not use it' % context.name, {option.flag: option for option in model.options if option.flag}
-    reasons = [(flag, unused, option.fixed_default) for flag, option in all_options().items() if flag not in options]
-    reasons += [(flag, 'it is a setting of --%s' % option.needs, option.fixed_default) for flag, option in options.items()
+    """(flag, why) of those given, that is with another value than the default, and without any effect
+    here."""
+    unused, options = '%s does not use it' % context.name, {option.flag: option for option in model.options
+                                                            if option.flag}
+    reasons = [(flag, unused, option.fixed_default) for flag, option in all_options().items()
+               if flag not in options]
+    reasons += [(flag, 'it is a setting of --%s' % option.needs, option.fixed_default) for flag,
+                option in options.items()
                 if option.needs and not context.options[option.needs]]
     if not context.asked_test_type:
-        reasons.append(('test_type', unused if flags.transfer_config is None else '--transfer_config says it', 0))
+        reasons.append(('test_type', unused if flags.transfer_config is None else '--transfer_config says it',
+                        0))
     if dataset.sizes is None:
         reasons.append(('data_percent', '%s has no size table' % context.data_type, None))
     if dataset.scaling is not None:
         reasons.append(('normalize', '%s is not standardised' % context.data_type, 'split'))
     if (context.family, context.depth) in env.ALWAYS_SKIPPED:
-        reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections' % context.depth, 0))
+        reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections'
+                        % context.depth, 0))
     if flags.stl_analysis:
         reasons.append(('task_order_type', '--stl_analysis learns one task', 0))
     if flags.gpu == (-1,):
@@ -188,8 +210,10 @@ def _ignored(flags, dataset, context, model):
 
 def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
-        raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type, dataset.num_tasks))
-    for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1), ('threads', 1),
+        raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type,
+                                                                  dataset.num_tasks))
+    for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1),
+                        ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):
         value, most = getattr(flags, name), MAXIMA.get(name, LARGEST_NUMBER)
         if value is not None and not least <= value <= most:
@@ -202,14 +226,17 @@ def _check_devices(flags):
     if flags.gpu != (-1,) and (min(flags.gpu) < 0 or len(set(flags.gpu)) < len(flags.gpu)):
         raise UserError('--gpu %s: -1 (the CPU) or different numbers from 0 on are needed' % gpus)
     if flags.scheduler is not None and (flags.jobs > 1 or len(flags.gpu) > 1):
-        raise UserError('--scheduler %s: a trial uses one CPU or GPU of a worker, and as many run side by side as there are '
+        raise UserError(
+            '--scheduler %s: a trial uses one CPU or GPU of a worker, and as many run side by side as there '
+            'are '
                         'workers; leave --jobs away and give --gpu -1 or one number'
                         % without_credentials(flags.scheduler, flags.scheduler))
     if len(flags.gpu) > flags.jobs:
         raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
                         % (gpus, len(flags.gpu), len(flags.gpu)))
     if flags.gpu_memory_fraction is not None and not 0 < flags.gpu_memory_fraction <= 1:
-        raise UserError('--gpu_memory_fraction %g: a share above 0, at most 1, is needed' % flags.gpu_memory_fraction)
+        raise UserError('--gpu_memory_fraction %g: a share above 0, at most 1, is needed'
+                        % flags.gpu_memory_fraction)
 
 
 def _check_sizes(sizes, training, model_type, model, advice):

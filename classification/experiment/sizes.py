@@ -13,8 +13,10 @@ from utils.utils import UserError
 
 # Stand for what is not known yet and takes next to nothing.
 UNKNOWN = OrderedDict([('seed', 0), ('data_type', 'x' * 11), ('data_percent', 0), ('command', 'x' * 250),
-                       ('versions', OrderedDict((name, 'x' * 6) for name in ('python', 'tensorflow', 'numpy', 'scipy'))),
-                       ('schema_version', 1), ('fingerprint', 'x' * 64), ('run_id', 'x' * 32), ('data_folder', 'x' * 30)])
+                       ('versions', OrderedDict((name, 'x' * 6)
+                                                for name in ('python', 'tensorflow', 'numpy', 'scipy'))),
+                       ('schema_version', 1), ('fingerprint', 'x' * 64), ('run_id', 'x' * 32),
+                       ('data_folder', 'x' * 30)])
 MODULES = 34      # whose digests a trial's origin holds
 ORIGIN = json.dumps([dict({name: 'x' * 40 for name in origin.FIELDS}, versions={name: 'x' * 6 for name in (
     'python', 'tensorflow', 'tensorflow_distribution', 'numpy', 'scipy')},
@@ -66,8 +68,10 @@ def check(experiment, trials):
     """A UserError if the entry would be too large for MATLAB by itself; returns its bytes."""
     size = entry_bytes(experiment, trials)
     if size > mat_parts.MAX_BYTES:
-        raise UserError('its entry in the result file would take %s, and MATLAB reads at most %s; ask for fewer trials '
-                        '(--num_runs) or epochs (--epochs_per_task)' % (shown(size), shown(mat_parts.MAX_BYTES)))
+        raise UserError(
+            'its entry in the result file would take %s, and MATLAB reads at most %s; ask for fewer trials '
+                        '(--num_runs) or epochs (--epochs_per_task)'
+            % (shown(size), shown(mat_parts.MAX_BYTES)))
     return size
 
 
@@ -82,16 +86,20 @@ def _encoded_bytes(experiment, trials, epochs):
     more = dict(UNKNOWN, chosen_config=experiment.pattern or [chosen_patterns(record) for record in records])
     if 'saveparam' in experiment.analyses:
         more['parameter_folder'] = 'x' * 40
-    return len(mat_file.encoded({mat_parts.SUMMARY: [entry_of(experiment, records, more)]})) - mat_parts.HEADER
+    return len(mat_file.encoded({mat_parts.SUMMARY: [entry_of(experiment, records,
+                                                              more)]})) - mat_parts.HEADER
 
 
 def _record(experiment, number, epochs):
     """A trial of that many epochs, with arrays of the shapes that it would leave."""
-    tasks, order = experiment.tasks, experiment.task_order if experiment.lifelong else experiment.task_order[:1]
+    tasks = experiment.tasks
+    order = experiment.task_order if experiment.lifelong else experiment.task_order[:1]
     positions, rows = len(order), epochs + 1
-    extra = OrderedDict((name, np.zeros(shape, kind)) for name, shape, kind in _own_fields(experiment, epochs, positions))
+    extra = OrderedDict((name, np.zeros(shape, kind)) for name, shape,
+                        kind in _own_fields(experiment, epochs, positions))
     return TrialRecord(number, np.zeros((rows, len(experiment.class_counts), 3)), np.zeros(rows),
-                       1 + np.arange(positions) * epochs // positions, np.zeros((positions, len(tasks))), np.zeros(len(tasks)),
+                       1 + np.arange(positions) * epochs // positions, np.zeros((positions, len(tasks))),
+                       np.zeros(len(tasks)),
                        np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN)
 
 

@@ -1,4 +1,5 @@
-"""What --tensorfactor_param_path means: knowledge bases and factors of a TF model from one of its parameter files."""
+"""What --tensorfactor_param_path means: knowledge bases and factors of a TF model from one of its parameter
+files."""
 import os
 import re
 from collections import OrderedDict
@@ -16,8 +17,10 @@ def find(result_dir, name):
     for path in (os.path.join(result_dir, name), name):
         if os.path.isfile(path):
             return path
-    raise UserError('--tensorfactor_param_path %s: there is no such file, neither below %s nor as a path of its own%s' % (
-        name, result_dir, '; a folder is none' if os.path.isdir(name) or os.path.isdir(os.path.join(result_dir, name)) else ''))
+    raise UserError(
+        '--tensorfactor_param_path %s: there is no such file, neither below %s nor as a path of its own%s' % (
+        name, result_dir, '; a folder is none' if os.path.isdir(name)
+        or os.path.isdir(os.path.join(result_dir, name)) else ''))
 
 
 def tensor_factors(path, net):

@@ -1,7 +1,8 @@
 """APD: a layer's kernel is a shared one under a task's mask, plus the task's own sparse kernel.
 
-Yoon et al., "Scalable and Order-robust Continual Learning with Additive Parameter Decomposition", ICLR 2020. The mode of
-the authors' release is the mechanism AdditiveMasks under a fixed pattern; this file adds what the paper says.
+Yoon et al., "Scalable and Order-robust Continual Learning with Additive Parameter Decomposition", ICLR 2020.
+The mode of the authors' release is the mechanism AdditiveMasks under a fixed pattern; this file adds what the
+paper says.
 """
 from collections import OrderedDict
 
@@ -20,9 +21,11 @@ ADDITIVE, GROUP = 'additive', 'group'      # parts of variables' names
 
 
 class SparseAdditive(Mechanism):
-    """theta = sigma * sigmoid(v) + tau: v has one value per output channel, tau is sparse (the paper's eq. 1 and 2).
+    """theta = sigma * sigmoid(v) + tau: v has one value per output channel, tau is sparse (the paper's eq. 1
+    and 2).
 
-    What the task kernels of a group have in common is stored once, as a part of the group (section 3.2), and added.
+    What the task kernels of a group have in common is stored once, as a part of the group (section 3.2), and
+    added.
 
     Args:
         groups: dict task -> number of its group in this layer; a task without one is alone.
@@ -45,16 +48,18 @@ class SparseAdditive(Mechanism):
         def start(shape, state):
             return self.parameters.start[sigma.op.name]
         return self.parameters.own(self.layer, task, self.name, ADDITIVE, self.spec.shape,
-                                   start if self.options['apd_tau_start'] == 'sigma' else zeros, trainable=True)
+                                   start if self.options['apd_tau_start'] == 'sigma' else zeros,
+                                   trainable=True)
 
     def kernel(self, task, additive):
         """[height, width, in, out] with `additive` in the place of tau."""
-        mask = self.parameters.own(self.layer, task, self.name, 'mask', self.spec.shape[-1:], truncated_normal,
+        mask = self.parameters.own(self.layer, task, self.name, 'mask', self.spec.shape[-1:],
+                                   truncated_normal,
                                    trainable=True if self.options['apd_train_past_masks'] else None)
         kernel = self.sigma() * tf.sigmoid(mask) + additive
         if task in self.groups:
-            kernel += self.parameters.shared(self.layer, self.name, '%s%d' % (GROUP, self.groups[task]), self.spec.shape,
-                                             zeros, trainable=False)
+            kernel += self.parameters.shared(self.layer, self.name, '%s%d' % (GROUP, self.groups[task]),
+                                             self.spec.shape, zeros, trainable=False)
         return kernel
 
     def bias(self, task):
@@ -73,18 +78,21 @@ class SparseAdditive(Mechanism):
 
 
 class AdditiveDecomposition(FixedPattern):
-    """As in the paper: past tasks' kernels are corrected while the shared one moves, groups store what they share once.
+    """As in the paper: past tasks' kernels are corrected while the shared one moves, groups store what they
+    share once.
 
-    Entries of tau of at most lambda1 count as zero. The optimizer leaves entries that the loss does not need within
-    about a learning rate of zero, so tau is only as sparse as it should be where lambda1 is a few times that rate.
+    Entries of tau of at most lambda1 count as zero. The optimizer leaves entries that the loss does not need
+    within about a learning rate of zero, so tau is only as sparse as it should be where lambda1 is a few
+    times that rate.
 
-    Options: lambda1, factor of the sum of |tau| over all tasks; lambda2, factor of half the sum of squared changes of
-    past tasks' kernels; the rows of utils_env_cl.APD_PAPER.
+    Options: lambda1, factor of the sum of |tau| over all tasks; lambda2, factor of half the sum of squared
+    changes of past tasks' kernels; the rows of utils_env_cl.APD_PAPER.
     """
 
     def __init__(self, setting):
         super(AdditiveDecomposition, self).__init__(setting)
-        self.targets = []      # (variable that holds a past task's kernel as it was when this task began, the kernel)
+        # (variable that holds a past task's kernel as it was when this task began, the kernel)
+        self.targets = []
         self.consolidates = False      # whether kernels are grouped when the running task ends
         self.shared = [layer for layer, letter in enumerate(self.pattern) if letter == 'S']
         self.state.update(consolidated=0, nonzeros={}, groups={str(layer): {} for layer in self.shared})
@@ -96,7 +104,8 @@ class AdditiveDecomposition(FixedPattern):
 
     def mechanism(self, parameters, layer):
         groups = {int(task): group for task, group in self.state['groups'][str(layer)].items()}
-        return SparseAdditive(self.net.layers[layer], 'conv%d' % layer, parameters, self.setting.options, groups)
+        return SparseAdditive(self.net.layers[layer], 'conv%d' % layer, parameters, self.setting.options,
+                              groups)
 
     # ---- training and evaluation ----
 
@@ -106,7 +115,8 @@ class AdditiveDecomposition(FixedPattern):
 
     def start_phase(self, graph, task, phase):
         kernels = graph.session.run([kernel for _, kernel in self.targets])
-        assign(graph.session, OrderedDict((target, kernel) for (target, _), kernel in zip(self.targets, kernels)))
+        assign(graph.session, OrderedDict((target, kernel) for (target, _),
+                                          kernel in zip(self.targets, kernels)))
 
     def extra_losses(self, parameters, layer, task, probability, share):
         """The paper's eq. 3: tau sparse in every task, past tasks' kernels as they were.
@@ -137,7 +147,8 @@ class AdditiveDecomposition(FixedPattern):
     # ---- the end of a task ----
 
     def phases(self, task, epochs):
-        """After every few learned tasks a second phase without epochs, in whose graph the grouped kernels count."""
+        """After every few learned tasks a second phase without epochs, in whose graph the grouped kernels
+        count."""
         learned, every = len(self._with(task)), self.setting.options['apd_consolidate_every']
         self.consolidates = bool(every) and learned % every == 0 and self.state['consolidated'] != learned
         return [epochs] + [0] * self.consolidates
@@ -168,7 +179,8 @@ class AdditiveDecomposition(FixedPattern):
         """A copy of `values` in which the entries of these tasks' tau that count as zero are zero."""
         names = [self.additive_name(layer, task) for layer in self.shared for task in tasks]
         large = {name: np.abs(values[name]) > self.setting.options['lambda1'] for name in names}
-        return dict(values, **{name: np.where(large[name], values[name], np.zeros_like(values[name])) for name in names})
+        return dict(values, **{name: np.where(large[name], values[name], np.zeros_like(values[name]))
+                               for name in names})
 
     def grouped(self, store, tasks, draw):
         """A store in which what the kernels of a group of these tasks have in common is one tensor."""
@@ -199,8 +211,10 @@ class AdditiveDecomposition(FixedPattern):
                    for name, value in store.items())
 
     def extra(self, order):
-        """apd_nonzeros [tasks, layers]: entries of each task's own kernels that are not zero, after the last task."""
-        return {'apd_nonzeros': np.array([self.state['nonzeros'][str(task)] for task in OrderedDict.fromkeys(order)])}
+        """apd_nonzeros [tasks, layers]: entries of each task's own kernels that are not zero, after the last
+        task."""
+        return {'apd_nonzeros': np.array([self.state['nonzeros'][str(task)]
+                                          for task in OrderedDict.fromkeys(order)])}
 
 
 def consolidate(full, count, spread, state):
@@ -209,10 +223,12 @@ def consolidate(full, count, spread, state):
     Args:
         full: [tasks, ...], one layer's kernels.
         count: number of groups, at most.
-        spread: largest difference within a group at which an entry is still the same for all, as the middle of its range.
+        spread: largest difference within a group at which an entry is still the same for all, as the middle
+            of its range.
         state: RandomState of the grouping (k-means).
     Returns:
-        (own [tasks, ...]: what is left to each task; group of each task, None for a task alone; one tensor per group).
+        (own [tasks, ...]: what is left to each task; group of each task, None for a task alone; one tensor
+        per group).
     """
     from sklearn.cluster import KMeans  # takes a second that hardly any run needs
     rows = full.reshape(len(full), -1)
@@ -236,9 +252,10 @@ def _in_paper(options):
     return options['apd_mode'] == 'paper'
 
 
-@method('APD', 'additive parameter decomposition of the chosen layers', mechanism='apd', pattern='asked', joint=True,
-        aliases=('Additive_param_decompose',), architecture='additive_param_decompose_cnn', paper='Yoon et al., ICLR 2020',
-        mode_versions=('apd_mode', {'paper': 2}), options=(
+@method('APD', 'additive parameter decomposition of the chosen layers', mechanism='apd', pattern='asked',
+        joint=True,
+        aliases=('Additive_param_decompose',), architecture='additive_param_decompose_cnn',
+        paper='Yoon et al., ICLR 2020', mode_versions=('apd_mode', {'paper': 2}), options=(
             Option('apd_mode', 'published_code', one_of('published_code', 'paper'),
                    'APD: as in the authors\' release of LASEM, or as APD\'s paper says', 'apd_mode'),
             Option('apd_tau_start', APD_PAPER['apd_tau_start'], one_of('sigma', 'zeros'),
@@ -248,7 +265,9 @@ def _in_paper(options):
             Option('apd_consolidate_every', APD_PAPER['apd_consolidate_every'], whole(0),
                    'APD, paper: tasks between consolidations; 0: never', stored=True, when=_in_paper),
             Option('apd_consolidate_spread', APD_PAPER['apd_consolidate_spread'], number(0),
-                   'APD, paper: largest spread of an entry within a group that counts as shared', stored=True, when=_in_paper)))
+                   'APD, paper: largest spread of an entry within a group that counts as shared', stored=True,
+                   when=_in_paper)))
 def additive_decomposition(setting):
     """The method in the mode that its options say."""
-    return {'published_code': FixedPattern, 'paper': AdditiveDecomposition}[setting.options['apd_mode']](setting)
+    return {'published_code': FixedPattern, 'paper': AdditiveDecomposition}[setting.options['apd_mode']](
+        setting)

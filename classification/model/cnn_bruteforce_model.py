@@ -14,9 +14,11 @@ def _fields(size):
     return [('search_validation_accuracy', (size.tasks, 2 ** len(size.layers)), float)]
 
 
-@selection('BruteForce', 'every pattern trained, the best on validation data kept', check=few_patterns, fields=_fields)
+@selection('BruteForce', 'every pattern trained, the best on validation data kept', check=few_patterns,
+           fields=_fields)
 class BruteForce(Method):
-    """The first task shares every layer; each later task tries all patterns from the same start, in LASEM's order."""
+    """The first task shares every layer; each later task tries all patterns from the same start, in LASEM's
+    order."""
     policy = Alternatives
 
     def __init__(self, setting):

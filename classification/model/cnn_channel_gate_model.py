@@ -1,7 +1,8 @@
 """ChannelGate: all tasks share all filters, and each task's gates say, image by image, which of them count.
 
-Abati et al., "Conditional Channel Gated Networks for Task-Aware Continual Learning", CVPR 2020, in two modes: as in the
-code published with LASEM, and as the paper says (its task classifier and its replay are left out: here the task is known).
+Abati et al., "Conditional Channel Gated Networks for Task-Aware Continual Learning", CVPR 2020, in two modes:
+as in the code published with LASEM, and as the paper says (its task classifier and its replay are left out:
+here the task is known).
 """
 import numpy as np
 
@@ -16,7 +17,8 @@ from utils.utils_nn import assign, bias_value, truncated_normal, zeros
 
 GATE = 'gate'                               # the gates' part of a variable's name
 MOVING = ('moving_mean', 'moving_variance')      # of the gates' batch normalisation; kept, not trained
-RELEVANCE = 'relevance'                     # 1: the kernel counts when the task is evaluated; kept, not trained
+# 1: the kernel counts when the task is evaluated; kept, not trained
+RELEVANCE = 'relevance'
 NORM_DECAY, NORM_EPSILON = 0.9, 1e-5        # the defaults of the framework that the paper's authors use
 
 
@@ -26,9 +28,11 @@ def ones(shape, state):
 
 
 class ChannelGate(FixedPattern):
-    """As published: a softmax over a layer's channels, from the whole map that the layer sees; nothing is protected.
+    """As published: a softmax over a layer's channels, from the whole map that the layer sees; nothing is
+    protected.
 
-    Options: gating_module_size, hidden units of a gate; gating_temperature of the softmax; sparsity_loss_weight.
+    Options: gating_module_size, hidden units of a gate; gating_temperature of the softmax;
+    sparsity_loss_weight.
     """
 
     def gate(self, parameters, task, layer, x):
@@ -38,7 +42,8 @@ class ChannelGate(FixedPattern):
             x: the layer's input map [n, height, width, in channels].
         """
         flat = tf.reshape(x, [-1, int(np.prod(x.shape.as_list()[1:]))])
-        hidden = tf.nn.relu(self.dense(parameters, task, layer, 'hidden_', flat, self.setting.options['gating_module_size']))
+        hidden = tf.nn.relu(self.dense(parameters, task, layer, 'hidden_', flat,
+                                       self.setting.options['gating_module_size']))
         logits = self.dense(parameters, task, layer, '', hidden, self.net.layers[layer].out_channels)
         return tf.nn.softmax(logits / self.setting.options['gating_temperature'])
 
@@ -82,7 +87,8 @@ class ChannelGate(FixedPattern):
                 return factors[-1]
             return found
 
-        features = nn.convolutional_part(self.net, images, [[self.activations(parameters, task, self.pattern)]],
+        features = nn.convolutional_part(self.net, images,
+                                         [[self.activations(parameters, task, self.pattern)]],
                                          [gate_of(layer) for layer in range(len(self.net.layers))])
         if seed is not None:
             features = nn.dropout(features, self.setting.keep, seed)
@@ -93,21 +99,23 @@ class ChannelGate(FixedPattern):
             parameters, task, batch.images,
             lambda layer, x: self.training_gate(parameters, task, layer, x, batch.seed), batch.seed)
         self.sparsity = tf.add_n([tf.reduce_mean(tf.abs(factor)) for factor in factors]) / len(factors)
-        self.loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels)) + self.sparsity_weight() * self.sparsity
+        self.loss = tf.reduce_mean(nn.cross_entropy(logits,
+                                                    batch.labels)) + self.sparsity_weight() * self.sparsity
         self.update = self.step(parameters, self.loss, batch.learning_rate)
 
     def layer_outputs(self, parameters, task, images):
-        gates = [lambda x, layer=layer: self.gate(parameters, task, layer, x) for layer in range(len(self.net.layers))]
+        gates = [lambda x, layer=layer: self.gate(parameters, task, layer, x)
+                 for layer in range(len(self.net.layers))]
         return nn.layer_maps(self.net, images, self.activations(parameters, task, self.pattern), gates)
 
 
 class ProtectingChannelGate(ChannelGate):
     """As in the paper: binary gates, and the kernels that a task needs are frozen for all later tasks.
 
-    A gate averages its input map over positions, then: linear, batch norm, ReLU, linear. In training noise decides with
-    it, and gradients pass as through a sigmoid (sections 3.1 and 3.2). After a task the kernels that fire on its
-    validation data are relevant (3.2): only they count when the task is evaluated, so that nothing learned later can
-    reach it.
+    A gate averages its input map over positions, then: linear, batch norm, ReLU, linear. In training noise
+    decides with it, and gradients pass as through a sigmoid (sections 3.1 and 3.2). After a task the kernels
+    that fire on its validation data are relevant (3.2): only they count when the task is evaluated, so that
+    nothing learned later can reach it.
 
     Options: channel_gate_hidden, _bias, _temperature, _sparsity, _sparsity_start, _relevance; see
     utils_env_cl.CHANNEL_GATE.
@@ -124,7 +132,8 @@ class ProtectingChannelGate(ChannelGate):
         size = self.setting.options['channel_gate_hidden']
         name, pooled = 'conv%d' % layer, tf.reduce_mean(x, [1, 2])
         hidden = self.dense(parameters, task, layer, 'hidden_', pooled, size)
-        moving = [parameters.kept(name, task, GATE, part, (size,), initial) for part, initial in zip(MOVING, (zeros, ones))]
+        moving = [parameters.kept(name, task, GATE, part, (size,), initial) for part,
+                  initial in zip(MOVING, (zeros, ones))]
         statistics = moving
         if training:
             statistics = tf.nn.moments(hidden, [0])
@@ -133,7 +142,8 @@ class ProtectingChannelGate(ChannelGate):
         offset, scale = [parameters.own(name, task, GATE, part, (size,), initial)
                          for part, initial in (('offset', zeros), ('scale', ones))]
         hidden = tf.nn.batch_normalization(hidden, statistics[0], statistics[1], offset, scale, NORM_EPSILON)
-        return self.dense(parameters, task, layer, '', tf.nn.relu(hidden), self.net.layers[layer].out_channels,
+        return self.dense(parameters, task, layer, '', tf.nn.relu(hidden),
+                          self.net.layers[layer].out_channels,
                           lambda shape, state: np.full(shape, self.setting.options['channel_gate_bias']))
 
     def fires(self, parameters, task, layer, x):
@@ -146,11 +156,13 @@ class ProtectingChannelGate(ChannelGate):
 
     def relevance(self, parameters, task, layer):
         """[out channels] of 0 or 1; all 1 until the task is learned."""
-        return parameters.kept('conv%d' % layer, task, GATE, RELEVANCE, (self.net.layers[layer].out_channels,), ones)
+        return parameters.kept('conv%d' % layer, task, GATE, RELEVANCE,
+                               (self.net.layers[layer].out_channels,), ones)
 
     def training_gate(self, parameters, task, layer, x, seed):
         logit = self.open_logit(parameters, task, layer, x, training=True)
-        uniform = tf.random.stateless_uniform(tf.shape(logit), seed=seed + [0, layer + 1], minval=1e-7, dtype=logit.dtype)
+        uniform = tf.random.stateless_uniform(tf.shape(logit), seed=seed + [0, layer + 1], minval=1e-7,
+                                              dtype=logit.dtype)
         noisy = logit + tf.log(uniform) - tf.log(1. - uniform)
         passed = tf.sigmoid(noisy / self.setting.options['channel_gate_temperature'])
         # Exactly 0 or 1: where the gate is open `passed` is at least 0.5, and 1 - passed is not rounded.
@@ -164,7 +176,8 @@ class ProtectingChannelGate(ChannelGate):
 
     def build(self, parameters, task, batch, phase=0):
         self.averages = []
-        self.begun, self.weight = [tf.Variable(tf.zeros([], parameters.dtype), trainable=False, name='channel_gate/' + name)
+        self.begun, self.weight = [tf.Variable(tf.zeros([], parameters.dtype), trainable=False,
+                                               name='channel_gate/' + name)
                                    for name in ('epochs_begun', 'sparsity_weight')]
         super(ProtectingChannelGate, self).build(parameters, task, batch, phase)
 
@@ -174,7 +187,8 @@ class ProtectingChannelGate(ChannelGate):
     def start_epoch(self, graph, task):
         begun, options = graph.session.run(self.begun), self.setting.options
         acts = begun >= options['channel_gate_sparsity_start'] * self.epochs
-        assign(graph.session, {self.begun: begun + 1, self.weight: options['channel_gate_sparsity'] if acts else 0.})
+        assign(graph.session, {self.begun: begun + 1, self.weight: options['channel_gate_sparsity'] if acts
+                               else 0.})
 
     def step(self, parameters, loss, learning_rate):
         """An update after which the frozen kernels are what they were, whatever the optimizer did."""
@@ -197,7 +211,8 @@ class ProtectingChannelGate(ChannelGate):
                 for layer, spec in enumerate(self.net.layers)]
 
     def start_task(self, task, store, draw):
-        """Kernels that no task needs start anew; a known task is evaluated without a mask until it has a new one."""
+        """Kernels that no task needs start anew; a known task is evaluated without a mask until it has a new
+        one."""
         store = without(store, *[self.relevance_name(task, layer) for layer in range(len(self.net.layers))])
         for layer, frozen in enumerate(self.frozen()):
             for part, initial in (('kernel', truncated_normal), ('bias', bias_value)):
@@ -208,7 +223,8 @@ class ProtectingChannelGate(ChannelGate):
         return store
 
     def probes(self, parameters, task, images):
-        fired = self.network(parameters, task, images, lambda layer, x: self.fires(parameters, task, layer, x))[1]
+        fired = self.network(parameters, task, images, lambda layer,
+                             x: self.fires(parameters, task, layer, x))[1]
         return {'fires': tf.concat(fired, axis=1)}
 
     def relevance_name(self, task, layer):
@@ -228,17 +244,21 @@ class ProtectingChannelGate(ChannelGate):
         return {}
 
     def end_task(self, task, before, values, graph):
-        """Freezes what the task needs; found again, as early stopping may have gone back to other parameters."""
+        """Freezes what the task needs; found again, as early stopping may have gone back to other
+        parameters."""
         masks, full = self.relevant(task, graph), []
         for layer, frozen in enumerate(self.frozen()):
             self.arrays['frozen%d' % layer] = frozen | (masks[self.relevance_name(task, layer)] > 0)
             if self.arrays['frozen%d' % layer].all() and not frozen.all():
                 full.append(str(layer))
         if full:
-            self.say('after task %d no kernel is free in layer %s: tasks that are learned later train none there '
-                      '(wider layers, fewer open gates or a higher channel_gate_relevance leave room)' % (task, ', '.join(full)))
+            self.say(
+                'after task %d no kernel is free in layer %s: tasks that are learned later train none there '
+                      '(wider layers, fewer open gates or a higher channel_gate_relevance leave room)'
+                % (task, ', '.join(full)))
         free = [[1. - frozen.mean() for frozen in self.frozen()]]
-        self.arrays['free'] = np.concatenate([self.arrays['free'], free]) if 'free' in self.arrays else np.array(free)
+        self.arrays['free'] = np.concatenate([self.arrays['free'],
+                                              free]) if 'free' in self.arrays else np.array(free)
         return dict(values, **masks)
 
     def outputs_may_change(self, task, phase=0):
@@ -265,11 +285,13 @@ FILES = (Field('shared_conv', shared_names('conv', 'hps')),
          Field('gates_weights', own_names('conv', GATE, 'hidden_kernel hidden_bias kernel bias')), HEAD)
 
 
-@method('ChannelGate', 'shared layers whose channels each task gates by a small network', key='channel_gate', pattern='all',
+@method('ChannelGate', 'shared layers whose channels each task gates by a small network', key='channel_gate',
+        pattern='all',
         aliases=('Channel_gate',), architecture='channel_gated_cnn', paper='Abati et al., CVPR 2020',
         files=lambda of_mechanism: FILES, mode_versions=('channel_gate_mode', {'paper': 2}), options=(
             Option('channel_gate_mode', 'published_code', one_of('published_code', 'paper'),
-                   'ChannelGate: as in the authors\' release of LASEM, or as its own paper says', 'channel_gate_mode'),
+                   'ChannelGate: as in the authors\' release of LASEM, or as its own paper says',
+                   'channel_gate_mode'),
             _option('sparsity_loss_weight', number(0), 'factor of the mean of the gates'),
             _option('gating_module_size', whole(1), 'hidden units of a gate'),
             _option('gating_temperature', number(1e-6), 'of the softmax'),
@@ -277,8 +299,11 @@ FILES = (Field('shared_conv', shared_names('conv', 'hps')),
             _option('channel_gate_bias', number(), 'that gates start with'),
             _option('channel_gate_temperature', number(1e-6), 'of the sigmoid that gradients see'),
             _option('channel_gate_sparsity', number(0), 'weight of the share of open gates'),
-            _option('channel_gate_sparsity_start', number(0, 1), 'share of a task\'s epochs before that weight acts'),
-            _option('channel_gate_relevance', number(0, 1), 'a kernel that fires on a larger share of the images is relevant')))
+            _option('channel_gate_sparsity_start', number(0, 1),
+                    'share of a task\'s epochs before that weight acts'),
+            _option('channel_gate_relevance', number(0, 1),
+                    'a kernel that fires on a larger share of the images is relevant')))
 def channel_gate(setting):
     """The method in the mode that its options say."""
-    return {'published_code': ChannelGate, 'paper': ProtectingChannelGate}[setting.options['channel_gate_mode']](setting)
+    return {'published_code': ChannelGate, 'paper': ProtectingChannelGate}[setting.options[
+        'channel_gate_mode']](setting)

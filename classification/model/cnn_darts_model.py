@@ -1,4 +1,5 @@
-"""DARTS: a softmax mixture of the shared and the task-specific candidate of each layer (Liu, Simonyan & Yang 2019)."""
+"""DARTS: a softmax mixture of the shared and the task-specific candidate of each layer (Liu, Simonyan & Yang
+2019)."""
 from collections import OrderedDict
 
 import numpy as np
@@ -20,12 +21,14 @@ def _fields(size):
             ('conv_sharing', (size.tasks, len(size.layers)), np.int64)]
 
 
-@selection('DARTS', 'DARTS: a mixture of both candidates per layer', paper='Liu, Simonyan & Yang, ICLR 2019', fields=_fields,
+@selection('DARTS', 'DARTS: a mixture of both candidates per layer', paper='Liu, Simonyan & Yang, ICLR 2019',
+           fields=_fields,
            files=lambda of_mechanism: (Field('DARTS_selection_param', (LEFT,)),) + of_mechanism + (HEAD,),
-           options=(Option('darts_approx_order', 1, one_of(1, 2), 'DARTS: order of the update of the selection',
-                           'darts_approx_order', stored=True),
+           options=(Option('darts_approx_order', 1, one_of(1, 2),
+                           'DARTS: order of the update of the selection', 'darts_approx_order', stored=True),
                     Option('darts_selection_data', 'train', one_of('train', 'valid'),
-                           'DARTS: split that the selection learns from; authors\' release: train, paper: valid',
+                           'DARTS: split that the selection learns from; authors\' release: train, paper: '
+                           'valid',
                            'darts_selection_data')))
 class Darts(PatternSearch):
     """Each step updates the selection, then the weights, with an RMSProp each.
@@ -45,11 +48,14 @@ class Darts(PatternSearch):
         self.mixed_loss(parameters, task, batch)        # makes every variable
         chosen = set(variable.op.name for variable in self._selections)
         weights = [variable for variable in parameters.trained if variable.op.name not in chosen]
-        gradients = self._first_order if self.setting.options['darts_approx_order'] == 1 else self._second_order
+        gradients = self._first_order if self.setting.options[
+            'darts_approx_order'] == 1 else self._second_order
         self.selection_gradients = gradients(parameters, task, batch, weights)
         optimizer = nn.rmsprop(batch.learning_rate, 'RMSProp_selection')
-        with tf.control_dependencies([optimizer.apply_gradients(zip(self.selection_gradients, self._selections))]):
-            self.loss = self.mixed_loss(parameters, task, batch)            # reads the selection after its update
+        with tf.control_dependencies([optimizer.apply_gradients(zip(self.selection_gradients,
+                                                                    self._selections))]):
+            # reads the selection after its update
+            self.loss = self.mixed_loss(parameters, task, batch)
             self.update = nn.minimize(self.loss, weights, batch.learning_rate)
 
     def mixed_logits(self, parameters, task, images, seed=None):
@@ -62,10 +68,12 @@ class Darts(PatternSearch):
             activations.append(lambda x, mixture=mixture, candidates=candidates:
                                mixture[0] * candidates[0](x) + mixture[1] * candidates[1](x))
         features = nn.convolutional_part(self.net, images, [[activations]])
-        return self.head(parameters, task, features if seed is None else nn.dropout(features, self.setting.keep, seed))
+        return self.head(parameters, task, features if seed is None
+                         else nn.dropout(features, self.setting.keep, seed))
 
     def mixed_loss(self, parameters, task, batch):
-        """Cross-entropy of the mixture on a batch, and the mechanism's losses weighted with the shared part."""
+        """Cross-entropy of the mixture on a batch, and the mechanism's losses weighted with the shared
+        part."""
         logits = self.mixed_logits(parameters, task, batch.images, batch.seed)
         loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
         for layer, weights in enumerate(self._selections):
@@ -77,10 +85,12 @@ class Darts(PatternSearch):
         return tf.gradients(self.mixed_loss(parameters, task, batch.selection or batch), self._selections)
 
     def _second_order(self, parameters, task, batch, weights):
-        """The DARTS paper's eq. 7 and 8: one step of the weights ahead, the second derivative by finite differences."""
+        """The DARTS paper's eq. 7 and 8: one step of the weights ahead, the second derivative by finite
+        differences."""
         rate, names = batch.learning_rate, {variable: name for name, variable in parameters.variables.items()}
         gradients = tf.gradients(self.mixed_loss(parameters, task, batch), weights)
-        used = OrderedDict((names[w], (w, tf.convert_to_tensor(g))) for w, g in zip(weights, gradients) if g is not None)
+        used = OrderedDict((names[w], (w, tf.convert_to_tensor(g))) for w, g in zip(weights, gradients)
+                           if g is not None)
 
         def loss_at(tensors, part):
             return self.mixed_loss(parameters.at(dict(zip(used, tensors))), task, part)
@@ -90,19 +100,22 @@ class Darts(PatternSearch):
         direct = tf.gradients(loss_ahead, self._selections)
         direction = [tf.stop_gradient(tf.convert_to_tensor(d)) for d in tf.gradients(loss_ahead, ahead)]
         size = DIFFERENCE / tf.global_norm(direction)
-        sides = [tf.gradients(loss_at([w + sign * size * d for (w, _), d in zip(used.values(), direction)], batch),
+        sides = [tf.gradients(loss_at([w + sign * size * d for (w, _), d in zip(used.values(), direction)],
+                                      batch),
                               self._selections) for sign in (1., -1.)]
         return [g - rate * (plus - minus) / (2. * size) for g, plus, minus in zip(direct, *sides)]
 
     def without_search_variables(self, store, task):
         prefixes = ['conv%d/task%d/%s/' % (layer, task, SELECTION) for layer in range(len(self.net.layers))]
-        self.left = {LEFT.format(layer=layer): store[prefix + 'selection'] for layer, prefix in enumerate(prefixes)}
+        self.left = {LEFT.format(layer=layer): store[prefix + 'selection'] for layer,
+                     prefix in enumerate(prefixes)}
         return without(store, *prefixes)
 
     def end_epoch(self, graph, task, last):
         if task != self.searching:
             return {'history_DARTS_arch_select': np.zeros(2 * len(self.net.layers), np.float32)}
-        return {'history_DARTS_arch_select': np.concatenate(graph.session.run(self._selections)).astype(np.float32)}
+        return {'history_DARTS_arch_select': np.concatenate(graph.session.run(self._selections)).astype(
+            np.float32)}
 
     def extra(self, order):
         return {name: value.astype(np.int64) for name, value in super(Darts, self).extra(order).items()}

@@ -1,7 +1,9 @@
-"""DEN: a network that retrains what a new task needs, grows where that is not enough, and splits units that drift.
+"""DEN: a network that retrains what a new task needs, grows where that is not enough, and splits units that
+drift.
 
-Yoon, Yang, Lee & Hwang, "Lifelong Learning with Dynamically Expandable Networks", ICLR 2018, for convolutions and several
-classes. All hidden layers are shared; old tasks are evaluated on the units they were learned with.
+Yoon, Yang, Lee & Hwang, "Lifelong Learning with Dynamically Expandable Networks", ICLR 2018, for convolutions
+and several classes. All hidden layers are shared; old tasks are evaluated on the units they were learned
+with.
 """
 from collections import OrderedDict
 
@@ -15,7 +17,18 @@ from classification.model.den_variables import Variables
 from classification.model.method import Method
 from classification.model.published_trainer import best_epoch_fields
 from utils import utils_env_cl as env
-from utils.declarations import Field, Option, number, numbers, one_of, or_none, own_names, shared_names, whole, yes_or_no
+from utils.declarations import (
+    Field,
+    Option,
+    number,
+    numbers,
+    one_of,
+    or_none,
+    own_names,
+    shared_names,
+    whole,
+    yes_or_no,
+)
 from utils.lazy_tensorflow import tf
 
 
@@ -35,8 +48,10 @@ def _expansion(at):
 
 OPTIONS = (
     Option('den_expansion', _expansion, whole(1), 'DEN: units added to each hidden layer', stored=True),
-    _option('den_stage_fractions', numbers(4, 0), 'share of a task\'s epochs: head, sub-network, expansion, split'),
-    _option('den_drift_metric', one_of('l2', 'cosine'), 'length of a unit\'s change, or cosine of its weights'),
+    _option('den_stage_fractions', numbers(4, 0),
+            'share of a task\'s epochs: head, sub-network, expansion, split'),
+    _option('den_drift_metric', one_of('l2', 'cosine'),
+            'length of a unit\'s change, or cosine of its weights'),
     _option('den_split', yes_or_no(), 'units that drifted are split'),
     _option('den_expand', one_of('loss', 'always', 'never'), 'when units are added'),
     _option('l1_lambda', number(0), 'shrinks weights by this much, see den_l1_mode'),
@@ -54,8 +69,10 @@ OPTIONS = (
     _option('den_new_to_old_start', one_of('random', 'zeros'), 'weights with which old units read new ones'),
     _option('den_optimizer', one_of('adam', 'rmsprop'), 'the optimizer'),
     _option('den_dropout', yes_or_no(), 'dropout before the head'),
-    Option('den_drift_threshold', lambda at: env.DEN_DRIFT_THRESHOLD[at.options['den_drift_metric']], numbers(2),
-           'DEN: change above which (cosine: below which) a unit is split; convolutions, fully connected layers', stored=True),
+    Option('den_drift_threshold', lambda at: env.DEN_DRIFT_THRESHOLD[at.options['den_drift_metric']],
+           numbers(2),
+           'DEN: change above which (cosine: below which) a unit is split; convolutions, fully connected '
+           'layers', stored=True),
     Option('den_split_cap', lambda at: at.options['den_expansion'], or_none(whole(0)),
            'DEN: most units split per layer and task; none: no limit', stored=True))
 FILES = (Field('conv_trainable_weights', shared_names('conv', 'den')),
@@ -78,7 +95,8 @@ def _fields(size):
     return [('den_widths', (tasks, hidden), int), ('den_expanded', (tasks, hidden), int),
             ('den_split_candidates', (tasks, hidden), int), ('den_split', (tasks, hidden), int),
             ('den_stage_epochs', (tasks, 4), int), ('den_loss_before_expansion', (tasks,), float),
-            ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1), float),
+            ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1),
+                                                                float),
             ('den_fresh_density', (tasks, hidden + 1), float), ('den_nonzeros', (1,), int)]
 
 
@@ -87,27 +105,33 @@ def _lines(record, tasks):
     return ['trial %d, %s' % (record.trial, line) for line in den_report.lines(record.extra, tasks)]
 
 
-@method('DEN', 'dynamically expandable network: it retrains, adds and splits units, all hidden layers shared', mechanism='hps',
-        paper='Yoon et al., ICLR 2018', version=2, pattern='all', revisits=False, skips=False, stops_early=False,
-        dropout='den_dropout', size_note=' before units are added', options=OPTIONS, network=_network, notes=_notes,
-        files=lambda of_mechanism: FILES, fields=_fields, lines=_lines, trainer_fields=best_epoch_fields, published_leep=False)
+@method('DEN', 'dynamically expandable network: it retrains, adds and splits units, all hidden layers shared',
+        mechanism='hps',
+        paper='Yoon et al., ICLR 2018', version=2, pattern='all', revisits=False, skips=False,
+        stops_early=False,
+        dropout='den_dropout', size_note=' before units are added', options=OPTIONS, network=_network,
+        notes=_notes,
+        files=lambda of_mechanism: FILES, fields=_fields, lines=_lines, trainer_fields=best_epoch_fields,
+        published_leep=False)
 class DEN(Method):
-    """Stages of a task after the first: a sparse head is fitted; the units that it can reach over non-zero edges are
-    retrained; if the loss stays high, units are added to every hidden layer and those that stay unused deleted; units
-    that drifted are split, and the whole network is retrained.
+    """Stages of a task after the first: a sparse head is fitted; the units that it can reach over non-zero
+    edges are retrained; if the loss stays high, units are added to every hidden layer and those that stay
+    unused deleted; units that drifted are split, and the whole network is retrained.
 
     Options: the table DEN of utils_env_cl, den_drift_threshold, den_split_cap.
 
-    `state`: width, units of each hidden layer now; tasks, in the order they were learned; widths, those after each task;
-    birth, per layer and unit the ordinal of the task that added it; now and learned, what is measured of the running and
-    of the learned tasks. `arrays`: previous/*, the hidden weights before the task; selected/*, which units are retrained.
+    `state`: width, units of each hidden layer now; tasks, in the order they were learned; widths, those after
+    each task; birth, per layer and unit the ordinal of the task that added it; now and learned, what is
+    measured of the running and of the learned tasks. `arrays`: previous/*, the hidden weights before the
+    task; selected/*, which units are retrained.
     """
 
     def __init__(self, setting):
         super(DEN, self).__init__(setting)
         self.options, self.variables = setting.options, Variables(self.net, setting.class_counts)
         width = [spec.out_channels for spec in self.net.layers] + list(self.net.hidden)
-        self.state.update(width=width, tasks=[], widths=[], birth=[[] for _ in width], now={}, learned=[], nonzeros=0)
+        self.state.update(width=width, tasks=[], widths=[], birth=[[] for _ in width], now={}, learned=[],
+                          nonzeros=0)
         self.stage = None                     # the Stage that the open graph trains
         self.epochs, self.planned = 1, []     # of the running task, and of its phases
 
@@ -128,7 +152,8 @@ class DEN(Method):
 
     def start_task(self, task, store, draw):
         hidden = tuple(layer.name + '/shared/' for layer in self.variables.layers[:-1])
-        self.arrays = {'previous/' + name: np.array(value) for name, value in store.items() if name.startswith(hidden)}
+        self.arrays = {'previous/' + name: np.array(value) for name, value in store.items()
+                       if name.startswith(hidden)}
         self.state['now'] = {'density': {}, 'epochs': [0] * 4}
         return store
 
@@ -163,7 +188,8 @@ class DEN(Method):
 
     def previous(self, layer):
         """(block, bias) of a hidden layer before the task."""
-        kernel, bias = [self.arrays['previous/' + self.variables.name(layer, part)] for part in ('kernel', 'bias')]
+        kernel, bias = [self.arrays['previous/' + self.variables.name(layer, part)]
+                        for part in ('kernel', 'bias')]
         return to_block(kernel, self.variables.layers[layer].positions), bias
 
     # -- evaluation --
@@ -173,17 +199,21 @@ class DEN(Method):
         return den_graph.classify(self.net, body, bias, maps)
 
     def layer_outputs(self, parameters, task, images):
-        return den_graph.layer_maps(self.net, self.variables.layers, self._body_of(parameters, task)[0], images)
+        return den_graph.layer_maps(self.net, self.variables.layers, self._body_of(parameters, task)[0],
+                                    images)
 
     def _body_of(self, parameters, task):
-        """(Body, head bias) of the running task as it is now, or of a learned one: the units that it was learned with."""
+        """(Body, head bias) of the running task as it is now, or of a learned one: the units that it was
+        learned with."""
         variables = self.variables
         if self.stage is not None and task == self.stage.task:
             return variables.body(parameters.variables, task, tf.reshape, tf.concat)
         hidden = self.state['widths'][self.state['tasks'].index(task)]
         weights = variables.weights(parameters, task, self.state['width'], hidden[-1])
-        blocks = [prefix(to_block(kernel, layer.positions, tf.reshape), *sizes) for (kernel, _), layer, sizes in
-                  zip(weights, variables.layers, zip(variables.inputs(hidden), variables.outputs(task, hidden)))]
+        blocks = [prefix(to_block(kernel, layer.positions, tf.reshape), *sizes) for (kernel, _), layer,
+                  sizes in
+                  zip(weights, variables.layers, zip(variables.inputs(hidden),
+                                                     variables.outputs(task, hidden)))]
         biases = [bias[:width] for (_, bias), width in zip(weights, hidden)]
         return Body(blocks[:-1], biases, blocks[-1]), weights[-1][1]
 
@@ -195,7 +225,8 @@ class DEN(Method):
 
         def rows(name, missing, count=layers):
             return np.array([record.get(name, [missing] * count) for record in learned])
-        density = [[record['density'].get(str(stage), [np.nan] * (layers + 1)) for stage in range(4)] for record in learned]
+        density = [[record['density'].get(str(stage), [np.nan] * (layers + 1)) for stage in range(4)]
+                   for record in learned]
         return OrderedDict([
             ('den_widths', np.array(self.state['widths'])), ('den_expanded', rows('expanded', 0)),
             ('den_split_candidates', rows('candidates', 0)), ('den_split', rows('split', 0)),

@@ -1,7 +1,7 @@
 """Elastic weight consolidation: what mattered to earlier tasks is held near its old value.
 
-Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017; with mode 'online', one penalty
-centred on the latest optimum, as Huszar notes (PNAS 2018).
+Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", PNAS 2017; with mode 'online',
+one penalty centred on the latest optimum, as Huszar notes (PNAS 2018).
 """
 from collections import OrderedDict
 
@@ -21,29 +21,34 @@ def _note():
         len(env.EWC_MULTIPLIER) - 1, ', '.join('%g' % factor for factor in env.EWC_MULTIPLIER))]
 
 
-@method('EWC', 'elastic weight consolidation: all convolutions shared, held near earlier optima', pattern='all',
-        paper='Kirkpatrick et al., PNAS 2017', notes=_note, trainer_fields=best_epoch_fields, published_leep=False,
-        options=(Option('fisher_multiplier', lambda at: at.row(env.EWC_MULTIPLIER, 'factor of the penalty'), number(0),
-                        'EWC: factor of the penalty (default: by --test_type)', stored=True),
+@method('EWC', 'elastic weight consolidation: all convolutions shared, held near earlier optima',
+        pattern='all',
+        paper='Kirkpatrick et al., PNAS 2017', notes=_note, trainer_fields=best_epoch_fields,
+        published_leep=False,
+        options=(Option('fisher_multiplier', lambda at: at.row(env.EWC_MULTIPLIER, 'factor of the penalty'),
+                        number(0), 'EWC: factor of the penalty (default: by --test_type)', stored=True),
                  Option('ewc_mode', env.EWC['ewc_mode'], one_of('separate', 'online'),
                         'EWC: a penalty per task, or one with decayed precision'),
-                 Option('ewc_gamma', env.EWC['ewc_gamma'], number(0, 1), 'EWC, online: times the precision at each task'),
+                 Option('ewc_gamma', env.EWC['ewc_gamma'], number(0, 1),
+                        'EWC, online: times the precision at each task'),
                  Option('ewc_shared_fc', env.EWC['ewc_shared_fc'], yes_or_no(),
                         'EWC: hidden fully connected layers are shared too'),
                  Option('ewc_fisher_labels', env.EWC['ewc_fisher_labels'], one_of('exact', 'sample', 'true'),
-                        'EWC: labels of the Fisher information: expected, drawn from the model, or the data\'s'),
+                        'EWC: labels of the Fisher information: expected, drawn from the model, or the '
+                        'data\'s'),
                  Option('ewc_fisher_samples', env.EWC['ewc_fisher_samples'], or_none(whole(1)),
                         'EWC: training images that estimate it; none: all')))
 class EWC(FixedPattern):
-    """HPS with all convolutions shared, and lambda/2 sum_s sum_i F_s,i (w_i - w*_s,i)^2 in the loss of a task.
+    """HPS with all convolutions shared, and lambda/2 sum_s sum_i F_s,i (w_i - w*_s,i)^2 in the loss of a
+    task.
 
-    F_s is the diagonal Fisher information of the shared weights at w*_s, the optimum of task s: the mean over its training
-    images of the squared gradient of log p(y|x) of one image, y from the model. The sum over tasks is kept as
-    A = sum_s F_s and C = sum_s F_s w*_s, which give the same gradient: A (w - C/A). A task that returns is not held by
-    its own earlier optimum while it is trained.
+    F_s is the diagonal Fisher information of the shared weights at w*_s, the optimum of task s: the mean over
+    its training images of the squared gradient of log p(y|x) of one image, y from the model. The sum over
+    tasks is kept as A = sum_s F_s and C = sum_s F_s w*_s, which give the same gradient: A (w - C/A). A task
+    that returns is not held by its own earlier optimum while it is trained.
 
-    Options: fisher_multiplier (lambda), ewc_mode, ewc_gamma, ewc_shared_fc, ewc_fisher_labels, ewc_fisher_samples: see
-    utils_env_cl.EWC.
+    Options: fisher_multiplier (lambda), ewc_mode, ewc_gamma, ewc_shared_fc, ewc_fisher_labels,
+    ewc_fisher_samples: see utils_env_cl.EWC.
     """
     single_images = True
 
@@ -100,8 +105,10 @@ class EWC(FixedPattern):
         squares = [0.] * len(trunk)
         for label in range(self.setting.class_counts[task]):
             gradients = tf.gradients(logs[label], [parameters.variables[name] for name in trunk])
-            squares = [square + weights[label] * tf.square(gradient) for square, gradient in zip(squares, gradients)]
-        self._sums = OrderedDict((name, tf.Variable(tf.zeros(square.shape, tf.float64), trainable=False, name='ewc/' + name))
+            squares = [square + weights[label] * tf.square(gradient) for square,
+                       gradient in zip(squares, gradients)]
+        self._sums = OrderedDict((name, tf.Variable(tf.zeros(square.shape, tf.float64), trainable=False,
+                                                    name='ewc/' + name))
                                  for name, square in zip(trunk, squares))
         self._add = tf.group(*[total.assign_add(tf.cast(square, tf.float64))
                                for total, square in zip(self._sums.values(), squares)])
@@ -109,14 +116,16 @@ class EWC(FixedPattern):
     def _label_weights(self, logs, single, classes):
         """[classes]: the weight of each class in the Fisher information of one image."""
         how = self.setting.options['ewc_fisher_labels']
-        self._draw = tf.placeholder(logs.dtype, [], 'label_draw')          # uniform in [0, 1), for mode 'sample'
+        # uniform in [0, 1), for mode 'sample'
+        self._draw = tf.placeholder(logs.dtype, [], 'label_draw')
         if how == 'exact':
             return tf.stop_gradient(tf.exp(logs))
         drawn = tf.reduce_sum(tf.cast(tf.cumsum(tf.exp(logs))[:-1] < self._draw, tf.int32))
         return tf.one_hot(drawn if how == 'sample' else single.labels[0], classes, dtype=logs.dtype)
 
     def fisher(self, graph):
-        """dict name -> float64 array: the diagonal Fisher information of the shared weights on the task's training data."""
+        """dict name -> float64 array: the diagonal Fisher information of the shared weights on the task's
+        training data."""
         nn.assign(graph.session, {total: np.zeros(total.shape.as_list()) for total in self._sums.values()})
         size = graph.task.train.size
         count = min(size, self.setting.options['ewc_fisher_samples'] or size)
@@ -131,7 +140,8 @@ class EWC(FixedPattern):
         return values
 
     def fold(self, task, fisher, optimum):
-        """Adds a task's Fisher information and optimum (dicts name -> array) to the sums, in place of its earlier ones."""
+        """Adds a task's Fisher information and optimum (dicts name -> array) to the sums, in place of its
+        earlier ones."""
         separate = self.setting.options['ewc_mode'] == 'separate'
         for name, information in fisher.items():
             precision, weighted = [self.arrays.get(key + name, 0.) for key in ('A/', 'C/')]
@@ -139,7 +149,8 @@ class EWC(FixedPattern):
             if separate:
                 own = ['F%d/%s' % (task, name), 'optimum%d/%s' % (task, name)]
                 if task in self.state['folded']:
-                    precision, weighted = [total - part for total, part in zip((precision, weighted), self._part(*own))]
+                    precision, weighted = [total - part for total,
+                                           part in zip((precision, weighted), self._part(*own))]
                 precision, weighted = precision + information, weighted + information * centre
                 if self.setting.order.count(task) > 1:       # it will have to be taken out again
                     self.arrays.update(zip(own, (information, centre)))

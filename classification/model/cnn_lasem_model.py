@@ -1,7 +1,7 @@
 """LASEM: which layers a task shares is a latent variable, inferred by EM while the network trains.
 
-Lee, Behpour & Eaton, "Sharing Less is More: Lifelong Learning in Deep Networks with Selective Layer Transfer",
-ICML 2021. All patterns are evaluated in one graph: see `utils_nn.convolutional_part`.
+Lee, Behpour & Eaton, "Sharing Less is More: Lifelong Learning in Deep Networks with Selective Layer
+Transfer", ICML 2021. All patterns are evaluated in one graph: see `utils_nn.convolutional_part`.
 """
 import numpy as np
 
@@ -16,9 +16,11 @@ from utils.utils_nn import assign
 
 PAPER = 'Lee, Behpour & Eaton, ICML 2021'
 PRIOR = (
-    Option('em_cnt_prior', False, yes_or_no(), 'LASEM: prior from counts of the patterns that won a batch', 'em_cnt_prior'),
+    Option('em_cnt_prior', False, yes_or_no(), 'LASEM: prior from counts of the patterns that won a batch',
+           'em_cnt_prior'),
     Option('em_prior_init_cnt', 1., number(0, needed='a finite count of at least 0'),
-           'LASEM with --em_cnt_prior: count that each pattern starts with', 'em_prior_init_cnt', needs='em_cnt_prior'),
+           'LASEM with --em_cnt_prior: count that each pattern starts with', 'em_prior_init_cnt',
+           needs='em_cnt_prior'),
     Option('reset_prior', False, yes_or_no(), 'LASEM: the prior starts anew at each epoch', 'reset_prior'))
 GROUPS = Option('groups', None, or_none(text()),
                 'LASEMG: sizes of the groups, like 2,1,1 (default: the table\'s, by --test_type)',
@@ -29,24 +31,27 @@ GROUPS = Option('groups', None, or_none(text()),
 def histories(size):
     """What a search over patterns adds to a trial's result."""
     patterns = 2 ** len(size.options.get('groups', size.layers))
-    return [(name, (size.epochs, patterns), np.float32) for name in ('history_net_prior', 'history_net_prior_in_epoch')]
+    return [(name, (size.epochs, patterns), np.float32)
+            for name in ('history_net_prior', 'history_net_prior_in_epoch')]
 
 
 def few_patterns(context):
     """A UserError if there are more patterns than can be searched."""
     patterns = 2 ** len(context.options.get('groups', range(context.depth)))
     if patterns > MAX_PATTERNS:
-        raise UserError('%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or --layer_groups '
+        raise UserError(
+            '%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or '
+            '--layer_groups '
                         'with fewer groups' % (context.name, patterns, context.depth, MAX_PATTERNS))
 
 
-@selection('LASEMG', 'group-based LASEM', aliases=('LASEM_GROUP',), paper=PAPER, options=PRIOR + (GROUPS,), check=few_patterns,
-           file_names='lasem', fields=histories)
+@selection('LASEMG', 'group-based LASEM', aliases=('LASEM_GROUP',), paper=PAPER, options=PRIOR + (GROUPS,),
+           check=few_patterns, file_names='lasem', fields=histories)
 class GroupedLasem(PatternSearch):
     """LASEM over patterns that are constant within groups of layers.
 
-    Options: groups; em_cnt_prior and em_prior_init_cnt (prior from counts of winners, each starting at this count);
-    reset_prior (the accumulators restart at each epoch).
+    Options: groups; em_cnt_prior and em_prior_init_cnt (prior from counts of winners, each starting at this
+    count); reset_prior (the accumulators restart at each epoch).
     """
 
     def __init__(self, setting):
@@ -65,10 +70,13 @@ class GroupedLasem(PatternSearch):
         self._bookkeeping(parameters.dtype)
         losses, likelihood = self._losses(parameters, task, batch)
         self.posterior = tf.stop_gradient(self.expectation(likelihood))
-        shared = tf.constant(self.shares, parameters.dtype)                                   # [patterns, layers]
+        # [patterns, layers]
+        shared = tf.constant(self.shares, parameters.dtype)
         probability = tf.tensordot(self.posterior, shared, 1)
-        share = tf.tensordot(self.posterior, shared / tf.maximum(tf.reduce_sum(shared, 1, keepdims=True), 1.), 1)
-        self.loss = tf.reduce_sum(self.posterior * losses)     # its gradient is the posterior-weighted sum of gradients
+        share = tf.tensordot(self.posterior, shared / tf.maximum(tf.reduce_sum(shared, 1, keepdims=True), 1.),
+                             1)
+        # its gradient is the posterior-weighted sum of gradients
+        self.loss = tf.reduce_sum(self.posterior * losses)
         for layer in range(len(self.net.layers)):
             self.loss += self.extra_losses(parameters, layer, task, probability[layer], share[layer])
         update = nn.minimize(self.loss, parameters.trained, batch.learning_rate)
@@ -79,18 +87,22 @@ class GroupedLasem(PatternSearch):
         """(losses with dropout [patterns], likelihood without [patterns]) of every pattern on the batch."""
         branches, layer = [], 0
         for size in self.groups:
-            branches.append([[nn.activation(self.layer_weights(parameters, place, task, shared), self.net.padding)
+            branches.append([[nn.activation(self.layer_weights(parameters, place, task, shared),
+                                            self.net.padding)
                               for place in range(layer, layer + size)] for shared in (True, False)])
             layer += size
-        features = nn.convolutional_part(self.net, batch.images, branches)                    # [patterns * n, features]
+        # [patterns * n, features]
+        features = nn.convolutional_part(self.net, batch.images, branches)
         labels = tf.tile(batch.labels, [len(self.patterns)])
 
         def by_pattern(values):
             return tf.reduce_mean(tf.reshape(values, [len(self.patterns), batch.size]), axis=1)
 
         clean = nn.cross_entropy(self.head(parameters, task, tf.stop_gradient(features)), labels)
-        dropped = nn.cross_entropy(self.head(parameters, task, nn.dropout(features, self.setting.keep, batch.seed)), labels)
-        return by_pattern(dropped), by_pattern(tf.exp(-clean))      # exp(-cross-entropy): the probability of the truth
+        dropped = nn.cross_entropy(self.head(parameters, task,
+                                             nn.dropout(features, self.setting.keep, batch.seed)), labels)
+        # exp(-cross-entropy): the probability of the truth
+        return by_pattern(dropped), by_pattern(tf.exp(-clean))
 
     def expectation(self, likelihood):
         """Posterior of the patterns: prior x likelihood, normalised."""
@@ -143,7 +155,8 @@ class GroupedLasem(PatternSearch):
                 'history_net_prior_in_epoch': (in_epoch / in_epoch.sum()).astype(np.float32)}
 
 
-@selection('LASEM', 'LASEM: EM over all patterns', paper=PAPER, options=PRIOR, check=few_patterns, fields=histories)
+@selection('LASEM', 'LASEM: EM over all patterns', paper=PAPER, options=PRIOR, check=few_patterns,
+           fields=histories)
 class Lasem(GroupedLasem):
     """LASEM over all patterns: every layer is a group of its own."""
 
@@ -154,12 +167,16 @@ class Lasem(GroupedLasem):
 @selection('LASEM_fixed', 'LASEM with given probabilities of the patterns', paper=PAPER, check=few_patterns,
            file_names='lasem', fields=histories,
            constants=(('em_cnt_prior', False), ('em_prior_init_cnt', 1.), ('reset_prior', False)),
-           options=(Option('favoured', 'top1', text(), 'LASEM_fixed: the favoured pattern, as in --transfer_config',
-                           'em_fix_maxC', stored=True, resolve=lambda name, at: pattern_from_name(name, at.depth, 'em_fix_maxC')),
+           options=(Option('favoured', 'top1', text(),
+                           'LASEM_fixed: the favoured pattern, as in --transfer_config',
+                           'em_fix_maxC', stored=True, resolve=lambda name,
+                           at: pattern_from_name(name, at.depth, 'em_fix_maxC')),
                     Option('em_maxP', 0.9, number(0, 1, 'a probability between 0 and 1'),
-                           'LASEM_fixed: probability of the favoured pattern; the others share the rest', 'em_maxP', stored=True)))
+                           'LASEM_fixed: probability of the favoured pattern; the others share the rest',
+                           'em_maxP', stored=True)))
 class FixedLasem(Lasem):
-    """LASEM_fixed: the posterior is given, em_maxP for one pattern and the rest evenly for the others; no E-step.
+    """LASEM_fixed: the posterior is given, em_maxP for one pattern and the rest evenly for the others; no
+    E-step.
 
     Options: favoured, the pattern; em_maxP.
     """
@@ -169,5 +186,6 @@ class FixedLasem(Lasem):
 
     def _given(self, dtype):
         others = (1. - self.setting.options['em_maxP']) / (len(self.patterns) - 1)
-        return tf.constant([self.setting.options['em_maxP'] if pattern == self.setting.options['favoured'] else others
+        return tf.constant([self.setting.options['em_maxP'] if pattern == self.setting.options['favoured']
+                            else others
                             for pattern in self.patterns], dtype)

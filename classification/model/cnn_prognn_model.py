@@ -1,7 +1,7 @@
 """Progressive neural networks: a column per task, which reads the frozen columns of all earlier tasks.
 
-Rusu et al., "Progressive Neural Networks", 2016, equation 2 and section 2 (adapters), for convolutions; sizes and
-initial values as in the code published beside LASEM.
+Rusu et al., "Progressive Neural Networks", 2016, equation 2 and section 2 (adapters), for convolutions; sizes
+and initial values as in the code published beside LASEM.
 """
 import numpy as np
 
@@ -15,25 +15,31 @@ from utils.utils_env_cl import PROGNN_SCALE
 from utils.utils_nn import bias_value, truncated_normal
 
 FILES = (Field('conv_trainable_weights', own_names('conv', 'own')),
-         Field('conv_lateral_weights', own_names('conv', 'lateral{earlier}', 'alpha reduce reduce_bias expand')), HEAD)
+         Field('conv_lateral_weights', own_names('conv', 'lateral{earlier}',
+                                                 'alpha reduce reduce_bias expand')), HEAD)
 
 
-@method('ProgNN', 'progressive network: a column per task, which reads the earlier ones', aliases=('Prog',), pattern='none',
-        paper='Rusu et al. 2016', files=lambda of_mechanism: FILES,
-        options=(Option('dim_reduction_scale', lambda at: at.row(PROGNN_SCALE, 'scale of the dimension reduction'), number(0),
+@method('ProgNN', 'progressive network: a column per task, which reads the earlier ones', aliases=('Prog',),
+        pattern='none', paper='Rusu et al. 2016', files=lambda of_mechanism: FILES,
+        options=(Option('dim_reduction_scale',
+                        lambda at: at.row(PROGNN_SCALE, 'scale of the dimension reduction'), number(0),
                         'ProgNN: scale of the dimension reduction (default: by --test_type)', stored=True),
                  Option('prognn_lateral_head', False, yes_or_no(),
-                        'ProgNN: the layers of the head have lateral inputs too, as in its paper (default: none, as in the '
+                        'ProgNN: the layers of the head have lateral inputs too, as in its paper (default: '
+                        'none, as in the '
                         'authors\' release)', 'prognn_lateral_head', later=True)))
 class ProgNN(Method):
-    """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier columns.
+    """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier
+    columns.
 
-    H_c is what layer l - 1 of column c gives, pooled; V_c reduces it to max(1, int(channels / (scale (t + 1)))) channels
-    with a 1x1 kernel. The image has no lateral input, and the head has none unless the option prognn_lateral_head is
-    there: then each of its layers reads what the layer before it gives in the earlier columns, reduced in the same way
-    (maps are flattened afterwards), without dropout. A task's own parameters are all it trains. When a task returns
-    although later columns read its own, only what they do not read is trained: the last convolution with its lateral
-    inputs, and the head; with lateral inputs of the head, its output layer only; so nothing is ever forgotten.
+    H_c is what layer l - 1 of column c gives, pooled; V_c reduces it to max(1, int(channels / (scale (t +
+    1)))) channels with a 1x1 kernel. The image has no lateral input, and the head has none unless the option
+    prognn_lateral_head is
+    there: then each of its layers reads what the layer before it gives in the earlier columns, reduced in the
+    same way (maps are flattened afterwards), without dropout. A task's own parameters are all it trains. When
+    a task returns although later columns read its own, only what they do not read is trained: the last
+    convolution with its lateral inputs, and the head; with lateral inputs of the head, its output layer only;
+    so nothing is ever forgotten.
 
     Options: dim_reduction_scale, prognn_lateral_head.
     """
@@ -41,7 +47,8 @@ class ProgNN(Method):
     def __init__(self, setting):
         super(ProgNN, self).__init__(setting)
         self.state['columns'] = []          # tasks in the order of their columns
-        self._maps = self._maps_of = None   # images' name -> the columns' maps, in the graph of these parameters
+        # images' name -> the columns' maps, in the graph of these parameters
+        self._maps = self._maps_of = None
         self._heads = {}                    # (images' name, column) -> what each layer of its head gives
 
     def remember(self, task, pattern=None):
@@ -67,7 +74,8 @@ class ProgNN(Method):
     def build(self, parameters, task, batch, phase=0):
         self.remember(task)
         maps = self._column_maps(parameters, batch.images, task)
-        features = nn.dropout(tf.reshape(maps[-1], [-1, self.net.num_features]), self.setting.keep, batch.seed)
+        features = nn.dropout(tf.reshape(maps[-1], [-1, self.net.num_features]), self.setting.keep,
+                              batch.seed)
         if self.lateral_head:
             column = self.state['columns'].index(task)
             logits = self._head(parameters, batch.images.name, column, features)[-1]
@@ -94,8 +102,8 @@ class ProgNN(Method):
         return self._column_maps(parameters, images, task)
 
     def frozen_maps(self, parameters, task, images):
-        """What the earlier columns give to this one, but for their first layers: the largest maps, and the cheapest. The last
-        column comes first, since it has the most lateral inputs of its own."""
+        """What the earlier columns give to this one, but for their first layers: the largest maps, and the
+        cheapest. The last column comes first, since it has the most lateral inputs of its own."""
         self._column_maps(parameters, images, task)
         earlier = list(enumerate(self._maps[images.name][:self.state['columns'].index(task)]))[::-1]
         if not self.lateral_head:
@@ -118,7 +126,8 @@ class ProgNN(Method):
             kernel, bias = Own(spec, 'conv%d' % layer, parameters).weights(task)
             read = inputs[-1]
             if layer > 0 and earlier:
-                lateral, expand = self._lateral(parameters, column, layer, [maps[layer - 1] for maps in earlier])
+                lateral, expand = self._lateral(parameters, column, layer,
+                                                [maps[layer - 1] for maps in earlier])
                 read, kernel = tf.concat([read, lateral], axis=3), tf.concat([kernel, expand], axis=2)
             x = nn.convolution(read, kernel, bias, self.net.padding)
             for start, end in self.net.skips:
@@ -128,7 +137,8 @@ class ProgNN(Method):
         return inputs[1:]
 
     def _lateral(self, parameters, column, layer, maps):
-        """What a layer reads of the earlier columns' maps, [n, height, width, channels], and the kernel U that it is read with:
+        """What a layer reads of the earlier columns' maps, [n, height, width, channels], and the kernel U
+        that it is read with:
         all columns side by side, since sum_c x_c * U_c is one convolution of the x_c one behind the other."""
         spec, reduced = self.net.layers[layer], self.reduced_channels(column, layer)
         narrow, biases, expand = [], [], []
@@ -142,10 +152,11 @@ class ProgNN(Method):
         return lateral, tf.concat(expand, axis=2)
 
     def _lateral_variable(self, parameters, layer, column, place):
-        """Function (part, shape, initial) -> variable of the lateral input that a column has of the place-th one."""
+        """Function (part, shape, initial) -> variable of the lateral input that a column has of the place-th
+        one."""
         task, mechanism = self.state['columns'][column], 'lateral%d' % self.state['columns'][place]
-        return lambda part, shape, initial=truncated_normal: parameters.own(layer, task, mechanism, part, shape,
-                                                                            initial)
+        return lambda part, shape, initial=truncated_normal: parameters.own(layer, task, mechanism, part,
+                                                                            shape, initial)
 
     def _narrowed(self, variable, given, reduced):
         """(maps [n, height, width, reduced] made of an earlier column's, the bias that belongs to them)."""
@@ -157,7 +168,8 @@ class ProgNN(Method):
     # ---- heads with lateral inputs ----
 
     def _head_outputs(self, parameters, seen, column):
-        """What each layer of a column's head gives, the logits last, of the images of this name; no dropout."""
+        """What each layer of a column's head gives, the logits last, of the images of this name; no
+        dropout."""
         if (seen, column) not in self._heads:
             features = tf.reshape(self._maps[seen][column][-1], [-1, self.net.num_features])
             self._heads[seen, column] = self._head(parameters, seen, column, features)
@@ -179,7 +191,8 @@ class ProgNN(Method):
     def _head_lateral(self, parameters, seen, column, layer, place, size):
         """[n, size]: what a layer of a column's head gets of the place-th column."""
         given = self._maps[seen][place][-1] if layer == 0 else (
-            self._head_outputs(parameters, seen, place)[layer - 1][:, None, None, :])      # a map of one position
+            # a map of one position
+            self._head_outputs(parameters, seen, place)[layer - 1][:, None, None, :])
         variable, reduced = (self._lateral_variable(parameters, 'fc%d' % layer, column, place),
                              self._reduced(column, given.shape.as_list()[-1]))
         narrow = tf.nn.relu(tf.nn.bias_add(*self._narrowed(variable, given, reduced)))

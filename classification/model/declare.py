@@ -1,7 +1,8 @@
 """The declarations of mechanisms, selections and methods, and the table of models that follows from them.
 
-A mechanism says how the kernel of a shared layer comes to be, a selection which layers are shared; every pair is a model.
-A method stands by itself. Each is declared once, where its class is, by one of the decorators below.
+A mechanism says how the kernel of a shared layer comes to be, a selection which layers are shared; every pair
+is a model. A method stands by itself. Each is declared once, where its class is, by one of the decorators
+below.
 """
 import argparse
 from collections import OrderedDict
@@ -71,7 +72,8 @@ class Declared(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A row of the table of models: who decides which layers are shared, and how a shared layer's kernel comes to be."""
+    """A row of the table of models: who decides which layers are shared, and how a shared layer's kernel
+    comes to be."""
     name: str
     method: Declared                  # a selection or a method
     kind: Declared                    # a mechanism
@@ -91,7 +93,8 @@ class Model(NamedTuple):
 
     @property
     def pattern(self):
-        """Which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name like 'all'."""
+        """Which layers are shared: 'asked' (--test_type, --transfer_config), 'searched', or a name like
+        'all'."""
         return self.method.pattern
 
     @property
@@ -155,7 +158,8 @@ class Model(NamedTuple):
 def _plain_files(mechanism):
     """The Fields of a mechanism that only names its parts."""
     fields = [Field(name, names('conv', mechanism.key, ' '.join(parts)))
-              for name, names, parts in (('shared_conv', shared_names, mechanism.shared), ('TS', own_names, mechanism.own))
+              for name, names, parts in (('shared_conv', shared_names, mechanism.shared),
+                                         ('TS', own_names, mechanism.own))
               if parts]
     if mechanism.makes_kernels:
         fields.append(Field('conv_generated_weights', (KERNEL,)))
@@ -168,11 +172,16 @@ MECHANISMS = Table('mechanism')      # key -> Declared
 METHODS = OrderedDict()              # key of a selection or a method -> Declared
 MODELS = Table('model')              # name -> Model, as --model_type takes it
 # What no option can be called: it stands in `options`, or in `model_specific_info`, for something else.
-NOT_OPTIONS = ('pattern', 'architecture', 'learning_rate', 'improvement_threshold', 'early_stopping_para', 'padding_type',
-               'max_pooling', 'dropout', 'image_dimension', 'skip_connect', 'highway_connect', 'hidden_activation', 'batch_size',
-               'hidden_layer', 'kernel_sizes', 'stride_sizes', 'channel_sizes', 'pooling_size', 'conv_sharing',
-               'number_of_trainable_parameters', 'data_augment', 'STL_analysis', 'STL_analysis_task', 'STL_analysis_ratio',
-               'STL_analysis_comparable_epoch', 'mutual_info_alpha', 'mutual_info_kernel_h', 'mutual_info_kernel_h_backward')
+NOT_OPTIONS = ('pattern', 'architecture', 'learning_rate', 'improvement_threshold', 'early_stopping_para',
+               'padding_type',
+               'max_pooling', 'dropout', 'image_dimension', 'skip_connect', 'highway_connect',
+               'hidden_activation', 'batch_size',
+               'hidden_layer', 'kernel_sizes', 'stride_sizes', 'channel_sizes', 'pooling_size',
+               'conv_sharing',
+               'number_of_trainable_parameters', 'data_augment', 'STL_analysis', 'STL_analysis_task',
+               'STL_analysis_ratio',
+               'STL_analysis_comparable_epoch', 'mutual_info_alpha', 'mutual_info_kernel_h',
+               'mutual_info_kernel_h_backward')
 
 
 def mechanism(name, help, key=None, architecture=None, **more):
@@ -187,13 +196,15 @@ def mechanism(name, help, key=None, architecture=None, **more):
         paper, options, version, mode_versions: see `method`.
         check: function of a Context with all options; raises a UserError where the combination is impossible.
         network: function (data type, family, depth, Network) -> the Network that its models have there.
-        shared, own: names of the parts that its variables have, common ones and each task's, for parameter files.
+        shared, own: names of the parts that its variables have, common ones and each task's, for parameter
+            files.
         makes_kernels: whether a task's kernel is made of them, so that parameter files hold it, too.
         info: function (net, options) -> dict of more fields of `model_specific_info`.
         files: function of a selection's key -> tuple of Field, where parameter files have published names.
     """
     def declare(cls):
-        found = _declared(cls, name, help, key, dict(more, architecture=architecture or '%s_cnn' % (key or name.lower())),
+        found = _declared(cls, name, help, key, dict(more, architecture=architecture or '%s_cnn'
+                                                     % (key or name.lower())),
                           ('weights',))
         cls.name = found.key
         MECHANISMS.add(found.key, found)
@@ -205,7 +216,8 @@ def mechanism(name, help, key=None, architecture=None, **more):
 
 
 def selection(name, help, key=None, aliases=(), **more):
-    """Class decorator: declares a selection, a subclass of method.Method; with each mechanism it gives a model.
+    """Class decorator: declares a selection, a subclass of method.Method; with each mechanism it gives a
+    model.
 
     Args:
         name: the model's is <name>_<mechanism>.
@@ -225,7 +237,8 @@ def selection(name, help, key=None, aliases=(), **more):
 
 
 def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(), **more):
-    """Decorator of a class (a subclass of method.Method) or a function Setting -> Method: declares a method by itself.
+    """Decorator of a class (a subclass of method.Method) or a function Setting -> Method: declares a method
+    by itself.
 
     Args:
         name: of the model, as --model_type takes it.
@@ -242,20 +255,24 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
         pattern: which layers are shared: 'asked', 'searched', or a name like 'all'.
         one_head: the tasks share the output layer, so they must have equally many classes.
         joint: it can also train all tasks together.
-        revisits, skips, stops_early: whether it can learn a task again, honour skip connections, end a task early.
+        revisits, skips, stops_early: whether it can learn a task again, honour skip connections, end a task
+            early.
         dropout: name of the option that says whether it has dropout; None: it has.
         size_note: what --dry_run adds to the number of parameters.
         check, network: see `mechanism`.
         files: function (Fields of the mechanism) -> Fields of its parameter files.
-        fields: function of a sizes.Size -> (name, shape, type) of each array that it adds to a trial's result.
+        fields: function of a sizes.Size -> (name, shape, type) of each array that it adds to a trial's
+            result.
         lines: function (record, tasks) -> lines to print of a trial after the table.
         trainer_fields: function (record, task order) -> fields of a published trainer of its own.
-        published_leep: whether its published trainer writes LEEP scores, which are 0 then where none were asked for.
+        published_leep: whether its published trainer writes LEEP scores, which are 0 then where none were
+            asked for.
         notes: function -> lines of --list.
     """
     def declare(make):
         found = _declared(make, name, help, key, dict(more, mechanism=mechanism, aliases=tuple(aliases),
-                                                      architecture=architecture or '%s_cnn' % (key or name.lower())),
+                                                      architecture=architecture or '%s_cnn'
+                                                      % (key or name.lower())),
                           ('build', 'build_search'))
         if mechanism not in MECHANISMS:
             raise UserError('method %s: there is no mechanism %s' % (name, mechanism))
@@ -302,14 +319,16 @@ def _add_pair(of_selection, of_mechanism):
     check_different(name, of_selection.options, of_mechanism.options)
     aliases = of_selection.short(of_mechanism.name) + tuple('%s_%s' % (alias, of_mechanism.name)
                                                             for alias in of_selection.aliases)
-    MODELS.add(name, Model(name, of_selection, of_mechanism, '%s_%s' % (of_selection.key, of_mechanism.architecture),
+    MODELS.add(name, Model(name, of_selection, of_mechanism,
+                           '%s_%s' % (of_selection.key, of_mechanism.architecture),
                            '%s, on %s' % (of_selection.help, of_mechanism.help), aliases))
 
 
 # ---- what others ask ----
 
 def all_options():
-    """Every declared option that has a flag, the first of those that have the same one: OrderedDict flag -> Option."""
+    """Every declared option that has a flag, the first of those that have the same one: OrderedDict flag ->
+    Option."""
     found = OrderedDict()
     for declared in list(METHODS.values()) + list(MECHANISMS.values()):
         for option in declared.options:
@@ -326,9 +345,11 @@ def check_options(name, options):
         check_name(option.name, '%s: option' % name)
         check_help('%s: option %s' % (name, option.name), option.help)
         if option.name in NOT_OPTIONS:
-            raise UserError('%s: option %s: another field of the results has this name; choose another one' % (name, option.name))
+            raise UserError('%s: option %s: another field of the results has this name; choose another one'
+                            % (name, option.name))
         if not isinstance(option.check, Check):
-            raise UserError('%s: option %s needs a check: number(), whole(), one_of(), ...' % (name, option.name))
+            raise UserError('%s: option %s needs a check: number(), whole(), one_of(), ...'
+                            % (name, option.name))
         if option.flag:
             check_name(option.flag, '%s: flag' % name)
             if flags.get(option.flag, option) != option or option.flag in taken_flags():
@@ -349,7 +370,8 @@ def canonical_model(name):
     Raises:
         UserError: the name is unknown.
     """
-    return lookup({spelling: model for model, row in MODELS.items() for spelling in (model,) + row.aliases}, name, 'model_type')
+    return lookup({spelling: model for model, row in MODELS.items() for spelling in (model,) + row.aliases},
+                  name, 'model_type')
 
 
 def models_argument(text):
@@ -365,9 +387,10 @@ def models_argument(text):
 
 
 def default_options(model_type, net, test_type=0, family='', **given):
-    """OrderedDict name -> value: a model's options on a utils_env_cl.Net, at their defaults but for those given."""
+    """OrderedDict name -> value: a model's options on a utils_env_cl.Net, at their defaults but for those
+    given."""
     knowledge = tuple(layer.df_knowledge for layer in net.layers if any(layer.df_knowledge))
-    network = Network(*zip(*[(layer.kernel, layer.out_channels, layer.pool) for layer in net.layers]), hidden=net.hidden,
-                      df_knowledge=knowledge)
+    network = Network(*zip(*[(layer.kernel, layer.out_channels, layer.pool) for layer in net.layers]),
+                      hidden=net.hidden, df_knowledge=knowledge)
     context = Context(model_type, '', family, len(net.layers), network, TRAINING['digits5'], test_type, given)
     return MODELS[model_type].resolve(context)

@@ -1,9 +1,10 @@
-"""Structure of a network that grows: which weights a unit has, what it reads, what is added, split and deleted.
+"""Structure of a network that grows: which weights a unit has, what it reads, what is added, split and
+deleted.
 
-Yoon et al., "Lifelong Learning with Dynamically Expandable Networks", ICLR 2018. NumPy only. Everything works on the
-block view [m, n_in, n_out] of a weight array: positions, units that are read, units that read. A unit is an output
-channel of a convolution or a neuron; edge (i, j) is the vector [:, i, j], present if an entry is not 0. Layers count
-from 0, units are only ever appended, and the head reads the last hidden layer.
+Yoon et al., "Lifelong Learning with Dynamically Expandable Networks", ICLR 2018. NumPy only. Everything works
+on the block view [m, n_in, n_out] of a weight array: positions, units that are read, units that read. A unit
+is an output channel of a convolution or a neuron; edge (i, j) is the vector [:, i, j], present if an entry is
+not 0. Layers count from 0, units are only ever appended, and the head reads the last hidden layer.
 """
 from math import erf
 from typing import Any, List, NamedTuple
@@ -16,7 +17,8 @@ ALMOST_NOTHING = 1e-12      # a norm up to here says nothing of a direction
 class Layer(NamedTuple):
     """A layer of any width."""
     name: str               # 'conv0', 'fc1'
-    positions: int          # m: taps of a kernel; pixels of the flattened map; 1 between fully connected layers
+    # m: taps of a kernel; pixels of the flattened map; 1 between fully connected layers
+    positions: int
     kernel: int = 0         # its size; 0: fully connected
 
     def shape(self, inputs, outputs):
@@ -42,12 +44,14 @@ def layers_of(net):
     """The hidden layers of a utils_env_cl.Net, input side first, and the head."""
     height, width = net.output_sizes[-1]
     positions = (height * width,) + (1,) * len(net.hidden)
-    return [Layer('conv%d' % place, spec.kernel ** 2, spec.kernel) for place, spec in enumerate(net.layers)] + [
+    return [Layer('conv%d' % place, spec.kernel ** 2, spec.kernel) for place,
+            spec in enumerate(net.layers)] + [
         Layer('fc%d' % place, size) for place, size in enumerate(positions)]
 
 
 def to_block(weights, positions, reshape=np.reshape):
-    """[m, in, out] of weights [height, width, in, out] or [m * in, out]; row p * in + c is position p, unit c.
+    """[m, in, out] of weights [height, width, in, out] or [m * in, out]; row p * in + c is position p, unit
+    c.
 
     Args:
         reshape: np.reshape or tf.reshape.
@@ -58,7 +62,8 @@ def to_block(weights, positions, reshape=np.reshape):
 def from_block(block, kernel=0, reshape=np.reshape):
     """The weights that a block [m, in, out] is the view of; kernel 0: those of a fully connected layer."""
     inputs, outputs = int(block.shape[1]), int(block.shape[2])
-    return reshape(block, (kernel, kernel, inputs, outputs) if kernel else (int(block.shape[0]) * inputs, outputs))
+    return reshape(block, (kernel, kernel, inputs, outputs) if kernel
+                   else (int(block.shape[0]) * inputs, outputs))
 
 
 # ---- which edges there are ----
@@ -79,7 +84,8 @@ def density(block):
 
 
 def fresh_density(positions, least, deviation):
-    """Share of the edges of fresh weights, drawn within two standard deviations, that are not below `least`."""
+    """Share of the edges of fresh weights, drawn within two standard deviations, that are not below
+    `least`."""
     small = min(erf(least / deviation / 2 ** 0.5) / erf(2 ** 0.5), 1.)
     return 1. - small ** positions
 
@@ -99,12 +105,12 @@ def reached(blocks, top):
 
 
 def trace(blocks, top):
-    """Units to retrain: those that can reach the units `top`, and all from the first layer down where there are none
-    (section 3.1, algorithm 2).
+    """Units to retrain: those that can reach the units `top`, and all from the first layer down where there
+    are none (section 3.1, algorithm 2).
 
     Returns:
-        (list of bool arrays: of the image's channels, always all, then of each hidden layer; how many of the hidden
-        layers, counted from the image, had none).
+        (list of bool arrays: of the image's channels, always all, then of each hidden layer; how many of the
+        hidden layers, counted from the image, had none).
     """
     selected = reached(blocks, top)
     empty = sum(not units.any() for units in selected[1:])
@@ -145,7 +151,8 @@ def _delete(body, layer, units):
 
 
 def prune(body, old_widths):
-    """Deletes new units that compute nothing (no incoming edge, bias 0) or that nothing reads, until there are none.
+    """Deletes new units that compute nothing (no incoming edge, bias 0) or that nothing reads, until there
+    are none.
 
     Args:
         old_widths: units per layer before the task; they stay.
@@ -167,8 +174,8 @@ def drift(now, before, metric):
 
     Args:
         now, before: incoming weights [m, in, n].
-        metric: 'l2', the paper's length of the change, or 'cosine', minus the cosine of the angle between both: 1 for a
-            unit that lost or got all its weights.
+        metric: 'l2', the paper's length of the change, or 'cosine', minus the cosine of the angle between
+            both: 1 for a unit that lost or got all its weights.
     """
     axes = (0, 1)
     now, before = np.asarray(now, np.float64), np.asarray(before, np.float64)

@@ -1,6 +1,7 @@
 """DEN in a graph: the network made of blocks, the shrinking of weights, one training step.
 
-Shrinking is the proximal map of a sparsity penalty and follows the optimizer's step (Yoon et al. 2018, sections 3.1, 3.2).
+Shrinking is the proximal map of a sparsity penalty and follows the optimizer's step (Yoon et al. 2018,
+sections 3.1, 3.2).
 """
 
 from classification.model.den_blocks import from_block
@@ -56,12 +57,14 @@ def _shorter(block, threshold, axes):
 
 
 def shrink_edges(block, threshold):
-    """The edges of a block [m, in, out] become shorter by threshold * sqrt(m): the paper's (2,1)-norm, of edges."""
+    """The edges of a block [m, in, out] become shorter by threshold * sqrt(m): the paper's (2,1)-norm, of
+    edges."""
     return _shorter(block, threshold * float(int(block.shape[0]) ** 0.5), [0])
 
 
 def shrink_groups(block, threshold):
-    """The incoming weights of each unit become shorter by `threshold`; to be done after the edges' shrinking."""
+    """The incoming weights of each unit become shorter by `threshold`; to be done after the edges'
+    shrinking."""
     return _shorter(block, threshold, [0, 1])
 
 
@@ -73,7 +76,8 @@ def shrink(block, threshold, by_edge):
 
 
 def shrink_new_units(columns, bias, threshold, group_threshold, by_edge):
-    """(columns, bias) of new units after both penalties, in the order that makes it the proximal map of their sum.
+    """(columns, bias) of new units after both penalties, in the order that makes it the proximal map of their
+    sum.
 
     Args:
         columns: [m, in, k], what they read.
@@ -86,7 +90,8 @@ def shrink_new_units(columns, bias, threshold, group_threshold, by_edge):
 
 # ---- one step ----
 
-OPTIMIZERS = {'adam': lambda rate: tf.train.AdamOptimizer(rate, name='Adam'), 'rmsprop': lambda rate: nn.rmsprop(rate, 'RMSProp')}
+OPTIMIZERS = {'adam': lambda rate: tf.train.AdamOptimizer(rate, name='Adam'),
+              'rmsprop': lambda rate: nn.rmsprop(rate, 'RMSProp')}
 
 
 def training_step(loss, trained, optimizer, shrinking):

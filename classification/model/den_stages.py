@@ -1,4 +1,5 @@
-"""The stages of learning a task with DEN: what each trains, penalizes and shrinks, and what becomes of it at its end.
+"""The stages of learning a task with DEN: what each trains, penalizes and shrinks, and what becomes of it at
+its end.
 
 A stage is an object of the graph that trains it. It reads and writes the `state` and `arrays` of its DEN.
 """
@@ -13,8 +14,10 @@ from utils import utils_nn as nn
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import bias_value, truncated_normal
 
-HEAD, SUBNETWORK, EXPANSION, RETRAINING = range(4)      # the stages of a task; the first task has the last one only
-NOTICEABLE = 0.01                                       # change by a clean-up of the classes' probabilities, 0 to 1
+# the stages of a task; the first task has the last one only
+HEAD, SUBNETWORK, EXPANSION, RETRAINING = range(4)
+# change by a clean-up of the classes' probabilities, 0 to 1
+NOTICEABLE = 0.01
 
 
 def l1_threshold(options, rate, steps):
@@ -35,7 +38,8 @@ class Stage(object):
     Attributes:
         number: HEAD, ..., under which the checkpoint keeps what is measured of it.
         changes_learned_tasks: whether it may change the accuracy of a task that was learned before.
-        trained, shrinking: of its training step, as den_graph.training_step takes them; penalty: what its loss has in addition.
+        trained, shrinking: of its training step, as den_graph.training_step takes them; penalty: what its
+            loss has in addition.
         shrunk: name -> positions, of what it shrinks.
     """
     number, changes_learned_tasks = None, False
@@ -56,7 +60,8 @@ class Stage(object):
         self.threshold = l1_threshold(self.options, self.rate, batch.steps * self.den.epochs)
         self.train(parameters, weights)
         body, bias = self.variables.body(parameters.variables, self.task, tf.reshape, tf.concat)
-        logits = den_graph.forward(self.den.net, self.layers, body, bias, batch.images, self.den.setting.keep, batch.seed)
+        logits = den_graph.forward(self.den.net, self.layers, body, bias, batch.images, self.den.setting.keep,
+                                   batch.seed)
         loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels)) + self.penalty
         optimizer = den_graph.OPTIMIZERS[self.options['den_optimizer']](self.rate)
         return loss, den_graph.training_step(loss, self.trained, optimizer, self.shrinking)
@@ -81,7 +86,8 @@ class Stage(object):
 
         def shrunk(value):
             block = to_block(value, positions, tf.reshape)
-            return [tf.reshape(den_graph.shrink(block, self.threshold, self.options['den_edge_group_l1']), shape)]
+            return [tf.reshape(den_graph.shrink(block, self.threshold, self.options['den_edge_group_l1']),
+                               shape)]
         self.trained.append((weights, None))
         self.penalize('l2_lambda', weights)
         self.shrinking.append(([weights], shrunk))
@@ -90,15 +96,19 @@ class Stage(object):
     # -- small edges become 0 at its end --
 
     def clean_up(self, graph):
-        """The optimizer leaves weights jittering at the size of a step, so small edges are made exact zeros."""
+        """The optimizer leaves weights jittering at the size of a step, so small edges are made exact
+        zeros."""
         values, least = graph.values(), self.least(graph.learning_rate)
         cleaned = dict(values, **self.cleaned(values, least))
         cut, cut_after = self._cut(values), self._cut(cleaned)
         if cut:
-            self.den.log('task %d: warning: the output does not depend on the image: all weights of %s that are read are 0'
+            self.den.log(
+                'task %d: warning: the output does not depend on the image: all weights of %s that are read '
+                'are 0'
                          % (self.task, cut))
         elif cut_after:
-            self.den.log('task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
+            self.den.log(
+                'task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
                          % (self.task, cut_after))
             cleaned = values
         if any((cleaned[name] != values[name]).any() for name in cleaned):
@@ -109,20 +119,24 @@ class Stage(object):
 
     def least(self, learning_rate):
         """The size below which edges become 0."""
-        return self.options['den_zero_eps'] * {'lr_scaled': learning_rate, 'absolute': 1.}[self.options['den_zero_mode']]
+        return self.options['den_zero_eps'] * {'lr_scaled': learning_rate,
+                                               'absolute': 1.}[self.options['den_zero_mode']]
 
     def cleaned(self, values, least):
-        """dict name -> array: what the stage shrinks, without edges below `least` and biases of new units without edges."""
+        """dict name -> array: what the stage shrinks, without edges below `least` and biases of new units
+        without edges."""
         cleaned = {name: den_blocks.without_small_edges(
             to_block(values[name], positions), least).reshape(values[name].shape)
             for name, positions in self.shrunk.items()}
         for name in [name for name in cleaned if name.endswith('new_columns')]:
             bias = name[:-len('new_columns')] + 'new_bias'
-            cleaned[bias] = np.where(cleaned[name].any(axis=(0, 1)), values[bias], 0).astype(values[bias].dtype)
+            cleaned[bias] = np.where(cleaned[name].any(axis=(0, 1)), values[bias],
+                                     0).astype(values[bias].dtype)
         return cleaned
 
     def _cut(self, values):
-        """Name of the topmost layer whose units that are read have no edge, so that no image passes it; or None."""
+        """Name of the topmost layer whose units that are read have no edge, so that no image passes it; or
+        None."""
         blocks = self.variables.blocks(values, self.task)
         reached = den_blocks.reached(blocks, np.ones(blocks[-1].shape[2], bool))
         below = zip(self.layers[::-1], reached[-2::-1])
@@ -136,7 +150,9 @@ class Stage(object):
         graph.set_values(cleaned)
         change = np.abs(probabilities() - before).sum(axis=1).mean() / 2
         if change >= NOTICEABLE:
-            self.den.log('task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f on average'
+            self.den.log(
+                'task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f '
+                'on average'
                          % (self.task, change))
 
 
@@ -196,7 +212,8 @@ class Subnetwork(Stage):
         """Decides whether units are added; the loss is that of all training images, without penalties."""
         part, epochs = graph.task.train, self.den.planned[EXPANSION]
         loss = den_blocks.cross_entropy(graph.probe('logits%d' % self.task, part), part.labels)
-        wanted = {'loss': loss > self.options['loss_threshold'], 'always': True, 'never': False}[self.options['den_expand']]
+        wanted = {'loss': loss > self.options['loss_threshold'], 'always': True,
+                  'never': False}[self.options['den_expand']]
         self.den.state['now'].update(loss=loss, expand=bool(wanted and epochs > 0))
         return values
 
@@ -221,8 +238,10 @@ class Expansion(Stage):
             self.train_weights(layer, rows)
             if layer < self.head:
                 self._train_columns(layer, *[
-                    self.variables.make(parameters, layer, part, self.task, shape, initial) for part, shape, initial in (
-                        ('new_columns', (positions, inputs + below, k), truncated_normal), ('new_bias', (k,), bias_value))])
+                    self.variables.make(parameters, layer, part, self.task, shape, initial) for part, shape,
+                    initial in (
+                        ('new_columns', (positions, inputs + below, k), truncated_normal),
+                        ('new_bias', (k,), bias_value))])
         self.train_weights(self.head, weights[-1][0])
         self.trained.append((weights[-1][1], None))
 
@@ -248,7 +267,8 @@ class Expansion(Stage):
         self.den.state['width'] = body.widths
         store = OrderedDict((name, value) for name, value in values.items() if not name.endswith(NEW))
         for layer, (block, of_layer) in enumerate(zip(body.blocks + [body.head], body.biases + [bias])):
-            store[self.variables.name(layer, 'kernel', self.task)] = from_block(block, self.layers[layer].kernel)
+            store[self.variables.name(layer, 'kernel', self.task)] = from_block(block, self.layers[
+                layer].kernel)
             store[self.variables.name(layer, 'bias', self.task)] = of_layer
         return store
 
@@ -256,7 +276,8 @@ class Expansion(Stage):
         """(units to split, number of candidates) per hidden layer."""
         if not self.options['den_split'] or not self.den.planned[RETRAINING]:
             return [np.zeros(0, int)] * len(body.blocks), [0] * len(body.blocks)
-        metric, sign = self.options['den_drift_metric'], {'l2': 1., 'cosine': -1.}[self.options['den_drift_metric']]
+        metric, sign = self.options['den_drift_metric'], {'l2': 1.,
+                                                          'cosine': -1.}[self.options['den_drift_metric']]
         drifted = []
         for layer, block, old in zip(self.layers, body.blocks, previous[0]):
             limit = sign * self.options['den_drift_threshold'][0 if layer.kernel else 1]
@@ -266,7 +287,8 @@ class Expansion(Stage):
 
 
 class Retraining(Stage):
-    """Stage D and the first task: everything; weights between units of earlier tasks are held near their values."""
+    """Stage D and the first task: everything; weights between units of earlier tasks are held near their
+    values."""
     number, changes_learned_tasks = RETRAINING, True
 
     def train(self, parameters, weights):

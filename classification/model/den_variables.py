@@ -17,7 +17,8 @@ class Variables(object):
     """
 
     def __init__(self, net, class_counts):
-        self.layers, self.channels, self.class_counts = den_blocks.layers_of(net), net.image_shape[2], class_counts
+        self.layers, self.channels, self.class_counts = den_blocks.layers_of(net), net.image_shape[
+            2], class_counts
         self.head = len(self.layers) - 1        # its place
 
     def name(self, layer, part, task=None):
@@ -41,11 +42,13 @@ class Variables(object):
         return [self.channels] + list(hidden)
 
     def weights(self, parameters, task, width, head_width):
-        """(weights, bias) variables of each layer, as wide as `width`; the head of a task reads `head_width` units."""
+        """(weights, bias) variables of each layer, as wide as `width`; the head of a task reads `head_width`
+        units."""
         weights = []
         for layer, sizes in enumerate(zip(self.inputs(width[:-1] + [head_width]), self.outputs(task, width))):
             weights.append((
-                self.make(parameters, layer, 'kernel', task, self.layers[layer].shape(*sizes), truncated_normal),
+                self.make(parameters, layer, 'kernel', task, self.layers[layer].shape(*sizes),
+                          truncated_normal),
                 self.make(parameters, layer, 'bias', task, sizes[1:], bias_value)))
         return weights
 
@@ -61,7 +64,8 @@ class Variables(object):
                 values.get(self.name(place, part, task)) for part in ('kernel', 'bias') + NEW]
             block = to_block(kernel, layer.positions, reshape)
             if columns is not None:
-                block, bias = den_blocks.grow(block, columns, rows, concatenate), concatenate([bias, new_bias], 0)
+                block, bias = den_blocks.grow(block, columns, rows,
+                                              concatenate), concatenate([bias, new_bias], 0)
             elif rows is not None:
                 block = concatenate([block, rows], 1)
             blocks.append(block)

@@ -1,7 +1,7 @@
 """Mechanisms: how the weights that a task uses in a layer come to be.
 
-A mechanism answers one question, `weights(task)`; who decides whether a layer is shared is a selection's business. Each
-is declared above its class (declare.mechanism); its numbers stand in utils_env_cl.py.
+A mechanism answers one question, `weights(task)`; who decides whether a layer is shared is a selection's
+business. Each is declared above its class (declare.mechanism); its numbers stand in utils_env_cl.py.
 """
 from collections import OrderedDict
 
@@ -44,12 +44,13 @@ class Mechanism(object):
         raise AssertionError('a mechanism says how its weights come to be')
 
     def extra_loss(self, task):
-        """A scalar to add to the task's loss while this layer is shared; it counts with the probability that the
-        layer is shared. None: nothing to add."""
+        """A scalar to add to the task's loss while this layer is shared; it counts with the probability that
+        the layer is shared. None: nothing to add."""
         return None
 
     def regulariser(self, task):
-        """A scalar to add to the task's loss whenever the layer's shared variables exist. None: nothing to add."""
+        """A scalar to add to the task's loss whenever the layer's shared variables exist. None: nothing to
+        add."""
         return None
 
 
@@ -88,7 +89,8 @@ def _factor_files(title, knowledge, factors):
 
     Args:
         title: in the names of the published brute force.
-        knowledge, factors: names in the parameter store; the last of the factors is the bias of the made kernel.
+        knowledge, factors: names in the parameter store; the last of the factors is the bias of the made
+            kernel.
     """
     made, own = (KERNEL, factors[-1]), own_names('conv', 'own')
     searched = (Field('conv_KB', knowledge), Field('conv_TS', factors), Field('conv_trainable_weights', own))
@@ -108,23 +110,27 @@ def _smaller_head(data_type, family, depth, network):
 
 
 @mechanism('TF', 'tensor factorization', paper='Bulat et al. 2020', network=_smaller_head,
-           notes=lambda: ['on %s, models ending in TF have hidden layers of %s instead of %s, as published' % (
+           notes=lambda: ['on %s, models ending in TF have hidden layers of %s instead of %s, as published'
+                          % (
                data_type, env.listed(hidden), env.listed(env.network_of(family, data_type, -1)[1].hidden))
                for (family, data_type), hidden in env.TF_HIDDEN.items()],
-           files=_factor_files('TF', shared_names('conv', 'tf', 'core'), own_names('conv', 'tf', 'mix_h mix_w mix_i mix_o bias')),
-           options=(Option('auxiliary_loss_weight', lambda at: env.TF_AUXILIARY_WEIGHT[at.test_type % 5], number(0),
-                           'TF: factor of the orthogonality of a task\'s factors', stored=True),))
+           files=_factor_files('TF', shared_names('conv', 'tf', 'core'),
+                               own_names('conv', 'tf', 'mix_h mix_w mix_i mix_o bias')),
+           options=(Option('auxiliary_loss_weight', lambda at: env.TF_AUXILIARY_WEIGHT[at.test_type % 5],
+                           number(0), 'TF: factor of the orthogonality of a task\'s factors', stored=True),))
 class TensorFactors(Mechanism):
     """TF: a shared core; each task mixes its four axes with square matrices of its own (Bulat et al. 2020).
 
     Options: auxiliary_loss_weight, the factor of the orthogonality term.
     """
     def _mixers(self, task):
-        return [self.own(task, 'mix_' + axis, (size, size), glorot_uniform) for axis, size in zip('hwio', self.spec.shape)]
+        return [self.own(task, 'mix_' + axis, (size, size), glorot_uniform) for axis,
+                size in zip('hwio', self.spec.shape)]
 
     def weights(self, task):
         core = self.shared('core', self.spec.shape, glorot_uniform)
-        return (tucker_product(core, self._mixers(task)), self.own(task, 'bias', self.spec.shape[-1:], glorot_uniform))
+        return (tucker_product(core, self._mixers(task)), self.own(task, 'bias', self.spec.shape[-1:],
+                                                                   glorot_uniform))
 
     def extra_loss(self, task):
         return self.options['auxiliary_loss_weight'] * orthogonality(self._mixers(task))
@@ -132,7 +138,8 @@ class TensorFactors(Mechanism):
 
 def _has_knowledge(context):
     if not context.network.df_knowledge:
-        raise UserError('%s is not defined for %d layers: its knowledge base has no sizes there' % (context.name, context.depth))
+        raise UserError('%s is not defined for %d layers: its knowledge base has no sizes there'
+                        % (context.name, context.depth))
 
 
 def _deconvolution_info(net, options):
@@ -143,11 +150,12 @@ def _deconvolution_info(net, options):
         ('cnn_deconv_stride_sizes', [2] * (2 * len(net.layers)))])
 
 
-@mechanism('DFCNN', 'deconvolutional factorization', architecture='dfcnn', models=('hybrid',), paper='Lee, Stokes & Eaton 2019',
-           check=_has_knowledge, info=_deconvolution_info,
+@mechanism('DFCNN', 'deconvolutional factorization', architecture='dfcnn', models=('hybrid',),
+           paper='Lee, Stokes & Eaton 2019', check=_has_knowledge, info=_deconvolution_info,
            files=_factor_files('DFCNN', shared_names('conv', 'dfcnn', 'knowledge'),
                                own_names('conv', 'dfcnn', 'filter deconv_bias mixer bias')),
-           options=(Option('regularization_scale', lambda at: env.DFCNN_REGULARIZATION[at.test_type % 5], numbers(2, 0),
+           options=(Option('regularization_scale', lambda at: env.DFCNN_REGULARIZATION[at.test_type % 5],
+                           numbers(2, 0),
                            'DF-CNN: factors of the L2 terms of the knowledge base and of a task\'s tensors',
                            stored=lambda scales: {'regularization_scale': [0., scales[0], 0., scales[1]]}),))
 class Deconvolution(Mechanism):
@@ -171,12 +179,14 @@ class Deconvolution(Mechanism):
     def regulariser(self, task):
         knowledge, own = self._variables(task)
         of_knowledge, of_tensors = self.options['regularization_scale']
-        return of_knowledge * tf.nn.l2_loss(knowledge) + of_tensors * tf.add_n([tf.nn.l2_loss(v) for v in own])
+        return of_knowledge * tf.nn.l2_loss(knowledge) + of_tensors * tf.add_n(
+            [tf.nn.l2_loss(v) for v in own])
 
 
 def _apd_files(selection):
     """Published names; a search has task-specific layers beside."""
-    fields = (Field('shared_conv', shared_names('conv', 'apd')), Field('conv_mask_weights', own_names('conv', 'apd', 'mask')),
+    fields = (Field('shared_conv', shared_names('conv', 'apd')),
+              Field('conv_mask_weights', own_names('conv', 'apd', 'mask')),
               Field('conv_APD_weights', own_names('conv', 'apd', 'additive')))
     return fields if selection == 'apd' else fields + (OWN_LAYER,)
 
@@ -194,16 +204,18 @@ def _mode_is_defined(context):
                         'published_code, or --model_type APD' % context.name)
 
 
-@mechanism('APD', 'additive parameter decomposition', models=('hybrid',), paper='Yoon et al., ICLR 2020', files=_apd_files,
-           check=_mode_is_defined,
-           options=(Option('lambda1', _sparsity, number(0), 'APD: factor of the task kernels\' absolute values', stored=True),
-                    Option('lambda2', env.APD_LAMBDA2, number(0), 'APD: factor of the drift of what was learned before',
-                           stored=True)))
+@mechanism('APD', 'additive parameter decomposition', models=('hybrid',), paper='Yoon et al., ICLR 2020',
+           files=_apd_files, check=_mode_is_defined,
+           options=(Option('lambda1', _sparsity, number(0),
+                           'APD: factor of the task kernels\' absolute values', stored=True),
+                    Option('lambda2', env.APD_LAMBDA2, number(0),
+                           'APD: factor of the drift of what was learned before', stored=True)))
 class AdditiveMasks(Mechanism):
-    """APD as published beside LASEM: shared kernel under a task mask, plus a task kernel (Yoon et al., ICLR 2020).
+    """APD as published beside LASEM: shared kernel under a task mask, plus a task kernel (Yoon et al., ICLR
+    2020).
 
-    Options: lambda1 (mean absolute value of the task kernel), lambda2 (drift of the shared kernel and bias from their
-    values when the task began; a layer drawn in this task has none).
+    Options: lambda1 (mean absolute value of the task kernel), lambda2 (drift of the shared kernel and bias
+    from their values when the task began; a layer drawn in this task has none).
     """
     averaged = True
 
@@ -223,7 +235,8 @@ class AdditiveMasks(Mechanism):
         for part, variable in zip(('kernel', 'bias'), self._shared()):
             previous = self.parameters.store.get('%s/shared/%s/%s' % (self.layer, self.name, part))
             if previous is not None:
-                drift = tf.reduce_mean(0.5 * tf.square(variable - tf.constant(previous, variable.dtype.base_dtype)))
+                drift = tf.reduce_mean(0.5 * tf.square(variable
+                                                       - tf.constant(previous, variable.dtype.base_dtype)))
                 loss += 0.5 * self.options['lambda2'] * drift     # 0.5: mean over the kernel and the bias
         return loss
 

@@ -1,8 +1,10 @@
-"""What a method is: its life cycle, its network, and hints with which evaluation saves work. Each part can be read alone.
+"""What a method is: its life cycle, its network, and hints with which evaluation saves work. Each part can be
+read alone.
 
-The loop (train.py) calls, for each task of the order: `start_task`; per phase `build`, `start_phase`, then per epoch
-`start_epoch`, `update` for each step and `end_epoch`; `end_phase`; at last `end_task`. `layer_outputs` and `classify` give
-the network that evaluates a task. Between graphs everything lives in the parameter store, in `state` and in `arrays`.
+The loop (train.py) calls, for each task of the order: `start_task`; per phase `build`, `start_phase`, then
+per epoch `start_epoch`, `update` for each step and `end_epoch`; `end_phase`; at last `end_task`.
+`layer_outputs` and `classify` give the network that evaluates a task. Between graphs everything lives in the
+parameter store, in `state` and in `arrays`.
 """
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Tuple
@@ -22,7 +24,8 @@ class Setting(NamedTuple):
     net: Net
     class_counts: Mapping           # task -> number of classes
     mechanism: str                  # key of MECHANISMS
-    options: Mapping                # the method's and the mechanism's; 'pattern': the layers to share, None: searched for
+    # the method's and the mechanism's; 'pattern': the layers to share, None: searched for
+    options: Mapping
     keep: float = 0.5               # keep probability of dropout
     order: Tuple[int, ...] = ()     # tasks as they come; one may return
 
@@ -45,8 +48,8 @@ def shared_layers(method, tasks):
 
 
 class LifeCycle(object):
-    """How a task is learned. Where a hook takes `graph`, it is the open TaskGraph, of which a method uses `session`,
-    `parameters`, `task`, `values`, `set_values`, `probe`, `sweep` and `learning_rate`.
+    """How a task is learned. Where a hook takes `graph`, it is the open TaskGraph, of which a method uses
+    `session`, `parameters`, `task`, `values`, `set_values`, `probe`, `sweep` and `learning_rate`.
 
     Attributes:
         update, loss: the op of one training step, and its loss (a scalar tensor); `build` sets both.
@@ -57,7 +60,8 @@ class LifeCycle(object):
     update = loss = None
 
     def phases(self, task, epochs):
-        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked before each phase is built."""
+        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked before each phase is
+        built."""
         return [epochs]
 
     def planned_epochs(self, order, epochs):
@@ -84,13 +88,15 @@ class LifeCycle(object):
         raise AssertionError('a method says how it is trained')
 
     def start_phase(self, graph, task, phase):
-        """After the variables have their values, but not when a phase is resumed: sets what is no parameter."""
+        """After the variables have their values, but not when a phase is resumed: sets what is no
+        parameter."""
 
     def start_epoch(self, graph, task):
         """Before the first step of an epoch."""
 
     def end_epoch(self, graph, task, last):
-        """Before the evaluation at an epoch's end; the rows of the method's own histories: dict name -> 1-D array.
+        """Before the evaluation at an epoch's end; the rows of the method's own histories: dict name -> 1-D
+        array.
 
         Args:
             last: whether it is the phase's last epoch, whose parameters are handed on.
@@ -107,7 +113,8 @@ class LifeCycle(object):
         return values
 
     def end_task(self, task, before, values, graph):
-        """The parameter store to hand on, in the shapes of the open graph; called after the last phase's `end_phase`.
+        """The parameter store to hand on, in the shapes of the open graph; called after the last phase's
+        `end_phase`.
 
         Args:
             before: parameter store as it was when the task began.
@@ -131,7 +138,8 @@ class Network(object):
         return self.head(parameters, task, tf.reshape(maps, [-1, self.net.num_features]))
 
     def probes(self, parameters, task, images):
-        """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated images."""
+        """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated
+        images."""
         return {}
 
     # ---- what these are made of ----
@@ -167,11 +175,13 @@ class Network(object):
     def head(self, parameters, task, features):
         """Logits from features; a task owns its head."""
         return nn.head(features, self.net, self.setting.class_counts[task],
-                       lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape, initial))
+                       lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape,
+                                                                          initial))
 
     def pattern_loss(self, parameters, task, pattern, batch):
         """Loss of ordinary training with a fixed pattern."""
-        features = nn.convolutional_part(self.net, batch.images, [[self.activations(parameters, task, pattern)]])
+        features = nn.convolutional_part(self.net, batch.images,
+                                         [[self.activations(parameters, task, pattern)]])
         logits = self.head(parameters, task, nn.dropout(features, self.setting.keep, batch.seed))
         loss = tf.reduce_mean(nn.cross_entropy(logits, batch.labels))
         for layer, letter in enumerate(pattern):
@@ -189,7 +199,8 @@ class Network(object):
 
         Args:
             probability: of the layer being shared.
-            share: expectation of [the layer is shared] / (number of shared layers), for losses that are means.
+            share: expectation of [the layer is shared] / (number of shared layers), for losses that are
+                means.
         """
         mechanism = self.mechanism(parameters, layer)
         if_shared, always = mechanism.extra_loss(task), mechanism.regulariser(task)
@@ -198,20 +209,23 @@ class Network(object):
 
 
 class EvaluationHints(object):
-    """What need not be computed again. A method that says nothing here is evaluated in full, and correctly."""
+    """What need not be computed again. A method that says nothing here is evaluated in full, and
+    correctly."""
 
     def outputs_may_change(self, task, phase=0):
         """Whether an earlier task's accuracy can change in this phase of learning another task."""
         return 'S' in self.pattern_of(task)
 
     def frozen_layers(self, task, phase=0):
-        """How many of an earlier task's first convolution layers give the same maps in this whole phase of another task."""
+        """How many of an earlier task's first convolution layers give the same maps in this whole phase of
+        another task."""
         pattern = self.pattern_of(task)
         return len(pattern) - len(pattern.lstrip('T'))
 
     def frozen_maps(self, parameters, task, images):
-        """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone, while it is
-        learned; those that save most come first. Called after the network for these images is built."""
+        """Maps [n, ...] that the network of the task being learned reads and that depend on the images alone,
+        while it is learned; those that save most come first. Called after the network for these images is
+        built."""
         return []
 
 
@@ -220,9 +234,11 @@ class Method(LifeCycle, Network, EvaluationHints):
 
     Attributes:
         setting, net: Setting, and its utils_env_cl.Net.
-        state: JSON-able dict that checkpoints keep; patterns: task, as text -> 'STTS' as chosen for a learned task.
+        state: JSON-able dict that checkpoints keep; patterns: task, as text -> 'STTS' as chosen for a learned
+            task.
         arrays: dict name -> array that checkpoints keep beside the parameters.
-        left: dict name -> array of what the task just learned left for parameter files only, like a search's outcome.
+        left: dict name -> array of what the task just learned left for parameter files only, like a search's
+            outcome.
         log, say: functions of one line, for the log, and for the log and the screen.
     """
 
@@ -236,7 +252,8 @@ class Method(LifeCycle, Network, EvaluationHints):
         return size_of(store)
 
     def extra(self, order):
-        """Fields of the method for the run's struct: dict name -> array. A search gives `conv_sharing` [tasks, layers]."""
+        """Fields of the method for the run's struct: dict name -> array. A search gives `conv_sharing`
+        [tasks, layers]."""
         if self.setting.options.get('pattern', '') is not None:
             return {}
         return {'conv_sharing': shared_layers(self, OrderedDict.fromkeys(order))}

@@ -1,4 +1,5 @@
-"""What becomes of the phases in which a task is learned: one goes on where the other ends, or the best of all is kept."""
+"""What becomes of the phases in which a task is learned: one goes on where the other ends, or the best of all
+is kept."""
 import numpy as np
 
 VALID = 1      # place of the validation accuracy in a row of accuracies
@@ -8,8 +9,8 @@ class InTurn(object):
     """Each phase begins with what the one before it handed on.
 
     Args:
-        trial: train.Trial, of which a policy uses `state` (TrialState: `scores` and `winner` are the policy's own),
-            `method`, `recorder` (`final_row`, `task_learned`), `hand_on` and `save_alternative`.
+        trial: train.Trial, of which a policy uses `state` (TrialState: `scores` and `winner` are the policy's
+            own), `method`, `recorder` (`final_row`, `task_learned`), `hand_on` and `save_alternative`.
     """
     final = True       # what is recorded of a phase stays
 
@@ -25,10 +26,11 @@ class InTurn(object):
 
 
 class Alternatives(InTurn):
-    """Every phase begins with what the task began with; the best at its last epoch, on validation data, is kept.
+    """Every phase begins with what the task began with; the best at its last epoch, on validation data, is
+    kept.
 
-    The method has `choose(task, scores)`, which is told the last validation accuracy of every phase; of equal ones the
-    first is kept.
+    The method has `choose(task, scores)`, which is told the last validation accuracy of every phase; of equal
+    ones the first is kept.
     """
     final = False
 
@@ -41,7 +43,8 @@ class Alternatives(InTurn):
         if not state.scores or score > max(state.scores):
             state.winner = {'values/' + name: value for name, value in values.items()}
             state.winner.update(rows=np.array(history.accuracies[start:]), final=outcome,
-                                best_test=np.array(history.best_test[start:]), progress=np.array(state.progress.state()))
+                                best_test=np.array(history.best_test[start:]),
+                                progress=np.array(state.progress.state()))
         state.scores.append(score)
         state.global_epoch -= len(history.accuracies) - start
         del history.accuracies[start:], history.best_test[start:]
@@ -50,7 +53,8 @@ class Alternatives(InTurn):
     def end_task(self, task):
         """Goes on with the best."""
         state, winner = self.trial.state, self.trial.state.winner
-        state.store = {name[len('values/'):]: value for name, value in winner.items() if name.startswith('values/')}
+        state.store = {name[len('values/'):]: value for name, value in winner.items()
+                       if name.startswith('values/')}
         state.history.accuracies.extend(winner['rows'])
         state.history.best_test.extend(winner['best_test'])
         state.global_epoch += len(winner['rows'])

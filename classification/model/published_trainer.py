@@ -5,8 +5,8 @@ VALID = 1      # place of the validation accuracy in TrialRecord.accuracy
 
 
 def best_epoch_fields(record, task_order):
-    """Fields of the run's struct: the mean over positions of the best validation accuracy in the position's own rows, and a
-    0.0 where `peak_accuracy` holds the number.
+    """Fields of the run's struct: the mean over positions of the best validation accuracy in the position's
+    own rows, and a 0.0 where `peak_accuracy` holds the number.
 
     Args:
         record: results.TrialRecord.

@@ -1,4 +1,5 @@
-"""All methods of this project. Importing it declares them, in the order of `--list`; no TensorFlow is needed for that."""
+"""All methods of this project. Importing it declares them, in the order of `--list`; no TensorFlow is needed
+for that."""
 # isort: off
 from classification.model import mechanisms, cnn_baseline_model, cnn_dfcnn_model, cnn_apd_model  # noqa: F401
 from classification.model import cnn_channel_gate_model, cnn_lasem_model, cnn_darts_model  # noqa: F401

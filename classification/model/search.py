@@ -1,4 +1,5 @@
-"""What LASEM and DARTS have in common: every layer has a shared and a task-specific candidate, and one is kept."""
+"""What LASEM and DARTS have in common: every layer has a shared and a task-specific candidate, and one is
+kept."""
 from classification.model.mechanisms import without
 from classification.model.method import Method
 from utils import utils_nn as nn
@@ -26,7 +27,8 @@ class PatternSearch(Method):
             self.build_search(parameters, task, batch)
 
     def build_search(self, parameters, task, batch):
-        """Sets `loss`, `update`, and `shared_now`: bool tensor [layers], what would be chosen at this moment."""
+        """Sets `loss`, `update`, and `shared_now`: bool tensor [layers], what would be chosen at this
+        moment."""
         raise AssertionError('a search says how it is trained')
 
     def chosen_now(self, session):
@@ -45,7 +47,8 @@ class PatternSearch(Method):
         return nn.layer_maps(self.net, images, activations)
 
     def end_task(self, task, before, values, graph):
-        """Keeps the chosen candidate of each layer; a shared part that was not chosen is as it was before the task.
+        """Keeps the chosen candidate of each layer; a shared part that was not chosen is as it was before the
+        task.
 
         A layer that no task shares yet leaves nothing behind and is drawn anew for the next task.
         """

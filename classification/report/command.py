@@ -21,7 +21,8 @@ COMMAND = 'python3 -m utils.report'
 def command_for(path):
     """The command that reports on a result file, for the current folder."""
     project = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    away = '' if os.path.realpath(os.getcwd()) == os.path.realpath(project) else 'PYTHONPATH=%s ' % shlex.quote(project)
+    away = '' if os.path.realpath(os.getcwd()) == os.path.realpath(
+        project) else 'PYTHONPATH=%s ' % shlex.quote(project)
     return '%s%s %s' % (away, COMMAND, shlex.quote(path))
 
 
@@ -33,20 +34,25 @@ class _Parser(argparse.ArgumentParser):
 def parser(argv=()):
     """The command line, whose plug-ins are loaded."""
     load_plugins(argv)
-    made = _Parser(prog=COMMAND, allow_abbrev=False, description='Tables and plots of result files. Experiments on the '
+    made = _Parser(prog=COMMAND, allow_abbrev=False,
+                   description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
     made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat',
                       help='result files, also temp_NAME.mat and those of the authors\' release')
     made.add_argument('--out', type=path_argument, default=None, metavar='DIR',
-                      help='write the report there, and the plots as PNG and SVG (html holds them itself); default: print it; '
+                      help='write the report there, and the plots as PNG and SVG (html holds them itself); '
+                           'default: print it; '
                            'for html: report')
-    made.add_argument('--format', choices=sorted(ENDINGS), default='text', help='of the report; default: %(default)s')
+    made.add_argument('--format', choices=sorted(ENDINGS), default='text',
+                      help='of the report; default: %(default)s')
     made.add_argument('--baseline', default=None, metavar='METHOD',
-                      help='the method, by its label or model type, that the others are compared with; default: STL if there '
+                      help='the method, by its label or model type, that the others are compared with; '
+                           'default: STL if there '
                            'is one')
     made.add_argument('--plugin', **PLUGIN)
     made.add_argument('--assume_same_data', action='store_true',
-                      help='compare files of the authors\' release, which do not say what data they used, where image sizes and '
+                      help='compare files of the authors\' release, which do not say what data they used, '
+                           'where image sizes and '
                            'orders of tasks agree; default: each stands alone')
     return made
 
@@ -62,7 +68,8 @@ def main(argv=None):
         check_baseline(groups, flags.baseline)
         comparisons = [compare(group, flags.baseline) for group in groups]
         out = flags.out or ('report' if flags.format == 'html' else None)
-        content = _content(flags.format, comparisons, notes, ' '.join([COMMAND] + [shlex.quote(one) for one in argv]))
+        content = _content(flags.format, comparisons, notes,
+                           ' '.join([COMMAND] + [shlex.quote(one) for one in argv]))
         if out is None:
             sys.stdout.write(content)
         else:
@@ -85,7 +92,9 @@ def _check_matplotlib():
     if home_folder() is None:       # older versions cannot be imported then
         os.environ['HOME'] = os.environ.get('XDG_CACHE_HOME', '/')
     if importlib.util.find_spec('matplotlib') is None:
-        raise UserError('matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r requirements.txt')
+        raise UserError(
+            'matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r '
+            'requirements.txt')
 
 
 def _write(out, kind, content, comparisons):
@@ -109,7 +118,8 @@ def _write_plots(folder, comparisons):
     for number, comparison in enumerate(comparisons, 1):
         prefix = 'data%d_' % number if len(comparisons) > 1 else ''
         sources = [(prefix, plots.plots_of_group(comparison))]
-        sources += [(prefix + _file_name(one.label) + '_', plots.plots_of(one)) for one in comparison.group.members]
+        sources += [(prefix + _file_name(one.label) + '_', plots.plots_of(one))
+                    for one in comparison.group.members]
         for start, figures in sources:
             for what, _, figure in figures:
                 plots.save(figure, os.path.join(folder, start + what))

@@ -46,8 +46,8 @@ def read_groups(paths, assume_same_data=False):
 
     Args:
         paths: of result files.
-        assume_same_data: files of the authors' release do not say what data they used; True: the same where image sizes
-            and orders of tasks agree.
+        assume_same_data: files of the authors' release do not say what data they used; True: the same where
+            image sizes and orders of tasks agree.
     Returns:
         (list of Group, list of notes on the files).
     Raises:
@@ -92,14 +92,16 @@ def method_name(result, config):
 
 
 def _newest(found):
-    """Of each experiment the entry with most trials, the finished and the later one first; and notes on the others."""
+    """Of each experiment the entry with most trials, the finished and the later one first; and notes on the
+    others."""
     best, notes = {}, []
     for index, one in enumerate(found):
         key = one.result.get('fingerprint') or (one.path, one.number)
         rank = (len(one.trials), not one.result['unfinished'], index)
         if key in best:
             left_out = min((rank, one), best[key], key=lambda pair: pair[0])[1]
-            notes.append('%s of %s is left out: the same experiment again' % (left_out.label, _place(left_out)))
+            notes.append('%s of %s is left out: the same experiment again'
+                         % (left_out.label, _place(left_out)))
         best[key] = max((rank, one), best.get(key, (rank, one)), key=lambda pair: pair[0])
     return [one for rank, one in sorted(best.values(), key=lambda pair: pair[0][2])], notes
 
@@ -125,11 +127,13 @@ def _number(value):
 
 
 def _by_checksums(members):
-    """Parts whose raw data and scaling are the same, as far as config.json tells: without it they join the only other."""
+    """Parts whose raw data and scaling are the same, as far as config.json tells: without it they join the
+    only other."""
     known = {}
     for one in members:
         experiment = one.config.get('experiment')
-        data = None if experiment is None else repr((experiment.get('checksums'), experiment.get('normalize')))
+        data = None if experiment is None else repr((experiment.get('checksums'),
+                                                     experiment.get('normalize')))
         known.setdefault(data, []).append(one)
     return [members] if len(set(known) - {None}) < 2 else list(known.values())
 
@@ -141,7 +145,9 @@ def _group(members):
             '; the same is assumed' if len(members) > 1 else ''))
     computed = [one.path for one in members if one.result['computed_fields']]
     if computed:
-        notes.append('Computed from the histories, which LASEM and DARTS write before unchosen layers are rolled back: %s.'
+        notes.append(
+            'Computed from the histories, which LASEM and DARTS write before unchosen layers are rolled '
+            'back: %s.'
                      % ', '.join(distinct(computed)))
     for one in members:
         if one.result['unfinished']:
@@ -154,13 +160,15 @@ def _group(members):
 
 
 def _different_libraries(members):
-    """'numpy 1.16.6 (STL), 1.21.0 (HPS)': in what the libraries of the methods differ, as far as their origins are known."""
+    """'numpy 1.16.6 (STL), 1.21.0 (HPS)': in what the libraries of the methods differ, as far as their
+    origins are known."""
     used = OrderedDict()            # library -> version -> labels
     for one in members:
         for stretches in origin.from_entry(one.result).values():
             for stretch in filter(None, stretches):
                 for library, version in stretch['versions'].items():
-                    used.setdefault(library, OrderedDict()).setdefault(version, OrderedDict())[one.label] = None
+                    used.setdefault(library, OrderedDict()).setdefault(version, OrderedDict())[
+                        one.label] = None
     return '; '.join('%s %s' % (library, ', '.join('%s (%s)' % (version, ', '.join(labels))
                                                    for version, labels in versions.items()))
                      for library, versions in used.items() if len(versions) > 1)
@@ -170,14 +178,18 @@ def _title(one):
     result = one.result
     percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
     order = result['task_order'].tolist()
-    named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order == list(range(order[0], order[0] + len(order)))
+    named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order
+                                   == list(range(order[0], order[0] + len(order)))
                                    and len(order) > 4 else ' '.join(map(str, order)))
-    return ', '.join([str(result.get('data_type', 'data not recorded')) + ('' if percent is None else ' at %d %%' % percent),
-                      plural(len(distinct(order)), 'task'), named] + ([] if seed is None else ['seed %d' % seed]))
+    return ', '.join([str(result.get('data_type', 'data not recorded'))
+                      + ('' if percent is None else ' at %d %%' % percent),
+                      plural(len(distinct(order)), 'task'), named]
+                     + ([] if seed is None else ['seed %d' % seed]))
 
 
 def _told_apart(members):
-    """The members with unique labels: what differs in their settings, else their file, else their place in it."""
+    """The members with unique labels: what differs in their settings, else their file, else their place in
+    it."""
     for more in (_settings_that_differ, lambda same: [os.path.basename(one.path) for one in same],
                  lambda same: ['experiment %d' % one.number for one in same],
                  lambda same: ['no. %d' % number for number in range(1, len(same) + 1)]):
@@ -194,7 +206,8 @@ def _told_apart(members):
 def _settings_that_differ(members):
     infos = [dict(one.result['model_specific_info']) for one in members]
     names = [name for name in distinct([name for info in infos for name in info])
-             if name != 'number_of_trainable_parameters' and len({_short(info.get(name)) for info in infos}) > 1][:2]
+             if name != 'number_of_trainable_parameters'
+             and len({_short(info.get(name)) for info in infos}) > 1][:2]
     return [', '.join('%s %s' % (name, _short(info.get(name))) for name in names) for info in infos]
 
 

@@ -1,4 +1,5 @@
-"""The report as one HTML page that needs no other file and no network: tables that sort, plots, and what was run."""
+"""The report as one HTML page that needs no other file and no network: tables that sort, plots, and what was
+run."""
 import base64
 import html
 
@@ -61,10 +62,13 @@ def page(comparisons, notes, command):
     Returns:
         str.
     """
-    parts = ['<!DOCTYPE html>', '<html lang="en"><head><meta charset="utf-8"><title>Lifelong learning: report</title>',
+    parts = ['<!DOCTYPE html>',
+             '<html lang="en"><head><meta charset="utf-8"><title>Lifelong learning: report</title>',
              '<meta name="viewport" content="width=device-width">',
-             '<style>%s</style><script>%s</script></head><body>' % (STYLE, SCRIPT), '<h1>Lifelong learning: report</h1>',
-             '<p>Made by <code>%s</code>. A click on a heading sorts its table.</p>' % _text(command)] + _notes(notes)
+             '<style>%s</style><script>%s</script></head><body>' % (STYLE, SCRIPT),
+             '<h1>Lifelong learning: report</h1>',
+             '<p>Made by <code>%s</code>. A click on a heading sorts its table.</p>'
+             % _text(command)] + _notes(notes)
     if len(comparisons) > 1:
         parts.append('<ul>%s</ul>' % ''.join('<li><a href="#group%d">%s</a>, %s</li>' % (
             number, _text(comparison.group.title), plural(len(comparison.rows), 'experiment'))
@@ -84,9 +88,11 @@ def _notes(notes):
 
 
 def _definitions():
-    rows = ['<tr><th>%s</th><td>%s</td></tr>' % (_text(metric.title), _text(metric.definition)) for metric in METRICS.values()]
+    rows = ['<tr><th>%s</th><td>%s</td></tr>' % (_text(metric.title), _text(metric.definition))
+            for metric in METRICS.values()]
     return ['<h2>What the numbers are</h2>', '<table class="facts">'] + rows + ['</table>',
-            '<p>Accuracies are shares of test images, from 0 to 1. In brackets: the sample standard deviation over n trials.</p>']
+            '<p>Accuracies are shares of test images, from 0 to 1. In brackets: the sample standard '
+            'deviation over n trials.</p>']
 
 
 def _group(number, comparison):
@@ -105,7 +111,8 @@ def _group(number, comparison):
 def _cell(content, value, title=''):
     """A table cell that sorts by its value; '' sorts last."""
     value = '' if isinstance(value, float) and np.isnan(value) else value
-    return '<td data-value="%s"%s>%s</td>' % (_text(value), ' title="%s"' % _text(title) if title else '', content)
+    return '<td data-value="%s"%s>%s</td>' % (_text(value), ' title="%s"' % _text(title) if title else '',
+                                              content)
 
 
 def _method(row):
@@ -115,7 +122,8 @@ def _method(row):
 
 
 def _sortable(headings, rows):
-    head = ''.join('<th title="%s">%s</th>' % (_text(definition), _text(title)) for title, definition in headings)
+    head = ''.join('<th title="%s">%s</th>' % (_text(definition), _text(title)) for title,
+                   definition in headings)
     return ['<div class="wide"><table class="sortable"><thead><tr>%s</tr></thead><tbody>' % head] + [
         '<tr>%s</tr>' % ''.join(row) for row in rows] + ['</tbody></table></div>']
 
@@ -126,7 +134,8 @@ def _summaries(comparison):
         cells = [_method(row)]
         for name, metric in METRICS.items():
             summary = row.summaries[name]
-            std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(summary.std, metric.digits)
+            std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(
+                summary.std, metric.digits)
             cells.append(_cell(shown(summary.mean, metric.digits) + std, summary.mean,
                                'n = %d' % summary.n if summary.n else 'not in the file, or undefined'))
         rows.append(cells + [_cell(str(row.summaries['final'].n), row.summaries['final'].n)])
@@ -143,11 +152,13 @@ def _differences(comparison):
             for name in names:
                 difference, digits = row.differences[name], METRICS[name].digits
                 bounds = shown_interval(difference, digits)
-                cells.append(_cell(shown(difference.mean, digits) + ('' if bounds == MISSING else '<br>' + bounds),
+                cells.append(_cell(shown(difference.mean, digits)
+                                   + ('' if bounds == MISSING else '<br>' + bounds),
                                    difference.mean, plural(difference.n, 'pair')))
             pairs = max(difference.n for difference in row.differences.values())
             rows.append(cells + [_cell(str(pairs), pairs)])
-    return _sortable([('method', '')] + [(METRICS[name].title, METRICS[name].definition) for name in names] + [
+    return _sortable([('method', '')] + [(METRICS[name].title, METRICS[name].definition) for name in names]
+                     + [
         ('pairs', 'trials that both have')], rows)
 
 
@@ -157,7 +168,9 @@ def _figures(drawn):
         content = base64.b64encode(plots.image(figure, 'svg')).decode('ascii')
         width = figure.get_size_inches()[0] * 96
         plots.close(figure)
-        parts.append('<figure><img alt="%s" width="%d" src="data:image/svg+xml;base64,%s"><figcaption>%s</figcaption></figure>' % (
+        parts.append(
+            '<figure><img alt="%s" width="%d" '
+            'src="data:image/svg+xml;base64,%s"><figcaption>%s</figcaption></figure>' % (
             _text(caption), width, content, _text(caption)))
     return parts
 
@@ -179,7 +192,8 @@ def _facts(one):
     else:
         rows.append(('data checksums', 'no config.json of this experiment lies beside the file'))
     cells = ['<tr><th>%s</th><td>%s</td></tr>' % (
-        _text(name), '<code>%s</code>' % _text(value) if name == 'command' and value else _text(_or_missing(value)))
+        _text(name), '<code>%s</code>' % _text(value) if name == 'command' and value
+        else _text(_or_missing(value)))
         for name, value in rows]
     return ['<table class="facts">'] + cells + ['</table>']
 

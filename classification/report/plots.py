@@ -1,7 +1,7 @@
 """The report's plots, for print, for grey print and for colour-blind readers.
 
-Colours are Okabe and Ito's (jfly.uni-koeln.de/color), each with a line style and a marker of its own; maps are cividis.
-matplotlib is imported when the first plot is made.
+Colours are Okabe and Ito's (jfly.uni-koeln.de/color), each with a line style and a marker of its own; maps
+are cividis. matplotlib is imported when the first plot is made.
 """
 import io
 
@@ -30,7 +30,8 @@ def _pyplot():
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot
-    pyplot.rcParams.update({'font.size': 9, 'axes.titlesize': 9, 'axes.spines.top': False, 'axes.spines.right': False,
+    pyplot.rcParams.update({'font.size': 9, 'axes.titlesize': 9, 'axes.spines.top': False,
+                            'axes.spines.right': False,
                             'legend.frameon': False, 'figure.max_open_warning': 0, 'svg.hashsalt': 'report'})
     return pyplot
 
@@ -76,7 +77,8 @@ def plots_of(one):
         yield ('posterior',) + posterior(one)
     if all('conv_sharing' in run for run in runs):
         yield 'chosen_layers', 'Chosen layers of each task, input side left: %s.' % (
-            'S shared, T task-specific' if len(runs) == 1 else 'number of trials in which the layer is shared / of all'
+            'S shared, T task-specific' if len(runs) == 1
+            else 'number of trials in which the layer is shared / of all'
         ), chosen_layers(one)
     if all('history_DARTS_arch_select' in run for run in runs):
         yield ('mixture_weights',) + mixture_weights(one)
@@ -98,7 +100,8 @@ def accuracy_matrix(one):
     with np.errstate(all='ignore'):
         matrix = np.mean(one.result['accuracy_matrix'], axis=0)
     positions, tasks = matrix.shape
-    figure, ((axes,),) = _figure(height=max(1.6, min(6., 1. + 0.3 * positions)), width=max(3.6, min(WIDTH, 2. + 0.45 * tasks)))
+    figure, ((axes,),) = _figure(height=max(1.6, min(6., 1. + 0.3 * positions)),
+                                 width=max(3.6, min(WIDTH, 2. + 0.45 * tasks)))
     shown = axes.imshow(np.ma.masked_invalid(matrix), cmap='cividis', vmin=0, vmax=1, aspect='auto')
     axes.set_facecolor('#e8e8e8')
     axes.set(xlabel='task evaluated', ylabel='after learning task', title=one.label)
@@ -123,14 +126,17 @@ def learning_curves(one):
     order, runs = one.result['task_order'].tolist(), one.result['result_of_each_run']
     curves = [test_curves(run, order) for run in runs]
     starts = [np.ravel(run.get('task_changed_epoch', [1])) for run in runs]
-    same = len({curve.shape for curve in curves}) == 1 and all(np.array_equal(one, starts[0]) for one in starts)
+    same = len({curve.shape for curve in curves}) == 1 and all(np.array_equal(one, starts[0])
+                                                               for one in starts)
     many = len(one.tasks) > MANY_TASKS
     columns = 4 if many else 1
     rows = -(-len(one.tasks) // columns) if many else 1
     height = 0.9 + 1.1 * rows if many else 3.
-    figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True, constrained_layout=not many)
+    figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True,
+                           constrained_layout=not many)
     if many:        # twenty panels would take the automatic layout seconds
-        figure.subplots_adjust(left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4, wspace=0.1)
+        figure.subplots_adjust(left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4,
+                               wspace=0.1)
     for index, task in enumerate(one.tasks):
         panel = axes.flat[index if many else 0]
         _curve(panel, [curve[:, index] for curve in curves], 0 if many else index, same,
@@ -178,7 +184,8 @@ def _curve(axes, trials, number, same, label):
               markevery=max(1, len(epochs) // 12), **look)
     if len(trials) > 1:
         std = np.std(trials, axis=0, ddof=1)
-        axes.fill_between(epochs, means - std[epochs], means + std[epochs], color=look['color'], alpha=0.2, linewidth=0)
+        axes.fill_between(epochs, means - std[epochs], means + std[epochs], color=look['color'], alpha=0.2,
+                          linewidth=0)
 
 
 def _thinned(values):
@@ -198,8 +205,8 @@ def _boundaries(axes, starts, order, rows, colour='#777777'):
     every = -(-len(order) // 24)
     for position, (start, end, task) in enumerate(zip(starts, ends, order)):
         if position % every == 0:
-            axes.text((start + end) / 2., 1.02, ('task ' if len(order) <= 8 else '') + str(task), ha='center', va='bottom',
-                      fontsize=7, transform=axes.get_xaxis_transform())
+            axes.text((start + end) / 2., 1.02, ('task ' if len(order) <= 8 else '') + str(task), ha='center',
+                      va='bottom', fontsize=7, transform=axes.get_xaxis_transform())
 
 
 def _mark_training(axes, starts, order, task, rows):
@@ -230,13 +237,15 @@ def posterior(one):
         weight = np.nanmean(np.concatenate([run['history_net_prior_in_epoch'] for run in chosen]), axis=0)
     kept = np.sort(np.argsort(-weight, kind='stable')[:MAX_PATTERNS])
     others = len(patterns) - len(kept)
-    figure, axes = _figure(len(chosen), 1, height=0.5 + len(chosen) * (0.9 + 0.14 * (len(kept) + (others > 0))), sharex=True)
+    figure, axes = _figure(len(chosen), 1, height=0.5 + len(chosen)
+                           * (0.9 + 0.14 * (len(kept) + (others > 0))), sharex=True)
     for panel, run, trial in zip(axes[:, 0], chosen, one.trials):
         history = run['history_net_prior_in_epoch'].astype(np.float64)
         rows = history[:, kept].T
         if others:
             rows = np.vstack([rows, 1. - rows.sum(axis=0)])
-        drawn = panel.imshow(np.ma.masked_invalid(rows), cmap='cividis', vmin=0, vmax=max(np.nanmax(rows), 1e-6), aspect='auto',
+        drawn = panel.imshow(np.ma.masked_invalid(rows), cmap='cividis', vmin=0,
+                             vmax=max(np.nanmax(rows), 1e-6), aspect='auto',
                              interpolation='nearest', extent=(0.5, len(history) + 0.5, len(rows) - 0.5, -0.5))
         panel.set_facecolor('#e8e8e8')
         panel.set_yticks(range(len(rows)))
@@ -247,8 +256,8 @@ def posterior(one):
         _boundaries(panel, np.ravel(run['task_changed_epoch']), order, len(history) + 1, colour='white')
         figure.colorbar(drawn, ax=panel, label='posterior')
     axes[-1, 0].set_xlabel('epoch')
-    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of each epoch; ' \
-        'above: the task%s%s.' % (
+    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of ' \
+        'each epoch; above: the task%s%s.' % (
         '; the %d with the highest mean, the others added up' % len(kept) if others else '',
         '; the first %d of %d trials' % (len(chosen), len(runs)) if len(chosen) < len(runs) else ''), figure
 
@@ -257,8 +266,10 @@ def _patterns(one, number):
     """Names of the patterns that LASEM searched."""
     info = one.result['model_specific_info']
     groups = info.get('layer_group_config')
-    groups = (1,) * len(np.ravel(info['channel_sizes'])) if groups is None else tuple(int(size) for size in groups)
-    return env.patterns_of(groups) if 2 ** len(groups) == number else ['pattern %d' % index for index in range(number)]
+    groups = (1,) * len(np.ravel(info['channel_sizes'])) if groups is None else tuple(
+        int(size) for size in groups)
+    return env.patterns_of(groups) if 2 ** len(groups) == number else ['pattern %d' % index
+                                                                       for index in range(number)]
 
 
 def chosen_layers(one):
@@ -266,10 +277,12 @@ def chosen_layers(one):
     runs = one.result['result_of_each_run']
     shared = np.sum([np.asarray(run['conv_sharing'], dtype=int) for run in runs], axis=0)
     tasks, layers = shared.shape
-    figure, ((axes,),) = _figure(height=max(1.6, 1. + 0.24 * tasks), width=max(3.6, min(WIDTH, 2. + 0.5 * layers)))
+    figure, ((axes,),) = _figure(height=max(1.6, 1. + 0.24 * tasks),
+                                 width=max(3.6, min(WIDTH, 2. + 0.5 * layers)))
     axes.imshow(shared / float(len(runs)), cmap='Greys', vmin=0, vmax=1.3, aspect='auto')
     for row, column in np.ndindex(tasks, layers):
-        text = 'TS'[int(shared[row, column])] if len(runs) == 1 else '%d/%d' % (shared[row, column], len(runs))
+        text = 'TS'[int(shared[row, column])] if len(runs) == 1 else '%d/%d' % (shared[row, column], len(
+            runs))
         axes.text(column, row, text, ha='center', va='center', fontsize=7,
                   color='white' if shared[row, column] > 0.7 * len(runs) else 'black')
     for number in range(1, max(tasks, layers)):
@@ -284,11 +297,13 @@ def chosen_layers(one):
 
 
 def mixture_weights(one):
-    """(what it shows, figure): weight of the shared kernel in DARTS' mixture of each layer, through the epochs."""
+    """(what it shows, figure): weight of the shared kernel in DARTS' mixture of each layer, through the
+    epochs."""
     runs, order = one.result['result_of_each_run'], one.result['task_order'].tolist()
     histories = [run['history_DARTS_arch_select'].astype(np.float64) for run in runs]
     same = len({history.shape for history in histories}) == 1
-    weights = [1 / (1 + np.exp(history[:, 0::2] - history[:, 1::2])) for history in histories]     # softmax of two
+    # softmax of two
+    weights = [1 / (1 + np.exp(history[:, 0::2] - history[:, 1::2])) for history in histories]
     figure, ((axes,),) = _figure(height=3.)
     for layer in range(weights[0].shape[1]):
         trials = [np.append(np.nan, weight[:, layer]) for weight in weights]
@@ -298,7 +313,8 @@ def mixture_weights(one):
     axes.set_title(one.label, pad=16)
     _boundaries(axes, np.ravel(runs[0]['task_changed_epoch']), order, len(histories[0]) + 1)
     axes.legend(loc='center left', bbox_to_anchor=(1., 0.5), ncol=1 if weights[0].shape[1] <= 9 else 2)
-    return 'DARTS: softmax weight of the shared kernel in each layer (1: input side); above 0.5 it is chosen%s.' % (
+    return 'DARTS: softmax weight of the shared kernel in each layer (1: input side); above 0.5 it is ' \
+        'chosen%s.' % (
         '' if len(runs) == 1 else '; mean over trials, ' + BAND % plural(len(runs), 'trial') if same else
         '; each trial by itself'), figure
 
@@ -337,7 +353,8 @@ def method_comparison(comparison):
         for index, row in enumerate(rows):
             summary = row.summaries[name]
             if summary.n:
-                panel.barh(index, summary.mean, height=0.7, color=colour, alpha=0.75, hatch=hatch, edgecolor='white', linewidth=0)
+                panel.barh(index, summary.mean, height=0.7, color=colour, alpha=0.75, hatch=hatch,
+                           edgecolor='white', linewidth=0)
             half = _half(summary)
             if half is not None:
                 panel.errorbar(summary.mean, index, xerr=half, color='black', capsize=2.5, linewidth=1)
@@ -378,15 +395,16 @@ def method_differences(comparison):
         for index, row in enumerate(rows):
             difference = row.differences[name]
             half = None if np.isnan(difference.lower) else (difference.upper - difference.lower) / 2
-            panel.errorbar(difference.mean, index, xerr=half, color=COLOURS[number], marker=MARKERS[number], markersize=5,
-                           capsize=2.5, linewidth=1.3)
+            panel.errorbar(difference.mean, index, xerr=half, color=COLOURS[number], marker=MARKERS[number],
+                           markersize=5, capsize=2.5, linewidth=1.3)
         _zero_line(panel, any(row.differences[name].n for row in rows))
         panel.set_xlabel(METRICS[name].title.replace(' test accuracy', '\ntest accuracy')
                          + '\nminus that of ' + _wrapped(comparison.baseline))
         panel.set_yticks(range(len(rows)))
         panel.set_yticklabels([_marked(row) for row in rows])
         panel.set_ylim(len(rows) - 0.5, -0.5) if number == 0 else panel.tick_params(labelleft=False)
-    intervals = 'whiskers: ' + correction(comparison) if comparison.has_intervals else 'no intervals: they need two trials'
+    intervals = 'whiskers: ' + correction(
+        comparison) if comparison.has_intervals else 'no intervals: they need two trials'
     return 'Means over trials of the differences to %s; %s.' % (comparison.baseline, intervals), figure
 
 

@@ -1,4 +1,5 @@
-"""What a report says about experiments on the same data: metrics per trial, statistics over trials, comparisons."""
+"""What a report says about experiments on the same data: metrics per trial, statistics over trials,
+comparisons."""
 from collections import OrderedDict
 from typing import Dict, List, NamedTuple, Optional
 
@@ -36,23 +37,26 @@ METRICS = OrderedDict([
         'mean over the positions of the mean test accuracy on the tasks learned so far', True)),
     ('transfer', Metric(
         'backward transfer', 'backward transfer', '%.4f',
-        'final test accuracy minus that right after the task was learned; mean over tasks but the last', True)),
+        'final test accuracy minus that right after the task was learned; mean over tasks but the last',
+        True)),
     ('forgetting', Metric(
         'forgetting', 'forgetting', '%.4f',
-        'best test accuracy after an earlier position minus the final one; mean over tasks but the last', True)),
+        'best test accuracy after an earlier position minus the final one; mean over tasks but the last',
+        True)),
     ('ratio', Metric(
         'catastrophic-forgetting ratio', 'CF ratio', '%.4f',
         'final test accuracy divided by peak; mean over tasks but the last; 1: nothing was forgotten', True)),
     ('peak_gain', Metric(
         'gain over STL, peak', 'gain, peak', '%.4f',
-        'peak per-task test accuracy minus that of STL (an independent network per task) in the same trial', False)),
+        'peak per-task test accuracy minus that of STL (an independent network per task) in the same trial',
+        False)),
     ('final_gain', Metric(
         'gain over STL, final', 'gain, final', '%.4f',
         'final average test accuracy minus that of STL in the same trial', False)),
     ('time', Metric('training time', 'time (s)', '%.1f', 'seconds of a trial, evaluation included', False)),
     ('parameters', Metric(
-        'parameters', 'parameters', '%d', 'trainable parameters after the last task, of the last trial (the only one stored)',
-        False)),
+        'parameters', 'parameters', '%d',
+        'trainable parameters after the last task, of the last trial (the only one stored)', False)),
 ])
 
 
@@ -75,7 +79,8 @@ class Row(NamedTuple):
     """What the report says about one experiment."""
     label: str
     summaries: Dict[str, Summary]           # by key of METRICS
-    differences: Dict[str, Difference]      # by key of METRICS; {} without a baseline, and for the baseline itself
+    # by key of METRICS; {} without a baseline, and for the baseline itself
+    differences: Dict[str, Difference]
     marks: List[Mark]
 
     @property
@@ -103,11 +108,13 @@ class Comparison(NamedTuple):
 
 
 def per_trial(result):
-    """Key of METRICS -> [R], one number per trial; NaN where undefined or not in the file. Gains are not among them."""
+    """Key of METRICS -> [R], one number per trial; NaN where undefined or not in the file. Gains are not
+    among them."""
     trials = len(result['train_valid_data_group'])
     missing = np.full(trials, np.nan)
     values = {'peak': _mean(result, 'peak_accuracy'), 'final': _mean(result, 'final_accuracy'),
-              'incremental': result.get('avg_incremental_accuracy'), 'transfer': result.get('backward_transfer'),
+              'incremental': result.get('avg_incremental_accuracy'),
+              'transfer': result.get('backward_transfer'),
               'forgetting': _mean(result, 'forgetting'), 'time': result.get('training_time')}
     if 'accuracy_matrix' in result and 'peak_accuracy' in result:
         values['ratio'] = mean_over_tasks([catastrophic_forgetting_ratio(R, peak) for R, peak in
@@ -131,9 +138,11 @@ def summary(values):
 
 
 def paired(values, trials, other, other_trials):
-    """[R] of differences values - other between the same trials; NaN where the other experiment has no such trial."""
+    """[R] of differences values - other between the same trials; NaN where the other experiment has no such
+    trial."""
     place = {trial: index for index, trial in enumerate(other_trials)}
-    return np.array([value - other[place[trial]] if trial in place else np.nan for value, trial in zip(values, trials)])
+    return np.array([value - other[place[trial]] if trial in place else np.nan for value,
+                     trial in zip(values, trials)])
 
 
 def interval(differences, intervals=1):
@@ -141,8 +150,8 @@ def interval(differences, intervals=1):
 
     Args:
         differences: one number per trial; NaN: no pair.
-        intervals: how many of them shall hold their true values together with 95 % confidence: each is made at
-            1 - 0.05 / intervals (Bonferroni).
+        intervals: how many of them shall hold their true values together with 95 % confidence: each is made
+            at 1 - 0.05 / intervals (Bonferroni).
     Returns:
         Difference; without bounds for fewer than two pairs.
     """
@@ -159,7 +168,8 @@ def compare(group, baseline=None):
 
     Args:
         group: Group.
-        baseline: label or model type of the method that the others are compared with; None: STL if it is there.
+        baseline: label or model type of the method that the others are compared with; None: STL if it is
+            there.
     Returns:
         Comparison; without a baseline if the group has none of that name, or several, which its notes say.
     """
@@ -174,7 +184,8 @@ def compare(group, baseline=None):
     for one, mine in zip(group.members, values):
         if stl is not None and one is not group.members[stl]:
             for name in ('peak', 'final'):
-                mine[name + '_gain'] = paired(mine[name], one.trials, values[stl][name], group.members[stl].trials)
+                mine[name + '_gain'] = paired(mine[name], one.trials, values[stl][name],
+                                              group.members[stl].trials)
         mine['parameters'] = [one.result['model_specific_info'].get('number_of_trainable_parameters', np.nan)]
         summaries = {name: summary(mine.get(name, [])) for name in METRICS}
         rows.append(Row(one.label, summaries, {}, marks_of(one)))
@@ -186,8 +197,10 @@ def compare(group, baseline=None):
                     len(rows) - 1)) for name, metric in METRICS.items() if metric.compared)
     if any(len(one.trials) == 1 for one in group.members):
         notes.append('With one trial there is neither a standard deviation nor an interval.')
-    notes += ['%s %s: %s.' % (row.label, bracketed([mark]), mark.explanation) for row in rows for mark in row.marks]
-    return Comparison(group, None if base is None or len(rows) < 2 else rows[base].label, rows, group.notes + notes)
+    notes += ['%s %s: %s.' % (row.label, bracketed([mark]), mark.explanation) for row in rows
+              for mark in row.marks]
+    return Comparison(group, None if base is None or len(rows) < 2 else rows[base].label, rows, group.notes
+                      + notes)
 
 
 def check_baseline(groups, baseline):
@@ -204,7 +217,8 @@ def _find(group, name):
     same = _matches(group, name)
     if len(same) == 1:
         return same[0], []
-    return None, ['No differences to %s: %s.' % (name, '%d methods have this name; give a whole label' % len(same) if same else
+    return None, ['No differences to %s: %s.' % (name, '%d methods have this name; give a whole label'
+                                                 % len(same) if same else
                                                  'it is not among the methods on these data')]
 
 
@@ -229,6 +243,7 @@ def _canonical(name):
 
 def correction(comparison):
     """What the intervals are, in words."""
-    return ('95 % interval of the difference to {0}: paired over trials, Student\'s t; Bonferroni correction for {1} compared '
+    return ('95 % interval of the difference to {0}: paired over trials, Student\'s t; Bonferroni '
+            'correction for {1} compared '
             'with {0}: each interval has level 1 - 0.05/{2}, all of a metric hold together with 95 %'.format(
                 comparison.baseline, plural(comparison.compared, 'method'), comparison.compared))

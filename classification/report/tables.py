@@ -22,7 +22,8 @@ def shown(value, digits):
 
 def shown_summary(summary, digits):
     """'0.9500 (0.0100)': mean and sample standard deviation; the value alone of one trial."""
-    return shown(summary.mean, digits) + ('' if np.isnan(summary.std) else ' (%s)' % shown(summary.std, digits))
+    return shown(summary.mean, digits) + ('' if np.isnan(summary.std) else ' (%s)'
+                                          % shown(summary.std, digits))
 
 
 def shown_interval(difference, digits):
@@ -35,7 +36,8 @@ def shown_interval(difference, digits):
 def aligned(rows, indent='  '):
     """Lines of a table whose columns are aligned."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip() for row in rows]
+    return [(indent + '  '.join(cell.ljust(width) for cell, width in zip(row, widths))).rstrip()
+            for row in rows]
 
 
 def text(comparisons, notes):
@@ -51,7 +53,8 @@ def text(comparisons, notes):
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
         for name, metric in METRICS.items():
-            lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(_text_rows(comparison, name, metric))
+            lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(
+                _text_rows(comparison, name, metric))
         lines += ['', 'files:'] + aligned([(one.label, one.path) for one in comparison.group.members]) + ['']
     return '\n'.join(lines + ['Note: ' + note for note in notes]).rstrip() + '\n'
 
@@ -64,16 +67,19 @@ def _text_rows(comparison, name, metric):
         summary, cells = row.summaries[name], []
         if differences and name in row.differences:
             difference = row.differences[name]
-            cells = [shown(difference.mean, metric.digits), shown_interval(difference, metric.digits), str(difference.n)]
+            cells = [shown(difference.mean, metric.digits), shown_interval(difference, metric.digits),
+                     str(difference.n)]
         elif differences:
             cells = [MISSING, 'baseline', MISSING]
-        rows.append([row.marked, shown(summary.mean, metric.digits), shown(summary.std, metric.digits), str(summary.n)] + cells)
+        rows.append([row.marked, shown(summary.mean, metric.digits), shown(summary.std, metric.digits),
+                     str(summary.n)] + cells)
     return rows
 
 
-CSV_COLUMNS = ('data', 'method', 'metric', 'definition', 'mean', 'sample_std', 'n', 'baseline', 'difference_to_baseline',
-               'interval_lower', 'interval_upper', 'pairs', 'confidence', 'correction', 'compared_methods', 'file',
-               'experiment_in_file', 'marks')
+CSV_COLUMNS = ('data', 'method', 'metric', 'definition', 'mean', 'sample_std', 'n', 'baseline',
+               'difference_to_baseline',
+               'interval_lower', 'interval_upper', 'pairs', 'confidence', 'correction', 'compared_methods',
+               'file', 'experiment_in_file', 'marks')
 
 
 def as_csv(comparisons, notes=()):
@@ -88,8 +94,8 @@ def as_csv(comparisons, notes=()):
                 cells = [comparison.group.title, row.label, metric.title, metric.definition]
                 cells += [_number(summary.mean), _number(summary.std), summary.n]
                 cells += [''] * 8 if difference is None else [
-                    comparison.baseline, _number(difference.mean), _number(difference.lower), _number(difference.upper),
-                    difference.n, CONFIDENCE, 'Bonferroni', comparison.compared]
+                    comparison.baseline, _number(difference.mean), _number(difference.lower),
+                    _number(difference.upper), difference.n, CONFIDENCE, 'Bonferroni', comparison.compared]
                 marks = '; '.join('%s: %s' % mark for mark in row.marks)
                 writer.writerow(cells + [one.path, one.number, marks])
     return stream.getvalue()
@@ -106,7 +112,8 @@ def latex(comparisons, notes=()):
         for part, names in enumerate(_LATEX_TABLES, 1):
             lines += _latex_summaries(comparison, names, 'tab:lifelong%d-%d' % (number, part))
             if comparison.baseline and METRICS[names[0]].compared:
-                lines += _latex_differences(comparison, names, 'tab:lifelong%d-%d-differences' % (number, part))
+                lines += _latex_differences(comparison, names, 'tab:lifelong%d-%d-differences'
+                                            % (number, part))
     return '\n'.join(lines) + '\n'
 
 
@@ -131,7 +138,8 @@ def _latex_differences(comparison, names, label):
                     str(max(difference.n for difference in row.differences.values()))])
     caption = '%s. Difference to %s, mean over $n$ pairs of trials%s. %s.' % (
         _escaped(comparison.group.title), _escaped(comparison.baseline),
-        _escaped('. In square brackets the ' + correction(comparison) if comparison.has_intervals else ''), _definitions(names))
+        _escaped('. In square brackets the ' + correction(comparison) if comparison.has_intervals else ''),
+        _definitions(names))
     return _latex_table([[''] + [METRICS[name].short for name in names] + ['$n$']] + cells, caption, label)
 
 
@@ -141,17 +149,20 @@ def _definitions(names):
 
 def _latex_table(rows, caption, label):
     lines = [' & '.join(_latex_cell(cell) for cell in row) + r' \\' for row in rows]
-    return ['', r'\begin{table}', r'\centering\footnotesize', r'\caption{%s}' % caption, r'\label{%s}' % label,
-            r'\begin{tabular}{l%s}' % ('r' * (len(rows[0]) - 1)), r'\toprule', lines[0], r'\midrule'
+    return ['', r'\begin{table}', r'\centering\footnotesize', r'\caption{%s}' % caption, r'\label{%s}'
+            % label, r'\begin{tabular}{l%s}' % ('r' * (len(rows[0]) - 1)), r'\toprule', lines[0], r'\midrule'
             ] + lines[1:] + [r'\bottomrule', r'\end{tabular}', r'\end{table}']
 
 
 def _latex_cell(cell):
     """A number's minus is a minus; '$n$' is mathematics."""
-    return cell if cell.startswith('$') else _escaped(cell).replace('-0.', '$-$0.') if cell != MISSING else '--'
+    return cell if cell.startswith('$') else _escaped(cell).replace('-0.',
+                                                                    '$-$0.') if cell != MISSING else '--'
 
 
 def _escaped(value):
     r"""Text without LaTeX's own signs."""
-    return ''.join({'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '<': r'\textless{}',
-                    '>': r'\textgreater{}'}.get(sign, '\\' + sign if sign in '_%&#${}' else sign) for sign in value)
+    return ''.join({'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
+                    '<': r'\textless{}',
+                    '>': r'\textgreater{}'}.get(sign, '\\' + sign if sign in '_%&#${}' else sign)
+                   for sign in value)

@@ -1,7 +1,7 @@
 """Whether what a MATLAB file of version 5 says about itself fits together.
 
-SciPy's reader believes the sizes in a file: one changed bit can make it take all memory or end the whole process, where
-an error would do. So every size is compared with what there is before the file is given to it.
+SciPy's reader believes the sizes in a file: one changed bit can make it take all memory or end the whole
+process, where an error would do. So every size is compared with what there is before the file is given to it.
 """
 import functools
 import operator
@@ -9,7 +9,8 @@ import struct
 import zlib
 
 MATRIX, COMPRESSED = 14, 15
-SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}      # bytes of an element's numbers
+# bytes of an element's numbers
+SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}
 TEXT_TYPES = (16, 17, 18)
 CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
 LAST_NUMERIC = 15

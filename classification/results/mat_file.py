@@ -1,6 +1,7 @@
 """Result files, MATLAB version 5: a cell `training_summary` with one struct per experiment.
 
-In Python a struct is a dict, a cell a list, a char row a str, and every number an array of at least two dimensions.
+In Python a struct is a dict, a cell a list, a char row a str, and every number an array of at least two
+dimensions.
 SciPy is imported where it is used: half a second that `--help` need not wait for.
 """
 import contextlib
@@ -21,14 +22,16 @@ from utils.utils import UserError, error_text, write_atomically
 
 LOCK_WAIT_S = 120
 LONGEST_FIELD = 31
-_FIELD_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,30}$')     # MATLAB's rule; savemat drops or refuses the others
+# MATLAB's rule; savemat drops or refuses the others
+_FIELD_NAME = re.compile('[A-Za-z][A-Za-z0-9_]{0,30}$')
 
 
 def as_stored(value):
     """A Python value as a result file holds it.
 
-    Numbers and rectangular lists of them become int64, float64 or logical arrays; an array keeps its type; a single
-    dimension is a row; None and the empty list are MATLAB's []; other lists, also those of arrays, are cells.
+    Numbers and rectangular lists of them become int64, float64 or logical arrays; an array keeps its type; a
+    single dimension is a row; None and the empty list are MATLAB's []; other lists, also those of arrays, are
+    cells.
     """
     if isinstance(value, dict):
         return {name: as_stored(one) for name, one in value.items()}
@@ -79,7 +82,8 @@ def find_entry(path, fingerprint):
 
 
 def locate(path, fingerprint):
-    """(file, entry): the newest entry of an experiment in a result file and those that continue it; (None, None): none."""
+    """(file, entry): the newest entry of an experiment in a result file and those that continue it; (None,
+    None): none."""
     found = None, None
     for file in series(path):
         if os.path.exists(file):
@@ -91,13 +95,14 @@ def locate(path, fingerprint):
 
 
 def append_entry(path, entry, replace=False):
-    """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit for bit.
+    """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit
+    for bit.
 
     (A file that is compressed, or written on a big-endian machine, is written anew; its values stay.)
 
-    An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing. With
-    `replace` so is the newest one with the same `fingerprint`. Where the file would become too large for MATLAB the entry
-    goes into the next one, NAME-2.mat and so on.
+    An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing.
+    With `replace` so is the newest one with the same `fingerprint`. Where the file would become too large for
+    MATLAB the entry goes into the next one, NAME-2.mat and so on.
 
     Returns:
         path of the file that holds it now.
@@ -111,7 +116,8 @@ def append_entry(path, entry, replace=False):
         found = _places(files, entry, replace)
         old, place = found[-1] if found else (None, None)
         new = _written(path, savable, opened)
-        goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:] if os.path.exists(path)]
+        goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:]
+                                                      if os.path.exists(path)]
         goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
         if goal is None:
             goal = _ResultFile(path)
@@ -126,7 +132,8 @@ def append_entry(path, entry, replace=False):
 
 
 def _written(path, savable, opened):
-    """Span of an experiment in a nameless file beside the result, which `opened` closes: in memory it would be there twice."""
+    """Span of an experiment in a nameless file beside the result, which `opened` closes: in memory it would
+    be there twice."""
     from scipy.io import savemat
     try:
         stream = opened.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))))
@@ -172,12 +179,14 @@ class _ResultFile(object):
             yield _plain(_summary(self.path, _loaded(self.path, mat_parts.Alone(self.stream, span))).flat[0])
 
     def takes(self, element, place):
-        """Whether it stays small enough for MATLAB, or holds nothing else, with this experiment (in the place of another)."""
+        """Whether it stays small enough for MATLAB, or holds nothing else, with this experiment (in the place
+        of another)."""
         others = [span for number, span in enumerate(self.entries) if number != place]
         return not others or mat_parts.cell_size(others + [element]) <= mat_parts.MAX_BYTES
 
     def write(self, element, place):
-        """Writes the file with an experiment in a place, or behind the last (place None), or without that (element None)."""
+        """Writes the file with an experiment in a place, or behind the last (place None), or without that
+        (element None)."""
         entries, at = list(self.entries), len(self.entries) if place is None else place
         entries[at:at + 1] = [] if element is None else [element]
         parts = [self.header] + self.before + [mat_parts.heading(entries)] + entries + self.behind
@@ -185,7 +194,8 @@ class _ResultFile(object):
 
 
 def _plain_parts(path):
-    """(binary stream, its Parts) of a result file; one that is not plain is loaded and written anew in memory."""
+    """(binary stream, its Parts) of a result file; one that is not plain is loaded and written anew in
+    memory."""
     stream = _opened(path)
     try:
         _check_kind(path, stream.read(HEADER))
@@ -207,7 +217,8 @@ def _plain_parts(path):
 
 
 def check_permission(path):
-    """Finds out whether the files of a result that are there may be replaced by ones with more in them; writes nothing.
+    """Finds out whether the files of a result that are there may be replaced by ones with more in them;
+    writes nothing.
 
     Its own mode counts, also for a user who may write everything.
 
@@ -223,7 +234,8 @@ def _check_permission_of(path):
     try:
         state = os.stat(target)
         if not state.st_mode & 0o222:
-            raise UserError('%s is write-protected (mode %o); permit writing (chmod u+w), or give another file name'
+            raise UserError(
+                '%s is write-protected (mode %o); permit writing (chmod u+w), or give another file name'
                             % (path, stat.S_IMODE(state.st_mode)))
         os.close(os.open(target, os.O_WRONLY))
         folder = os.stat(os.path.dirname(target))
@@ -232,12 +244,14 @@ def _check_permission_of(path):
     except OSError as error:
         raise UserError('%s cannot be written: %s' % (path, error.strerror)) from error
     if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid, state.st_uid):
-        raise UserError('%s belongs to another user, and %s lets only owners replace files (it has the sticky bit); give '
+        raise UserError(
+            '%s belongs to another user, and %s lets only owners replace files (it has the sticky bit); give '
                         'another file name' % (path, os.path.dirname(target)))
 
 
 def check_writable(path):
-    """Finds out whether an entry can be added to a result file later; leaves nothing but the file of its lock.
+    """Finds out whether an entry can be added to a result file later; leaves nothing but the file of its
+    lock.
 
     Raises:
         UserError: it cannot.
@@ -258,7 +272,8 @@ def write_temp(path, summary):
 
 
 def read(path):
-    """Every variable of a file of this kind: dict name -> dicts, lists, texts and arrays, as `as_stored` makes them.
+    """Every variable of a file of this kind: dict name -> dicts, lists, texts and arrays, as `as_stored`
+    makes them.
 
     Raises:
         UserError: the file is missing, damaged or not a MATLAB file of version 5.
@@ -272,13 +287,16 @@ def encoded(variables):
 
 
 def _places(files, entry, replace):
-    """[(file, place in it)] of the entries that the new one replaces: those of the same run, else the newest experiment."""
+    """[(file, place in it)] of the entries that the new one replaces: those of the same run, else the newest
+    experiment."""
     names = ('run_id', 'fingerprint') if replace else ('run_id',)
     found = {name: [] for name in names}
     for file in files:
         for place, one in enumerate(file.each()):
             if _longest_name(one) > LONGEST_FIELD:
-                raise UserError('%s cannot be added to (it has names of fields of more than %d signs); give another file name'
+                raise UserError(
+                    '%s cannot be added to (it has names of fields of more than %d signs); give another '
+                    'file name'
                                 % (file.path, LONGEST_FIELD))
             for name in names:
                 if name in entry and _same(one.get(name), entry[name]):
@@ -322,7 +340,8 @@ def _load(path):
 def _summary(path, variables):
     """The cell of experiments."""
     cell = variables.get(SUMMARY)
-    if not (isinstance(cell, np.ndarray) and cell.dtype == object and all(_is_struct(one) for one in cell.flat)):
+    if not (isinstance(cell, np.ndarray) and cell.dtype == object
+            and all(_is_struct(one) for one in cell.flat)):
         raise _no_result_file(path)
     return cell
 
@@ -362,7 +381,8 @@ def _check_kind(path, content):
     """A UserError if the header of a file is not that of MATLAB's version 5."""
     kind = content[124:128]
     if kind in (b'\x00\x02IM', b'\x02\x00MI'):
-        raise UserError("%s is a MATLAB file of version 7.3; save it with '-v7' in MATLAB, or give another file name"
+        raise UserError(
+            "%s is a MATLAB file of version 7.3; save it with '-v7' in MATLAB, or give another file name"
                         % path)
     if kind not in (b'\x00\x01IM', b'\x01\x00MI'):
         raise UserError('%s is not a MATLAB file of version 5; move it away or give another file name' % path)

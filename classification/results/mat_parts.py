@@ -1,4 +1,5 @@
-"""Result files as bytes: where their variables and experiments are, so that most of a file is copied and never loaded.
+"""Result files as bytes: where their variables and experiments are, so that most of a file is copied and
+never loaded.
 
 Of plain files only, little-endian and not compressed, as SciPy writes them.
 """
@@ -57,14 +58,17 @@ def parts_of(stream):
         NoSummary: it has no cell training_summary.
     """
     view = memoryview(stream.getvalue() if isinstance(stream, io.BytesIO) else
-                      mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))      # what is not looked at takes no memory
+                      # what is not looked at takes no memory
+                      mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     check(view)
     spans = [span for _, span in _variables(stream)]
-    found = [number for number, span in enumerate(spans) if _name_and_rest(view[span.start:span.end])[0] == SUMMARY]
+    found = [number for number, span in enumerate(spans) if _name_and_rest(view[span.start:span.end])[0]
+             == SUMMARY]
     if len(found) != 1 or view[spans[found[0]].start + 16] != CELL:
         raise NoSummary()
     found, = found
-    rest, position, entries = _name_and_rest(view[spans[found].start:spans[found].end])[1], spans[found].end, []
+    rest, position, entries = _name_and_rest(view[spans[found].start:spans[found].end])[1], spans[
+        found].end, []
     while rest:
         behind = element(rest, '<')[2]
         entries.append(Span(position - len(rest), position - len(behind)))
@@ -92,8 +96,10 @@ def _name_and_rest(variable):
 
 
 def heading(elements):
-    """What precedes the elements of the variable `training_summary`, a row of a cell; each of them is a Span."""
-    return struct.pack('<12I', MATRIX, cell_size(elements), 6, 8, 1, 0, 5, 8, 1, len(elements), 1, len(SUMMARY)
+    """What precedes the elements of the variable `training_summary`, a row of a cell; each of them is a
+    Span."""
+    return struct.pack('<12I', MATRIX, cell_size(elements), 6, 8, 1, 0, 5, 8, 1, len(elements), 1,
+                       len(SUMMARY)
                        ) + SUMMARY.encode('ascii')
 
 
@@ -155,9 +161,11 @@ def target_of(path):
 
 
 def series(path):
-    """The files of a result: NAME.mat, there or not, and NAME-2.mat, NAME-3.mat, ... as far as they continue it."""
+    """The files of a result: NAME.mat, there or not, and NAME-2.mat, NAME-3.mat, ... as far as they continue
+    it."""
     target = target_of(path)
-    return [path] + [other for _, other in sorted(_numbered(target)) if continued(other) == os.path.basename(target)]
+    return [path] + [other for _, other in sorted(_numbered(target)) if continued(other)
+                     == os.path.basename(target)]
 
 
 def next_file(path):

@@ -1,7 +1,8 @@
 """What a sequence of tasks is judged by, for one trial, and the statistics over trials.
 
-Nearly everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was learned, NaN
-before task j is learned. A task that the order repeats has one column and counts at its first position.
+Nearly everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was
+learned, NaN before task j is learned. A task that the order repeats has one column and counts at its first
+position.
 """
 from collections import OrderedDict
 
@@ -31,25 +32,29 @@ def avg_incremental_accuracy(R):
 
 
 def backward_transfer(R):
-    """Mean change of a task's test accuracy from when it was learned to the end; NaN if no task came after another."""
+    """Mean change of a task's test accuracy from when it was learned to the end; NaN if no task came after
+    another."""
     earlier = learned_at(R) < len(R) - 1
     return np.mean((R[-1] - accuracy_when_learned(R))[earlier]) if earlier.any() else np.nan
 
 
 def forgetting(R):
-    """Best test accuracy on each task before the last position, minus the one after it; NaN for the last task."""
+    """Best test accuracy on each task before the last position, minus the one after it; NaN for the last
+    task."""
     return np.fmax.reduce(R[:-1], axis=0, initial=np.nan) - R[-1]
 
 
 def forgetting_ratio(R):
-    """Share of each task's first test accuracy that is left at the end; NaN for the last task, and if it was 0."""
+    """Share of each task's first test accuracy that is left at the end; NaN for the last task, and if it was
+    0."""
     first = accuracy_when_learned(R)
     defined = (learned_at(R) < len(R) - 1) & (first > 0)
     return np.divide(R[-1], first, out=np.full(len(first), np.nan), where=defined)
 
 
 def catastrophic_forgetting_ratio(R, peak):
-    """Share of each task's peak test accuracy that is left at the end; NaN for the last task, and if the peak was 0.
+    """Share of each task's peak test accuracy that is left at the end; NaN for the last task, and if the peak
+    was 0.
 
     Args:
         peak: [tasks]; test accuracy at the best validation epoch while each task was learned.
@@ -63,8 +68,8 @@ METRICS = OrderedDict((metric.__name__, metric) for metric in (
 
 
 def at_chance(right, class_counts):
-    """Whether a network's answers are not above chance: no better than always giving the most frequent class, by
-    a one-sided binomial test; never where all answers are right.
+    """Whether a network's answers are not above chance: no better than always giving the most frequent class,
+    by a one-sided binomial test; never where all answers are right.
 
     Args:
         right: number of right answers.
@@ -79,7 +84,8 @@ def at_chance(right, class_counts):
 def mean_and_std(values):
     """Mean and sample standard deviation over the trials (axis 0); one trial has no deviation: NaN."""
     values = np.asarray(values, dtype=np.float64)
-    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(values[0], np.nan)
+    return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(
+        values[0], np.nan)
 
 
 def mean_over_tasks(values):

@@ -1,21 +1,24 @@
 """Where a trial's numbers come from, and in what two origins differ.
 
-A trial was trained in one stretch or, where it was resumed under other code or libraries, in several. Each stretch has
-an origin, a dict of FIELDS; of one trained before origins were recorded it is empty: unknown.
+A trial was trained in one stretch or, where it was resumed under other code or libraries, in several. Each
+stretch has an origin, a dict of FIELDS; of one trained before origins were recorded it is empty: unknown.
 """
 from collections import OrderedDict
 
 import numpy as np
 
-FIELDS = ('data_checksum', 'design_checksum', 'data_folder', 'versions', 'host', 'device', 'threads', 'git_commit',
+FIELDS = ('data_checksum', 'design_checksum', 'data_folder', 'versions', 'host', 'device', 'threads',
+          'git_commit',
           'uncommitted_changes', 'source_modules', 'source_digests', 'numeric_versions', 'started')
 UNKNOWN = {}
 
 
 def differences(one, other):
-    """(libraries, modules) in which two origins differ: OrderedDict library -> both versions; sorted list of modules.
+    """(libraries, modules) in which two origins differ: OrderedDict library -> both versions; sorted list of
+    modules.
 
-    A module that was only moved is the same: what counts is its digest. Nothing differs from an unknown origin.
+    A module that was only moved is the same: what counts is its digest. Nothing differs from an unknown
+    origin.
     """
     if not one or not other:
         return OrderedDict(), []
@@ -28,8 +31,10 @@ def differences(one, other):
 
 
 def described(libraries, modules):
-    """'numpy 1.16.6 and 1.21.0; code of classification.train': what `differences` gave, for people; '' for nothing."""
-    texts = ['%s %s' % (name, ' and '.join(str(version) for version in pair)) for name, pair in libraries.items()]
+    """'numpy 1.16.6 and 1.21.0; code of classification.train': what `differences` gave, for people; '' for
+    nothing."""
+    texts = ['%s %s' % (name, ' and '.join(str(version) for version in pair)) for name,
+             pair in libraries.items()]
     return '; '.join(texts + (['code of %s' % ', '.join(modules)] if modules else []))
 
 
@@ -39,13 +44,14 @@ def in_words(stretch):
         return 'unknown'
     return '%s, %s, %s; git commit %s%s; began %s' % (
         ', '.join('%s %s' % pair for pair in stretch['versions'].items()), stretch['host'], stretch['device'],
-        stretch['git_commit'] or 'unknown', ' with uncommitted changes' if np.any(stretch['uncommitted_changes']) else '',
-        stretch['started'])
+        stretch['git_commit'] or 'unknown', ' with uncommitted changes'
+        if np.any(stretch['uncommitted_changes']) else '', stretch['started'])
 
 
 def continued(stretches, now):
     """The stretches of a trial that goes on: a new one where libraries or code changed, or may have."""
-    if stretches and bool(stretches[-1]) == bool(now) and differences(stretches[-1], now) == (OrderedDict(), []):
+    if stretches and bool(stretches[-1]) == bool(now) and differences(stretches[-1], now) == (
+            OrderedDict(), []):
         return list(stretches)
     return list(stretches) + [now]
 

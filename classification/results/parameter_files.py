@@ -1,9 +1,10 @@
-"""Parameter files (`--saveparam`): a parameter store as MATLAB reads it, under the published field names, and back.
+"""Parameter files (`--saveparam`): a parameter store as MATLAB reads it, under the published field names, and
+back.
 
-A file holds three structs. `parameter` has the published fields: cells of arrays in layer order, per task where the
-parameters are a task's, and the integer 0 where there is nothing. `names` has the same fields with, for each array, its
-name and shape in our parameter store, as 'conv0/shared/hps/bias 16'; so a file of any method is read without knowing the
-method. `about` says what was trained. Nothing here imports TensorFlow.
+A file holds three structs. `parameter` has the published fields: cells of arrays in layer order, per task
+where the parameters are a task's, and the integer 0 where there is nothing. `names` has the same fields with,
+for each array, its name and shape in our parameter store, as 'conv0/shared/hps/bias 16'; so a file of any
+method is read without knowing the method. `about` says what was trained. Nothing here imports TensorFlow.
 """
 import hashlib
 import itertools
@@ -27,8 +28,8 @@ ABSENT = np.zeros((1, 1), np.int64)
 
 def folder_name(flags):
     """Name of the folder below params/, as published: the words as they were typed."""
-    name = '%s_%dp_%s_t%d' % (flags.data_type.lower(), 100 if flags.data_percent is None else flags.data_percent,
-                              flags.model_type, flags.test_type)
+    name = '%s_%dp_%s_t%d' % (flags.data_type.lower(), 100 if flags.data_percent is None
+                              else flags.data_percent, flags.model_type, flags.test_type)
     if flags.highway_connect_test_type:
         return '%s_h%d' % (name, flags.highway_connect_test_type)
     return '%s_s%d' % (name, flags.skip_connect_test_type) if flags.skip_connect_test_type else name
@@ -47,7 +48,8 @@ def new_folder(result_dir, name):
         except FileExistsError:
             name += 'a'
         except OSError as error:
-            raise UserError('%s cannot be written: %s' % (os.path.join(result_dir, 'params'), error.strerror or error)) from error
+            raise UserError('%s cannot be written: %s' % (os.path.join(result_dir, 'params'), error.strerror
+                                                          or error)) from error
 
 
 def path_of(folder, trial, position, task):
@@ -56,8 +58,10 @@ def path_of(folder, trial, position, task):
 
 
 def alternative_path(folder, trial, task, number):
-    """Path of the file of one alternative that was tried for a task: of a pattern, by its place in LASEM's order."""
-    return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat' % number)
+    """Path of the file of one alternative that was tried for a task: of a pattern, by its place in LASEM's
+    order."""
+    return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat'
+                        % number)
 
 
 # ---- writing ----
@@ -75,18 +79,21 @@ def save(path, store, fields, tasks, sizes, about, made=None):
     """
     parameter, names, placed = OrderedDict(), OrderedDict(), set()
     for field in fields:
-        cells = [_row(field, store, made or {}, tasks, task, sizes) for task in (tasks if field.has('{task}') else [None])]
+        cells = [_row(field, store, made or {}, tasks, task, sizes)
+                 for task in (tasks if field.has('{task}') else [None])]
         values, labels = [[[leaf[part] for leaf in row] for row in cells] for part in (0, 1)]
         placed.update(leaf[2] for row in cells for leaf in row)
         whole = field.has('{task}')
         parameter[field.name], names[field.name] = (values, labels) if whole else (values[0], labels[0])
     rest = [name for name in sorted(store) if name not in placed]
     if rest:
-        parameter[REST], names[REST] = [store[name] for name in rest], [_label(name, store[name]) for name in rest]
+        parameter[REST], names[REST] = [store[name] for name in rest], [_label(name, store[name])
+                                                                        for name in rest]
     about = OrderedDict(about, checksum=checksum(store))
     content = mat_file.encoded(OrderedDict([('parameter', parameter), ('names', names), ('about', about)]))
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    unfinished = path + '.new'               # always the same name: a killed save leaves one file, which the next one takes
+    # always the same name: a killed save leaves one file, which the next one takes
+    unfinished = path + '.new'
     with open(unfinished, 'wb') as stream:
         stream.write(content)
         stream.flush()
@@ -127,14 +134,16 @@ def times(shape):
 class ParameterFile(NamedTuple):
     """What a parameter file says."""
     store: Mapping[str, np.ndarray]       # dict name -> array, as training left it
-    about: Mapping[str, Any]              # model_type, data_type, fingerprint; trial, position, task; tasks; state; ...
+    # model_type, data_type, fingerprint; trial, position, task; tasks; state; ...
+    about: Mapping[str, Any]
 
 
 def load(path):
     """Reads a file that `save` wrote; the store is bit for bit what it was.
 
-    `about` has texts (model_type, data_type, fingerprint), numbers (trial, position, task), the list `tasks` so far in
-    order of first appearance, and `state`, the method's state (what a search chose, for instance) as a dict.
+    `about` has texts (model_type, data_type, fingerprint), numbers (trial, position, task), the list `tasks`
+    so far in order of first appearance, and `state`, the method's state (what a search chose, for instance)
+    as a dict.
 
     Raises:
         UserError: the file is missing, damaged, of a newer version or not a parameter file.
@@ -142,9 +151,11 @@ def load(path):
     variables = mat_file.read(path)
     absent = [name for name in ('parameter', 'names', 'about') if not isinstance(variables.get(name), dict)]
     if absent:
-        raise UserError('%s is not a parameter file that --saveparam wrote: it has no struct %s' % (path, absent[0]))
+        raise UserError('%s is not a parameter file that --saveparam wrote: it has no struct %s'
+                        % (path, absent[0]))
     version = variables['about'].get('schema_version')
-    if isinstance(version, np.ndarray) and version.size == 1 and version.dtype.kind in 'iuf' and np.isfinite(version).all():
+    if isinstance(version, np.ndarray) and version.size == 1 and version.dtype.kind in 'iuf' and np.isfinite(
+            version).all():
         check_version(path, int(version.item()), SCHEMA_VERSION)
     try:
         about, store = dict(variables['about']), OrderedDict()
@@ -155,12 +166,14 @@ def load(path):
                 raise ValueError('two values of %s' % name)
             store[name] = value
         about['tasks'] = [int(task) for task in about['tasks'].ravel()]
-        about.update((name, int(about[name].item())) for name in ('trial', 'position', 'task', 'schema_version'))
+        about.update((name, int(about[name].item())) for name in ('trial', 'position', 'task',
+                                                                  'schema_version'))
         about['state'] = json.loads(about['state'])
         if about.pop('checksum') != checksum(store):
             raise ValueError('its values are not those that were written')
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as problem:
-        raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)' % (path, problem)) from problem
+        raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)'
+                        % (path, problem)) from problem
     return ParameterFile(store, about)
 
 

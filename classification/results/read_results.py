@@ -1,7 +1,7 @@
 """Result files as plain Python: numbers, texts, lists, dicts and NumPy arrays.
 
-Reads the files of this project, those of the authors' release, whose missing fields are computed where the histories
-tell them, and the temp_NAME.mat of a run that goes on. Nothing here imports TensorFlow.
+Reads the files of this project, those of the authors' release, whose missing fields are computed where the
+histories tell them, and the temp_NAME.mat of a run that goes on. Nothing here imports TensorFlow.
 """
 import glob
 import os
@@ -13,34 +13,44 @@ from classification.results.metrics import METRICS
 from classification.results.summary import distinct, last_rows
 from utils.utils import UserError, read_dict
 
-# By level, the fields that are a row or a table of numbers also where they have one element; the others become numbers.
+# By level, the fields that are a row or a table of numbers also where they have one element; the others
+# become numbers.
 _ROWS = {
-    'experiment': ('task_order', 'training_time', 'train_valid_data_group', 'avg_incremental_accuracy', 'backward_transfer',
-                   'best_valid_error', 'best_test_error', 'peak_accuracy_mean', 'peak_accuracy_std', 'final_accuracy_mean',
+    'experiment': ('task_order', 'training_time', 'train_valid_data_group', 'avg_incremental_accuracy',
+                   'backward_transfer',
+                   'best_valid_error', 'best_test_error', 'peak_accuracy_mean', 'peak_accuracy_std',
+                   'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
                    'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std'),
-    'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes', 'stride_sizes',
-                            'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale', 'cnn_KB_sizes',
-                            'cnn_TS_sizes', 'cnn_deconv_stride_sizes', 'layer_group_config'),
+    'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
+                            'stride_sizes',
+                            'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
+                            'cnn_KB_sizes', 'cnn_TS_sizes', 'cnn_deconv_stride_sizes', 'layer_group_config'),
     'result_of_each_run': ('history_best_test_error', 'task_changed_epoch', 'history_trained_task',
                            'den_loss_before_expansion'),
 }
 _TABLES = {
-    'experiment': ('best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix', 'accuracy_matrix_mean',
+    'experiment': ('best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
+                   'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
                    'time_per_task', 'at_chance'),
     'model_specific_info': ('skip_connect',),
-    'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error', 'conv_sharing',
-                           'LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset', 'history_net_prior',
-                           'history_net_prior_in_epoch', 'history_DARTS_arch_select', 'search_validation_accuracy',
-                           'mutual_info_input', 'mutual_info_output', 'apd_nonzeros', 'channel_gate_free', 'den_widths',
+    'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error',
+                           'conv_sharing',
+                           'LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset',
+                           'history_net_prior',
+                           'history_net_prior_in_epoch', 'history_DARTS_arch_select',
+                           'search_validation_accuracy',
+                           'mutual_info_input', 'mutual_info_output', 'apd_nonzeros', 'channel_gate_free',
+                           'den_widths',
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
                            'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
 }
 # What is a text, and what is one number, wherever it is there.
-_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'), 'model_specific_info': ('architecture',),
-          'result_of_each_run': ()}
-_NUMBERS = {'experiment': ('seed', 'data_percent'), 'model_specific_info': ('number_of_trainable_parameters',),
+_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'),
+          'model_specific_info': ('architecture',), 'result_of_each_run': ()}
+_NUMBERS = {'experiment': ('seed', 'data_percent'),
+            'model_specific_info': ('number_of_trainable_parameters',),
             'result_of_each_run': ('training_time', 'num_epoch')}
 LARGEST = 2 ** 53       # whole number that a double holds exactly
 NEEDED = ('model_specific_info', 'task_order', 'result_of_each_run')
@@ -52,24 +62,29 @@ def load_results(path):
     Args:
         path: NAME.mat, or the temp_NAME.mat of an experiment that is not finished.
     Returns:
-        a list of dicts, field -> value, with the file's names. A single number is an int, float or bool, a text a str;
-        what has one number per trial, task or layer is an array, also where there is one. Of R trials, K positions in
-        the order of tasks, n different tasks and E epochs, these are the most asked for:
+        a list of dicts, field -> value, with the file's names. A single number is an int, float or bool, a
+        text a str; what has one number per trial, task or layer is an array, also where there is one. Of R
+        trials, K positions in the order of tasks, n different tasks and E epochs, these are the most asked
+        for:
 
         task_order [K]: the data set's numbers of the tasks.
-        accuracy_matrix [R, K, n], in [0, 1]: test accuracy after position i; NaN before a task is learned. Tasks here
+        accuracy_matrix [R, K, n], in [0, 1]: test accuracy after position i; NaN before a task is learned.
+        Tasks here
             and below are in order of first appearance.
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
             backward_transfer [R]: as in `classification.results.metrics`.
-        at_chance [R, n]: whether the network was no better than chance on the task's training images when the task was
+        at_chance [R, n]: whether the network was no better than chance on the task's training images when the
+        task was
             first learned; not in files of before.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
-        model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 + tasks]
-            and the like: row 0 precedes training, 0.0 stands for a task that is not learned yet, the last column is
+        model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 +
+            tasks]
+            and the like: row 0 precedes training, 0.0 stands for a task that is not learned yet, the last
+                column is
             the mean over those learned. `test_curves` gives the same without placeholders.
 
-        Beside the file's own: `unfinished` (it is a temp_NAME.mat) and `computed_fields`, the names of those that
-        an older file lacks and that its histories told.
+        Beside the file's own: `unfinished` (it is a temp_NAME.mat) and `computed_fields`, the names of those
+        that an older file lacks and that its histories told.
     Raises:
         UserError: the file is missing, damaged, or no result file; one line.
     """
@@ -83,14 +98,17 @@ def load_results(path):
     for number, entry in enumerate(entries, 1):
         try:
             results.append(_experiment(entry, unfinished))
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:     # a field is odd
-            raise UserError('%s: experiment %d is not one that this project or the authors\' release wrote (%s)'
+        # a field is odd
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:
+            raise UserError(
+                '%s: experiment %d is not one that this project or the authors\' release wrote (%s)'
                             % (path, number, str(problem).split('\n')[0])) from problem
     return results
 
 
 def load_config(path, fingerprint):
-    """What config.json beside a result file says about an experiment: dict; {} where there is none that can be read.
+    """What config.json beside a result file says about an experiment: dict; {} where there is none that can
+    be read.
 
     Args:
         path: of the result file.
@@ -98,7 +116,8 @@ def load_config(path, fingerprint):
     """
     folder, name = os.path.split(os.path.splitext(path)[0])
     name = name[len('temp_'):] if name.startswith('temp_') else name
-    for found in glob.glob(os.path.join(glob.escape(os.path.join(folder, name)), '*-%s' % str(fingerprint)[:8], 'config.json')):
+    for found in glob.glob(os.path.join(glob.escape(os.path.join(folder, name)),
+                                        '*-%s' % str(fingerprint)[:8], 'config.json')):
         config = read_dict(found)
         if config.get('fingerprint') == fingerprint:
             return config
@@ -143,14 +162,17 @@ def _experiment(entry, unfinished):
     result = _plain(entry, 'experiment')
     result['model_specific_info'] = _plain(entry['model_specific_info'], 'model_specific_info')
     runs = entry['result_of_each_run']
-    result['result_of_each_run'] = [_plain(run, 'result_of_each_run') for run in ([runs] if isinstance(runs, dict) else runs)]
+    result['result_of_each_run'] = [_plain(run, 'result_of_each_run')
+                                    for run in ([runs] if isinstance(runs, dict) else runs)]
     result['task_order'] = _whole(result['task_order'], 'task_order')
     info = result['model_specific_info']
-    info.update((name, _whole(info[name], name)) for name in ('conv_sharing', 'layer_group_config') if name in info)
+    info.update((name, _whole(info[name], name)) for name in ('conv_sharing', 'layer_group_config')
+                if name in info)
     if not result['task_order'].size or not result['result_of_each_run']:
         raise ValueError('it has no task or no trial')
     result['train_valid_data_group'] = _whole(
-        result.get('train_valid_data_group', np.arange(len(result['result_of_each_run']))), 'train_valid_data_group')
+        result.get('train_valid_data_group', np.arange(len(result['result_of_each_run']))),
+        'train_valid_data_group')
     result.update(unfinished=unfinished, computed_fields=[])
     _complete(result)
     _check_shapes(result)
@@ -176,7 +198,8 @@ def _plain(struct, level):
 def _whole(values, name):
     """A row of whole numbers from 0 on, as such."""
     values = np.ravel(values).astype(np.float64)
-    if not np.isfinite(values).all() or not ((values >= 0) & (values < LARGEST) & (values == np.floor(values))).all():
+    if not np.isfinite(values).all() or not ((values >= 0) & (values < LARGEST) & (values == np.floor(
+            values))).all():
         raise ValueError('%s is not whole numbers from 0 on' % name)
     return values.astype(int)
 
@@ -190,9 +213,11 @@ def _complete(result):
     order, runs = result['task_order'].tolist(), result['result_of_each_run']
     if 'training_time' not in result and all('training_time' in run for run in runs):
         result['training_time'] = np.array([run['training_time'] for run in runs], dtype=np.float64)
-    if 'accuracy_matrix' in result or not all('history_test_error' in run and 'task_changed_epoch' in run for run in runs):
+    if 'accuracy_matrix' in result or not all('history_test_error' in run and 'task_changed_epoch' in run
+                                              for run in runs):
         return
-    matrices = [test_curves(run, order)[last_rows(_starts(run, order), len(run['history_test_error']))] for run in runs]
+    matrices = [test_curves(run, order)[last_rows(_starts(run, order), len(run['history_test_error']))]
+                for run in runs]
     computed = [('accuracy_matrix', matrices)]
     computed += [(name, [metric(R) for R in matrices]) for name, metric in METRICS.items()]
     if 'best_test_error_each_task' in result:
@@ -207,12 +232,14 @@ def _complete(result):
 def _check_shapes(result):
     trials, tasks = len(result['result_of_each_run']), len(distinct(result['task_order'].tolist()))
     if 'accuracy_matrix' in result:     # MATLAB drops dimensions of one element at the end
-        R, positions = result['accuracy_matrix'], len(result['task_order']) if 'best_valid_error' not in result else 1
+        R, positions = result['accuracy_matrix'], len(
+            result['task_order']) if 'best_valid_error' not in result else 1
         if R.size != trials * positions * tasks:
             raise ValueError('accuracy_matrix is %s instead of %dx%dx%d'
                              % ('x'.join(map(str, R.shape)), trials, positions, tasks))
         result['accuracy_matrix'] = R.reshape((trials, positions, tasks))
-    for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)), ('peak_accuracy', (trials, tasks)),
+    for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)),
+                        ('peak_accuracy', (trials, tasks)),
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
                         ('at_chance', (trials, tasks)), ('avg_incremental_accuracy', (trials,)),
                         ('backward_transfer', (trials,))]:

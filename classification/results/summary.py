@@ -22,9 +22,10 @@ def no_fields(record, task_order):
 def run_struct(record, task_order, leep=False, lifelong=True, trainer_fields=no_fields):
     """One trial as `result_of_each_run` holds it.
 
-    With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer has it.
-    Where tasks are trained together (not `lifelong`) no epoch changes the task.
-    `trainer_fields`: function (record, task order) -> further fields, of a method that the authors' release trains otherwise.
+    With `leep` the LEEP scores are fields also where none were computed, zero then, as the published trainer
+    has it. Where tasks are trained together (not `lifelong`) no epoch changes the task.
+    `trainer_fields`: function (record, task order) -> further fields, of a method that the authors' release
+    trains otherwise.
     """
     train, valid, test = (_history(record.accuracy[:, :, split]) for split in range(len(SPLITS)))
     extra = dict(record.extra)
@@ -58,7 +59,8 @@ def _history(accuracy):
     return np.column_stack([filled, mean])
 
 
-def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True, trainer_fields=no_fields):
+def summary(experiment_info, records, task_order, more=None, leep=False, lifelong=True,
+            trainer_fields=no_fields):
     """One experiment as `training_summary` holds it.
 
     Args:
@@ -67,7 +69,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
         task_order: data-set indices of the tasks.
         more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
         leep, trainer_fields: see `run_struct`.
-        lifelong: one task was trained after the other; False: all together, which the published layout tells apart.
+        lifelong: one task was trained after the other; False: all together, which the published layout tells
+            apart.
     """
     records = sorted(records, key=lambda record: record.trial)
     info = dict(experiment_info, number_of_trainable_parameters=records[-1].num_parameters)
@@ -76,7 +79,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     training_time = np.array([record.training_time for record in records], dtype=np.float64)
 
     fields = dict(model_specific_info=info, task_order=list(task_order),
-                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, trainer_fields) for record in records])
+                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, trainer_fields)
+                                      for record in records])
     _add_published(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
@@ -86,7 +90,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
         for name, values in [('best_test_error_each_task', best), ('test_error_at_last_epoch', last)]:
             _add_published(fields, name, values, of=values.mean(axis=1))
     else:
-        for name, of in [('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')]:
+        for name, of in [('best_valid_error', 'best_validation_error'),
+                         ('best_test_error', 'test_error_at_best_epoch')]:
             _add_published(fields, name, [float(record.extra[of]) for record in records], std='stddev')
 
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
@@ -104,7 +109,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
 
 
 def stretches_of(record):
-    """The origins of a trial, of each stretch of its training; unknown where an older version left the record."""
+    """The origins of a trial, of each stretch of its training; unknown where an older version left the
+    record."""
     return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
 
 
@@ -115,7 +121,8 @@ def _add_statistics(fields, name, values):
 
 
 def _add_published(fields, name, values, of=None, std='std'):
-    """The same as the authors' release has it: statistics of one number per trial (`of`), and 0 for one trial."""
+    """The same as the authors' release has it: statistics of one number per trial (`of`), and 0 for one
+    trial."""
     fields[name] = np.array(values, dtype=np.float64)
     mean, deviation = mean_and_std(fields[name] if of is None else of)
     fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.

@@ -36,7 +36,8 @@ def table(summary, task_order):
     whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % plural(trials, 'trial'))
-    lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name, digits in whole]
+    lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name,
+              digits in whole]
     if 'at_chance' in summary and summary['at_chance'].any():
         numbers = np.ravel(summary['train_valid_data_group'])
         lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], numbers, tasks))
@@ -53,8 +54,9 @@ def tasks_at_chance(at_chance, trials, tasks):
     of_trials = ['trial %d: %s %s' % (trial, 'task' if row.sum() == 1 else 'tasks',
                                       ', '.join(str(task) for task, dead in zip(tasks, row) if dead))
                  for trial, row in zip(trials, at_chance.astype(bool)) if row.any()]
-    return '%d of %s over all trials ended with a training accuracy not above that of always answering the most ' \
-           'frequent class (%s)' % (at_chance.sum(), plural(at_chance.size, 'task'), '; '.join(of_trials))
+    return ('%d of %s over all trials ended with a training accuracy not above that of always answering '
+            'the most frequent class (%s)'
+            % (at_chance.sum(), plural(at_chance.size, 'task'), '; '.join(of_trials)))
 
 
 def _over_trials(values, digits):
@@ -66,15 +68,18 @@ def _over_trials(values, digits):
 
 
 def accuracy_matrix_csv(record):
-    """R of metrics.py as CSV; row: after learning a position of the order; column: task first learned at a position."""
+    """R of metrics.py as CSV; row: after learning a position of the order; column: task first learned at a
+    position."""
     R = record.accuracy_matrix
     lines = ['after_position,' + ','.join('task_of_position_%d' % position for position in learned_at(R))]
-    lines += ['%d,%s' % (position, ','.join(_number(value) for value in row)) for position, row in enumerate(R)]
+    lines += ['%d,%s' % (position, ','.join(_number(value) for value in row)) for position,
+              row in enumerate(R)]
     return '\n'.join(lines) + '\n'
 
 
 def history_csv(record, task_order):
-    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated this epoch."""
+    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated
+    this epoch."""
     position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
     trained = np.asarray(task_order)[np.maximum(position, 0)]
     if 'history_trained_task' in record.extra:      # all tasks are at one position

@@ -17,12 +17,15 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 class TrialRecord(NamedTuple):
     """Everything a finished trial leaves behind."""
     trial: int                       # counts from 0; also its data group
-    accuracy: np.ndarray             # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet,
+    # [rows, tasks, SPLITS]; row 0: untrained, then one per epoch; NaN: not learned yet,
+    accuracy: np.ndarray
                                      # or not evaluated in this epoch
-    best_test: np.ndarray            # [rows]; test accuracy of the running task at its best validation epoch so far
+    # [rows]; test accuracy of the running task at its best validation epoch so far
+    best_test: np.ndarray
     task_changed_epoch: np.ndarray   # [positions]; the first row of each position, 1 for the first
     accuracy_matrix: np.ndarray      # [positions, distinct tasks]; R of metrics.py
-    peak: np.ndarray                 # [distinct tasks]; test accuracy at the best validation epoch of learning it
+    # [distinct tasks]; test accuracy at the best validation epoch of learning it
+    peak: np.ndarray
     time_per_task: np.ndarray        # [positions]; seconds
     training_time: float             # seconds
     num_parameters: int
@@ -32,12 +35,14 @@ class TrialRecord(NamedTuple):
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
 
 
-VERSION = FIRST_VERSION = 1       # of files of records; raised where older code would misread one, not for an added field
+# of files of records; raised where older code would misread one, not for an added field
+VERSION = FIRST_VERSION = 1
 
 
 def save_record(path, record):
     """Writes a record as .npz, whole or not at all."""
-    arrays = {name: np.asarray(value) for name, value in record._asdict().items() if name != 'extra' and value is not None}
+    arrays = {name: np.asarray(value) for name, value in record._asdict().items() if name != 'extra'
+              and value is not None}
     arrays.update(('extra.' + name, np.asarray(value)) for name, value in record.extra.items())
     arrays['version'] = np.array(VERSION)
     assert not any(array.dtype.hasobject for array in arrays.values()), 'objects would need pickle'
@@ -57,10 +62,12 @@ def load_record(path):
             arrays = {name[:-len('.npy')]: np.lib.format.read_array(stored.open(name), allow_pickle=False)
                       for name in stored.namelist()}
         version = int(arrays.get('version', FIRST_VERSION))
-        fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra' and version <= VERSION and
+        fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra' and version <= VERSION
+                  and
                   (name in arrays or name not in TrialRecord._field_defaults)}
     except Exception as problem:    # NumPy has another class of error for every kind of damage
-        raise UserError('%s cannot be read as the record of a finished trial (%s); delete it and run the same command '
+        raise UserError(
+            '%s cannot be read as the record of a finished trial (%s); delete it and run the same command '
                         'again to train this trial once more' % (path, problem)) from problem
     check_version(path, version, VERSION)
     fields = {name: value if value.ndim else value.item() for name, value in fields.items()}

@@ -1,10 +1,11 @@
-"""Trials as tasks of an existing Dask cluster: each lets some worker start the ordinary child process of a trial.
+"""Trials as tasks of an existing Dask cluster: each lets some worker start the ordinary child process of a
+trial.
 
-Dask only starts processes. All else goes through the run folder, which every machine sees: a trial writes what it
-says to a file in its trial folder, and goes on while the sign of life of the command that wants it is renewed. So it
-stops at its next epoch when it is asked to, when that command was killed, and when the scheduler is gone; when its
-worker was killed it stops because its stdin closes, as on one machine. cluster_trial.py is a trial as it is seen from
-here, cluster_worker.py what it does there.
+Dask only starts processes. All else goes through the run folder, which every machine sees: a trial writes
+what it says to a file in its trial folder, and goes on while the sign of life of the command that wants it is
+renewed. So it stops at its next epoch when it is asked to, when that command was killed, and when the
+scheduler is gone; when its worker was killed it stops because its stdin closes, as on one machine.
+cluster_trial.py is a trial as it is seen from here, cluster_worker.py what it does there.
 """
 import asyncio
 import contextlib
@@ -53,8 +54,10 @@ class Cluster(object):
                 self.client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
             except Exception as error:      # it went away just now
                 raise _no_scheduler(address, error) from error
-        self.address, self.main, self.gpu = without_credentials(address, address), main, gpu      # the address as it is shown
-        self.token, self.stopping, self.heartbeat, self.trouble = uuid.uuid4().hex, threading.Event(), None, None
+        # the address as it is shown
+        self.address, self.main, self.gpu = without_credentials(address, address), main, gpu
+        self.token, self.stopping = uuid.uuid4().hex, threading.Event()
+        self.heartbeat = self.trouble = None
         say('Dask scheduler %s: %s' % (self.address, plural(workers, 'worker') if workers else
                                        'no worker yet; the trials begin when one comes'))
 
@@ -134,12 +137,14 @@ def _number_of_workers(distributed, address):
     finally:
         loop.close()
     if version != distributed.__version__:
-        raise UserError('--scheduler %s: it runs Dask distributed %s, this Python has %s; all machines need the same'
+        raise UserError(
+            '--scheduler %s: it runs Dask distributed %s, this Python has %s; all machines need the same'
                         % (without_credentials(address, address), version, distributed.__version__))
     return identity.get('n_workers', len(identity['workers']))
 
 
 def _no_scheduler(address, error):
     reason = str(error).split('\n')[0].strip() or 'no answer in %d s' % (2 * CONNECT_SECONDS)
-    return UserError('--scheduler %s: no Dask scheduler answers there: %s; an address like tcp://host:8786 is needed'
+    return UserError(
+        '--scheduler %s: no Dask scheduler answers there: %s; an address like tcp://host:8786 is needed'
                      % (without_credentials(address, address), without_credentials(reason, address)))

@@ -14,20 +14,24 @@ from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 TRIES = 3                    # of a trial whose process was stopped or killed on its machine
 RESULT_SECONDS = 60          # to fetch one number from a worker, or to see a file that was written
 POLL_SECONDS = 0.5           # between looks at what a trial says
-SAME = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_ENABLE_ONEDNN_OPTS')   # change the last bits
+# change the last bits
+SAME = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_ENABLE_ONEDNN_OPTS')
 ALIKE = 'all machines need this folder, this Python and the result folder at the same path'
 
 
 class ClusterTrial(object):
-    """A trial on the cluster, as far as it looks like the subprocess.Popen of one: stdout, wait and send_signal."""
+    """A trial on the cluster, as far as it looks like the subprocess.Popen of one: stdout, wait and
+    send_signal."""
 
     def __init__(self, cluster, run_folder, number):
         self.cluster, self.run_folder, self.number = cluster, run_folder, number
         self.folder = trial_folder(run_folder, number)
         self.status, self.read = None, 0
-        self.lock = Lock(os.path.join(self.folder, '.lock'))       # one for all looks: it remembers heartbeats
+        # one for all looks: it remembers heartbeats
+        self.lock = Lock(os.path.join(self.folder, '.lock'))
         self.forget()
-        open(os.path.join(self.folder, SAID), 'w').close()      # a network file system remembers what is missing
+        # a network file system remembers what is missing
+        open(os.path.join(self.folder, SAID), 'w').close()
         self.stdout = self._lines()
 
     def wait(self):
@@ -63,14 +67,16 @@ class ClusterTrial(object):
             yield _line(error=reason)
 
     def _submit(self, attempt):
-        same = [word for name in SAME for word in ([] if name in os.environ else ['-u', name])]     # Dask sets some
+        # Dask sets some
+        same = [word for name in SAME for word in ([] if name in os.environ else ['-u', name])]
         same += ['%s=%s' % (name, os.environ[name]) for name in SAME if name in os.environ]
-        command = [sys.executable, self.cluster.main, '--run_cluster_trial', self.run_folder, str(self.number),
-                   self.cluster.token, str(self.cluster.gpu)]
+        command = [sys.executable, self.cluster.main, '--run_cluster_trial', self.run_folder,
+                   str(self.number), self.cluster.token, str(self.cluster.gpu)]
         try:        # a function that every Python has: workers need not find this project
             return self.cluster.client.submit(
                 subprocess.call, ['env'] + same + command, stdin=subprocess.PIPE, cwd=self.run_folder,
-                start_new_session=True, key='trial%d-%s-%d' % (self.number, self.cluster.token, attempt), pure=False)
+                start_new_session=True, key='trial%d-%s-%d' % (self.number, self.cluster.token, attempt),
+                pure=False)
         except Exception:       # the scheduler is gone
             return None
 
@@ -115,14 +121,16 @@ class ClusterTrial(object):
         if self.cluster.stopping.is_set():
             if status != 'cancelled':
                 self._cancel(future)
-            _wait_until(lambda: not self._runs(), GRACE_SECONDS)      # then the same command can begin at once
+            # then the same command can begin at once
+            _wait_until(lambda: not self._runs(), GRACE_SECONDS)
             return 0 if self._recorded() else EXIT_INTERRUPTED, None
         return None, None
 
     def _checked(self, status):
         """The outcome of a process that ended with a status."""
         if status == 0 and not _wait_until(self._recorded, RESULT_SECONDS):
-            return EXIT_FAILED, 'it has ended, but %s is not there; %s' % (os.path.join(self.folder, RECORD), ALIKE)
+            return EXIT_FAILED, 'it has ended, but %s is not there; %s' % (os.path.join(self.folder, RECORD),
+                                                                           ALIKE)
         if status > 0 and self.read == 0 and not self.cluster.stopping.is_set():
             return EXIT_FAILED, 'a worker could not start it (status %d); %s' % (status, ALIKE)
         return status, None

@@ -1,4 +1,5 @@
-"""A trial on the machine of a Dask worker: the ordinary child, asked and heard through files; see cluster.py."""
+"""A trial on the machine of a Dask worker: the ordinary child, asked and heard through files; see
+cluster.py."""
 import os
 import platform
 import signal

@@ -1,4 +1,5 @@
-"""What a command writes of its experiment: config.json, the log, temp_NAME.mat, the entry of the result file, the table."""
+"""What a command writes of its experiment: config.json, the log, temp_NAME.mat, the entry of the result file,
+the table."""
 import json
 import os
 import platform
@@ -92,7 +93,8 @@ class ExperimentFiles(object):
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),
             ('git_commit', self.origin['git_commit']),
             ('origin', self.origin),
-            ('origin_of_trial', {str(record.trial): summary.stretches_of(record) for record in self.records()}),
+            ('origin_of_trial', {str(record.trial): summary.stretches_of(record)
+                                 for record in self.records()}),
         ])
         write_atomically(os.path.join(self.paths.run, CONFIG), json.dumps(self.config, indent=1), alone=True)
 
@@ -105,8 +107,8 @@ class ExperimentFiles(object):
     def _settings(self, begun):
         """What the trials are told that is no part of the experiment."""
         flags = self.flags
-        return {'data_dir': os.path.abspath(flags.data_dir), 'data_folder': self.data_folder, 'gpu': flags.gpu,
-                'gpu_memory_fraction': memory_fraction(flags), 'jobs': flags.jobs,
+        return {'data_dir': os.path.abspath(flags.data_dir), 'data_folder': self.data_folder,
+                'gpu': flags.gpu, 'gpu_memory_fraction': memory_fraction(flags), 'jobs': flags.jobs,
                 'scheduler': flags.scheduler and without_credentials(flags.scheduler, flags.scheduler),
                 # of a trial; None: all cores that it finds where it runs
                 'threads': flags.threads or (None if flags.scheduler else max(1, cores() // flags.jobs)),
@@ -123,7 +125,8 @@ class ExperimentFiles(object):
         if 'saveparam' not in self.experiment.analyses:
             return None
         chosen = begun.get('settings', {}).get('parameter_folder')
-        params, name = os.path.abspath(os.path.join(self.paths.result_dir, 'params')), os.path.basename(chosen or '')
+        params, name = os.path.abspath(os.path.join(self.paths.result_dir, 'params')), os.path.basename(
+            chosen or '')
         folder = os.path.join(params, name or parameter_files.new_folder(
             self.paths.result_dir, parameter_files.folder_name(self.flags)))
         try:
@@ -140,7 +143,8 @@ class ExperimentFiles(object):
         more = OrderedDict([
             ('seed', experiment.seed), ('data_type', experiment.data_type),
             ('data_percent', -1 if experiment.data_percent is None else experiment.data_percent),
-            ('command', self.command), ('versions', self.config['versions']), ('schema_version', SCHEMA_VERSION),
+            ('command', self.command), ('versions', self.config['versions']),
+            ('schema_version', SCHEMA_VERSION),
             ('fingerprint', experiment.fingerprint()), ('run_id', self.config['run_id']),
             ('data_folder', self.data_folder)])
         if folder:
@@ -171,12 +175,14 @@ class ExperimentFiles(object):
             for record in records:
                 self.show('  trial %d: %s' % (record.trial, '  '.join(
                     'task %d %s' % pair for pair in zip(experiment.tasks, sizes.chosen_patterns(record)))))
-        lines = [line for record in records for line in experiment.model.method.lines(record, experiment.tasks)]
+        lines = [line for record in records
+                 for line in experiment.model.method.lines(record, experiment.tasks)]
         for line in lines and ['per layer, input side first:'] + ['  ' + line for line in lines]:
             self.show(line)
         self.show('%s over %s in %s' % (experiment.model_type, plural(len(records), 'trial'), path))
         if path != self.paths.mat:
-            self.show('%s would become too large for MATLAB, so the experiment is in %s' % (self.paths.mat, path))
+            self.show('%s would become too large for MATLAB, so the experiment is in %s'
+                      % (self.paths.mat, path))
 
 
 def memory_fraction(flags):

@@ -10,7 +10,8 @@ ERRORS = 'stderr.txt'       # in a run folder: what the trials' libraries say
 
 
 def visible_devices(gpu, inherited):
-    """CUDA_VISIBLE_DEVICES of a trial on GPU `gpu`: the number of one of the devices that this process may see, -1 none.
+    """CUDA_VISIBLE_DEVICES of a trial on GPU `gpu`: the number of one of the devices that this process may
+    see, -1 none.
 
     Args:
         inherited: this process's own CUDA_VISIBLE_DEVICES, None if it has none.
@@ -19,7 +20,8 @@ def visible_devices(gpu, inherited):
     """
     if gpu < 0 or inherited is None:
         return str(gpu)
-    devices = list(itertools.takewhile(lambda device: device not in ('', '-1'), map(str.strip, inherited.split(','))))
+    devices = list(itertools.takewhile(lambda device: device not in ('', '-1'),
+                                       map(str.strip, inherited.split(','))))
     if devices and gpu >= len(devices):
         raise UserError('--gpu %d: only %s visible (CUDA_VISIBLE_DEVICES=%s); 0 is the first'
                         % (gpu, plural(len(devices), 'device'), inherited))

@@ -6,12 +6,14 @@ import time
 from utils.utils import show
 
 SECONDS_BETWEEN_LINES = 60
-# What must not be cut off stands first: a terminal of 80 columns has no room for tqdm's own order and a description.
+# What must not be cut off stands first: a terminal of 80 columns has no room for tqdm's own order and a
+# description.
 BAR = '{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {desc}'
 
 
 class Progress(object):
-    """Progress over all trials, tasks and epochs; trials that train side by side may call it from threads of their own.
+    """Progress over all trials, tasks and epochs; trials that train side by side may call it from threads of
+    their own.
 
     Args:
         trials: how many are trained now.
@@ -22,7 +24,8 @@ class Progress(object):
         self.trials, self.quiet, self.lock = trials, quiet, threading.RLock()
         self.began, self.said = time.monotonic(), float('-inf')
         self.titles, self.short_titles = {}, {}             # trial -> what it is called, and on the bar
-        self.begun_at, self.done = {}, {}       # trial -> epochs that it had when it was taken up, and has now
+        # trial -> epochs that it had when it was taken up, and has now
+        self.begun_at, self.done = {}, {}
         self.bar = None
         if not quiet and trials and sys.stderr.isatty():
             from tqdm import tqdm
@@ -37,18 +40,20 @@ class Progress(object):
             self.short_titles[number] = 'trial %d/%d' % (number + 1, num_runs)
 
     def update(self, number, position, task, epoch, epochs, done, total, valid, test):
-        """An epoch of a trial is done: its `done`-th of `total`. task: None where all are trained together."""
+        """An epoch of a trial is done: its `done`-th of `total`. task: None where all are trained
+        together."""
         with self.lock:
             self.begun_at.setdefault(number, done - 1)
             self.done[number] = done
             if self.bar is not None:
                 self.bar.set_description_str('%s %s epoch %d/%d valid %.3f test %.3f' % (
-                    self.short_titles[number], 'all tasks' if task is None else 'task %d' % task, epoch, epochs, valid,
-                    test), refresh=False)
+                    self.short_titles[number], 'all tasks' if task is None else 'task %d' % task, epoch,
+                    epochs, valid, test), refresh=False)
                 self.bar.total, self.bar.n = self.trials * total, sum(self.done.values())
                 self.bar.initial = sum(self.begun_at.values())      # what was resumed has cost no time now
                 self.bar.refresh()
-            elif not self.quiet and (epoch == epochs or time.monotonic() - self.said >= SECONDS_BETWEEN_LINES):
+            elif not self.quiet and (epoch == epochs or time.monotonic()
+                                     - self.said >= SECONDS_BETWEEN_LINES):
                 self.said = time.monotonic()
                 place = 'all tasks' if task is None else 'task %d (position %d)' % (task, position)
                 show('%s, %s, epoch %d/%d: validation accuracy %.3f, test accuracy %.3f%s' % (

@@ -18,16 +18,19 @@ def result_name(mat_name):
     """
     name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
     if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
-        raise UserError('--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
+        raise UserError(
+            '--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
                         'or "."; folders go to --result_dir' % mat_name)
     if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
-        raise UserError('--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
+        raise UserError(
+            '--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
                         % (mat_name, LONGEST_NAME))
     return name
 
 
 class ResultPaths(object):
-    """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat, Result/NAME/<model>-<fingerprint>/."""
+    """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat,
+    Result/NAME/<model>-<fingerprint>/."""
 
     def __init__(self, result_dir, mat_name, experiment):
         name = result_name(mat_name)
@@ -35,7 +38,8 @@ class ResultPaths(object):
         self.mat = os.path.join(result_dir, name + '.mat')
         first = mat_parts.continued(self.mat)
         if first is not None:
-            raise UserError('--save_mat_name %s: that file continues %s; give --save_mat_name %s' % (mat_name, first, first))
+            raise UserError('--save_mat_name %s: that file continues %s; give --save_mat_name %s'
+                            % (mat_name, first, first))
         self.temporary = os.path.join(result_dir, 'temp_%s.mat' % name)
         self.folder = os.path.join(result_dir, name)
         self.run = os.path.join(self.folder, experiment.folder_name())

@@ -39,10 +39,12 @@ class Supervisor(object):
         self.notes = set(said)      # what the trials said; each of them says it
 
     def train(self, missing, progress):
-        """Trains the trials, as many at a time as the pool takes; returns {number: exit status} of those that failed."""
+        """Trains the trials, as many at a time as the pool takes; returns {number: exit status} of those that
+        failed."""
         failed = {}
         with ThreadPoolExecutor(self.pool.size) as workers:
-            numbers = {workers.submit(self._train_unless_stopped, number, progress): number for number in missing}
+            numbers = {workers.submit(self._train_unless_stopped, number, progress): number
+                       for number in missing}
             try:
                 for trained, future in enumerate(as_completed(numbers), 1):
                     status = future.result()
@@ -56,7 +58,8 @@ class Supervisor(object):
         return failed
 
     def stop(self, *signal_and_frame):
-        """Asks the running trials, once, to stop at their next epoch; a signal's handler, so it waits for no lock."""
+        """Asks the running trials, once, to stop at their next epoch; a signal's handler, so it waits for no
+        lock."""
         if not self.stopping:
             self.stopping = True
             for child in list(self.children):
@@ -85,7 +88,8 @@ class Supervisor(object):
             self.pool.end(child)
         if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
             progress.clear()
-            self.files.error('error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)' % (
+            self.files.error(
+                'error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)' % (
                 number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
                 os.path.join(folder, ERRORS)))
         return status
@@ -128,7 +132,8 @@ class Supervisor(object):
         progress.clear()
         details = ' (the others go on; details in %s)' % os.path.join(self.files.paths.run, LOG)
         self.files.error('error: trial %d: %s%s' % (
-            number, printable_line(message.get('error') or message['failed']), '' if 'error' in message else details))
+            number, printable_line(message.get('error') or message['failed']), '' if 'error' in message
+            else details))
 
 
 def _ask_to_stop(child):

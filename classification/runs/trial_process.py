@@ -56,7 +56,8 @@ def hold(folder, what, say, seconds=None):
 
 
 def log_line(run_folder, line):
-    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a log."""
+    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a
+    log."""
     with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a', encoding='utf-8',
                                                   errors='backslashreplace') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))
@@ -101,9 +102,11 @@ def run_trial_process(run_folder, number, lock_seconds=None, stop=None):
     stop = stop or Stop()
     folder = trial_folder(run_folder, number)
     try:
-        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: send(note=line), lock_seconds)
+        lock = hold(folder, 'trial %d of this experiment' % number, lambda line: send(note=line),
+                    lock_seconds)
         try:
-            train_trial(run_folder, folder, number, stop, lambda: lock.check('trial %d of this experiment' % number))
+            train_trial(run_folder, folder, number, stop,
+                        lambda: lock.check('trial %d of this experiment' % number))
         finally:
             lock.release()
         return 0
@@ -167,23 +170,26 @@ def train_trial(run_folder, folder, number, stop, check_lock):
         send(device=known)
         gpu.check(session, known)
     elif asked:
-        send(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU' % ','.join(map(str, settings['gpu'])))
+        send(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU'
+             % ','.join(map(str, settings['gpu'])))
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
                                     gen_data.folder_of(experiment.data_type, settings['data_dir']))
     raw_checksums.take(run_folder)
-    tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent, experiment.seed,
-                                number, experiment.normalize, len(experiment.class_counts),
+    tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent,
+                                experiment.seed, number, experiment.normalize, len(experiment.class_counts),
                                 say=lambda line: send(note=line), expected=experiment.checksums)
     context = TrialContext(
         folder, session, minutes=settings['checkpoint_minutes'], log=log, send=send, stopping=stop,
-        graph_folder=settings['graph_folder'] if number == 0 else None, parameter_folder=settings['parameter_folder'],
+        graph_folder=settings['graph_folder'] if number == 0 else None,
+        parameter_folder=settings['parameter_folder'],
         evaluation_factor=EVALUATION_BATCH_GPU if known is not None else 1,
         scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     check_lock()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order), alone=True)
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order),
+                     alone=True)
     save_record(os.path.join(folder, RECORD), record)
     checkpoint.remove(os.path.join(folder, 'checkpoint'))
     log('trial %d: finished' % number)

@@ -31,7 +31,8 @@ def save(path, meta, groups):
             value = np.asarray(value)
             assert value.dtype != object
             same = (names.get('%s:%s' % (other, name)) for other in groups)
-            index = next((index for index in same if index is not None and _equal(distinct[index], value)), len(distinct))
+            index = next((index for index in same if index is not None and _equal(distinct[index], value)),
+                         len(distinct))
             if index == len(distinct):
                 distinct.append(value)
             names['%s:%s' % (group, name)] = index
@@ -40,7 +41,8 @@ def save(path, meta, groups):
              **{'names': np.frombuffer(json.dumps(names).encode('utf-8'), dtype=np.uint8)})
     payload = buffer.getbuffer()
     try:
-        with open(path + _UNFINISHED, 'wb') as stream:      # the same name: killed saves leave one file at most
+        # the same name: killed saves leave one file at most
+        with open(path + _UNFINISHED, 'wb') as stream:
             stream.write(_MAGIC % VERSION + _digest(payload) + b'\n')
             stream.write(payload)
             stream.flush()
@@ -69,7 +71,8 @@ def _digest(payload):
 def load(path, say):
     """The newest good checkpoint at PATH: (meta, groups), or None if there is none.
 
-    A damaged one is put aside with one line (`say`), so that the next save does not keep it in place of a good one.
+    A damaged one is put aside with one line (`say`), so that the next save does not keep it in place of a
+    good one.
 
     Raises:
         UserError: it is of a newer version.
@@ -86,7 +89,8 @@ def load(path, say):
             if content[magic.end():header] == _digest(payload) + b'\n':
                 return _unpack(payload)
         os.replace(candidate, path + _DAMAGED)
-        say('checkpoint %s is damaged; %s' % (candidate, 'the trial starts anew' if candidate == found[-1] else
+        say('checkpoint %s is damaged; %s' % (candidate, 'the trial starts anew' if candidate == found[-1]
+                                              else
                                               'the one before it is used'))
     return None
 

@@ -14,5 +14,7 @@ class TrialContext(NamedTuple):
     parameter_folder: Optional[str] = None         # where to write parameter files
     evaluation_factor: int = 1                     # how many evaluation batches of a CPU fit this device
     scalar_folder: Optional[str] = None            # where to write accuracies for TensorBoard
-    origin: Optional[dict] = None                  # what makes the numbers: data, code, libraries, machine; see origin.py
-    check_lock: Callable = lambda: None            # raises an error if another process has taken the trial over
+    # what makes the numbers: data, code, libraries, machine; see origin.py
+    origin: Optional[dict] = None
+    # raises an error if another process has taken the trial over
+    check_lock: Callable = lambda: None

@@ -7,21 +7,24 @@ from utils.utils_env_cl import ACTIVATION_BYTES
 
 
 class Evaluation(object):
-    """The part of a task's graph that evaluates, and what it computes once and keeps outside the graph, within
-    ACTIVATION_BYTES: while a task is learned, the first layers of an earlier task may give the same maps at every
-    evaluation, and the task's own network may read maps that nothing changes (`Method.constant_maps`).
+    """The part of a task's graph that evaluates, and what it computes once and keeps outside the graph,
+    within
+    ACTIVATION_BYTES: while a task is learned, the first layers of an earlier task may give the same maps at
+    every evaluation, and the task's own network may read maps that nothing changes (`Method.constant_maps`).
 
     Args:
         method: the Method.
         parameters: utils_nn.Parameters of the graph that is being built.
         task: gen_data.Task that is learned.
         learned: list of gen_data.Task that are evaluated, the current one among them.
-        constant: dict task -> how many of its first convolution layers give constant maps; a missing one has none.
+        constant: dict task -> how many of its first convolution layers give constant maps; a missing one has
+            none.
         batch: images per session call.
     """
 
     def __init__(self, method, parameters, task, learned, constant, batch):
-        self.batch, self._task, self._kept, self._logits, self._predicted, self._cut = batch, task, {}, {}, {}, {}
+        self.batch, self._task = batch, task
+        self._kept, self._logits, self._predicted, self._cut = {}, {}, {}, {}
         first = task.train.images(np.arange(1))
         self._pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
         self._scale, self._offset = [tf.placeholder(tf.float32, (None, 1, 1, first.shape[-1]), name)
@@ -47,12 +50,13 @@ class Evaluation(object):
         """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
         splits = [getattr(task, split) for split in SPLITS]
         ends = np.cumsum([split.size for split in splits])
-        correct = np.concatenate(list(self._answers(session, task.index, splits))) == np.concatenate([p.labels for p in splits])
+        correct = np.concatenate(list(self._answers(session, task.index, splits))) == np.concatenate(
+            [p.labels for p in splits])
         return np.array([hits.mean() for hits in np.split(correct, ends[:-1])])
 
     def constant_rows(self, session, rows):
-        """[array [len(rows), ...]]: for these training images of the task that is learned, the first of the method's
-        constant maps, as many as there is room for."""
+        """[array [len(rows), ...]]: for these training images of the task that is learned, the first of the
+        method's constant maps, as many as there is room for."""
         task = self._task
         if self._cut[task.index] and task.index not in self._kept:
             self.accuracy(session, task)
@@ -80,7 +84,8 @@ class Evaluation(object):
             self._kept[index] = kept
 
     def _feeds(self, splits):
-        """Yields the images of all splits in batches; one batch may hold the end of a split and the beginning of the next."""
+        """Yields the images of all splits in batches; one batch may hold the end of a split and the beginning
+        of the next."""
         rows = np.concatenate([np.stack([np.full(split.size, split_number), np.arange(split.size)], axis=1)
                                for split_number, split in enumerate(splits)])
         for start in range(0, len(rows), self.batch):
@@ -101,5 +106,6 @@ class Evaluation(object):
         return np.concatenate([np.tile(value, (count, 1)) for value, count in values])[:, None, None, :]
 
     def probe(self, session, name, split):
-        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in stored order."""
+        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in
+        stored order."""
         return np.concatenate([session.run(self._probes[name], feed) for feed in self._feeds([split])])

@@ -26,14 +26,16 @@ class Recorder(object):
             self.write_scalars()
         valid, test = self.means(state.history.accuracies[-1], task)
         trial.context.send(
-            position=state.position, epoch=state.epoch, epochs=epochs, done=state.trained, valid=valid, test=test,
-            task=task if trial.experiment.lifelong else None,
+            position=state.position, epoch=state.epoch, epochs=epochs, done=state.trained, valid=valid,
+            test=test, task=task if trial.experiment.lifelong else None,
             total=trial.method.planned_epochs(trial.experiment.task_order, trial.experiment.training.epochs))
 
     def evaluate(self, graph, trained, epochs):
-        """Adds one row: the accuracies of every task so far; those that cannot have changed are carried forward.
+        """Adds one row: the accuracies of every task so far; those that cannot have changed are carried
+        forward.
 
-        Those of tasks learned before are NaN where `eval_interval` passes an epoch over, never at the end of a phase.
+        Those of tasks learned before are NaN where `eval_interval` passes an epoch over, never at the end of
+        a phase.
         """
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
         row, together = np.full_like(history.final, np.nan), trial.schedule.learned_with(graph.task.index)
@@ -41,7 +43,8 @@ class Recorder(object):
         if state.progress.add(state.epoch, *self.means(row, graph.task.index)):
             history.peak.update(trial.schedule.peaks(row))
             if trial.experiment.early_stopping:
-                state.best = graph.all_values()      # a prior belongs to the parameters that it was found with
+                # a prior belongs to the parameters that it was found with
+                state.best = graph.all_values()
         due = (state.epoch % trial.experiment.eval_interval == 0 or state.epoch >= epochs
                or state.progress.exhausted(state.epoch))
         self._fill(row, graph, [task for task in graph.learned if task.index not in together], trained, due)
@@ -53,7 +56,8 @@ class Recorder(object):
         begins = state.position > 0 and len(history.accuracies) == history.first_epochs[-1]
         unchanged = history.final if begins or not history.accuracies else history.accuracies[-1]
         for task in tasks:
-            if history.accuracies and task.index != trained and not method.outputs_may_change(task.index, state.phase):
+            if history.accuracies and task.index != trained and not method.outputs_may_change(
+                    task.index, state.phase):
                 row[task.index] = unchanged[task.index]
             elif due:
                 row[task.index] = graph.accuracy(task)
@@ -65,7 +69,8 @@ class Recorder(object):
     # ---- a row for each task learned ----
 
     def final_row(self, graph, changed):
-        """Accuracies with the parameters that are handed on, which a roll-back or early stopping may have changed."""
+        """Accuracies with the parameters that are handed on, which a roll-back or early stopping may have
+        changed."""
         history = self.trial.state.history
         if not changed and not self.trial.experiment.early_stopping:
             return history.accuracies[-1]
@@ -89,14 +94,17 @@ class Recorder(object):
                 history.at_chance[learned] = at_chance
 
     def _ends_at_chance(self, task, accuracy):
-        """Whether this accuracy on a task's training images is no better than chance; tells the user if so."""
+        """Whether this accuracy on a task's training images is no better than chance; tells the user if
+        so."""
         trial = self.trial
         class_counts = np.bincount(trial.tasks[task].train.labels)
         right = int(round(accuracy * class_counts.sum()))
         at_chance = metrics.at_chance(right, class_counts)
         if at_chance:
             position = ' (position %d)' % trial.state.position if trial.experiment.lifelong else ''
-            trial.say('task %d%s ends at chance: %d of %d training images are right; always answering the most frequent '
+            trial.say(
+                'task %d%s ends at chance: %d of %d training images are right; always answering the most '
+                'frequent '
                        'class gives %d' % (task, position, right, class_counts.sum(), class_counts.max()))
         return at_chance
 
@@ -115,15 +123,18 @@ class Recorder(object):
 
     def record(self, fields):
         """TrialRecord, when all tasks are learned; `fields` are those of the analyses."""
-        trial, state, history, tasks = self.trial, self.trial.state, self.trial.state.history, self.trial.experiment.tasks
+        trial, state = self.trial, self.trial.state
+        history, tasks = state.history, trial.experiment.tasks
         accuracy = np.reshape(history.accuracies, (-1, history.num_tasks, 3))
         extra = OrderedDict((name, np.array(rows)) for name, rows in history.method_rows.items())
-        for more in (trial.method.extra(trial.experiment.task_order), fields, trial.schedule.fields(accuracy)):
+        for more in (trial.method.extra(trial.experiment.task_order), fields,
+                     trial.schedule.fields(accuracy)):
             extra.update(more)
         at_chance = [history.at_chance.get(task) for task in tasks]
         return TrialRecord(
             trial=trial.number, accuracy=accuracy, best_test=np.array(history.best_test),
-            task_changed_epoch=np.array(history.first_epochs), accuracy_matrix=np.array(history.accuracy_matrix),
+            task_changed_epoch=np.array(history.first_epochs),
+            accuracy_matrix=np.array(history.accuracy_matrix),
             peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
             at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins))

@@ -1,4 +1,5 @@
-"""Which tasks a trial learns when, and for how long: one after the other, or all together. One loop serves both."""
+"""Which tasks a trial learns when, and for how long: one after the other, or all together. One loop serves
+both."""
 from collections import OrderedDict
 
 import numpy as np
@@ -17,7 +18,8 @@ class TaskProgress(object):
         self.best_valid, self.best_test, self.improved_at = state
 
     def add(self, epoch, valid, test):
-        """Notes the accuracies after `epoch` epochs of this task; returns whether this is the best epoch so far."""
+        """Notes the accuracies after `epoch` epochs of this task; returns whether this is the best epoch so
+        far."""
         if valid <= self.best_valid:
             return False
         if valid > self.training.improvement * self.best_valid:
@@ -26,7 +28,8 @@ class TaskProgress(object):
         return True
 
     def exhausted(self, epoch):
-        """Whether early stopping ends the task: no real improvement within the patience, which grows with the best."""
+        """Whether early stopping ends the task: no real improvement within the patience, which grows with the
+        best."""
         patience = max(self.early_stopping, self.training.patience_multiplier * self.improved_at)
         return bool(self.early_stopping) and epoch - self.improved_at >= patience
 
@@ -36,7 +39,8 @@ class TaskProgress(object):
 
 
 class PublishedPatience(TaskProgress):
-    """The published rule: train until the patience, or the multiplier times the epoch of the last real improvement."""
+    """The published rule: train until the patience, or the multiplier times the epoch of the last real
+    improvement."""
 
     def exhausted(self, epoch):
         return epoch >= max(self.training.patience, self.training.patience_multiplier * self.improved_at)
@@ -69,7 +73,8 @@ class Lifelong(object):
 
     def new_progress(self, *state):
         """TaskProgress: the validation bookkeeping, with the rule of patience."""
-        kind = PublishedPatience if trial_analyses.trains_by_published_patience(self.experiment) else TaskProgress
+        kind = PublishedPatience if trial_analyses.trains_by_published_patience(
+            self.experiment) else TaskProgress
         return kind(self.experiment.training, self.experiment.early_stopping, *state)
 
     def start_epoch(self, graph, task, state):
@@ -77,7 +82,8 @@ class Lifelong(object):
         return task
 
     def peaks(self, row):
-        """Test accuracies at a best validation epoch, by task, where they are known before the tasks are learned."""
+        """Test accuracies at a best validation epoch, by task, where they are known before the tasks are
+        learned."""
         return {}
 
     def fields(self, accuracy):
@@ -90,7 +96,8 @@ class Lifelong(object):
 
 
 class Joint(Lifelong):
-    """All tasks at one position, each epoch trains one of them, drawn at random; patience looks at the mean over them."""
+    """All tasks at one position, each epoch trains one of them, drawn at random; patience looks at the mean
+    over them."""
     graph_type = JointGraph
 
     def __init__(self, experiment, number):
@@ -110,7 +117,8 @@ class Joint(Lifelong):
         return PublishedPatience(self.experiment.training, 0, *state)
 
     def start_epoch(self, graph, task, state):
-        draws = random_state(self.experiment.seed, self.number, epoch=state.global_epoch, purpose='task of an epoch')
+        draws = random_state(self.experiment.seed, self.number, epoch=state.global_epoch,
+                             purpose='task of an epoch')
         drawn = self.experiment.tasks[draws.randint(len(self.experiment.tasks))]
         graph.take(drawn)
         state.history.add_method_rows({'history_trained_task': np.array(drawn)})
@@ -122,8 +130,8 @@ class Joint(Lifelong):
     def fields(self, accuracy):
         means = accuracy[:, list(self.experiment.tasks)].mean(axis=1)
         best = int(np.argmax(means[:, VALID]))
-        return OrderedDict([('best_validation_error', means[best, VALID]), ('test_error_at_best_epoch', means[best, TEST]),
-                            ('best_epoch', np.array(best))])
+        return OrderedDict([('best_validation_error', means[best, VALID]),
+                            ('test_error_at_best_epoch', means[best, TEST]), ('best_epoch', np.array(best))])
 
     def label(self, task, state):
         return '%d tasks together in %d epochs: mean ' % (len(self.experiment.tasks), state.epoch)

@@ -13,21 +13,22 @@ class History(object):
     """What is recorded while a trial runs; all of it goes into checkpoints.
 
     Attributes:
-        accuracies: [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned or
-            not evaluated.
+        accuracies: [tasks, 3] after each epoch, the untrained network first; NaN where a task is not learned
+            or not evaluated.
         best_test: per epoch, test accuracy of the running task at its best validation epoch so far.
         first_epochs: row of `accuracies` of each position's first training epoch.
         accuracy_matrix: per position learned, test accuracies on the distinct tasks by first appearance.
         seconds: of each position so far.
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
-        at_chance: whether the network was no better than chance after a task was first learned, by task; a task
-            that was learned before checkpoints knew is missing.
+        at_chance: whether the network was no better than chance after a task was first learned, by task; a
+            task that was learned before checkpoints knew is missing.
         method_rows: dict name -> rows of the method's own histories.
         leep: LEEP scores [splits, positions, tasks]; 0 where there is none.
     """
     # Lists and arrays, with their names in a checkpoint; then dicts.
-    PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'), ('seconds', 'seconds'),
+    PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'),
+                         ('seconds', 'seconds'),
                          ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep')])
     BY_TASK = ('peak', 'at_chance')
     METHOD = 'extra/'           # begins the names of the method's own histories there
@@ -35,7 +36,8 @@ class History(object):
     def __init__(self, num_tasks, positions):
         self.num_tasks = num_tasks
         self.leep = np.zeros((3, positions, num_tasks))
-        self.accuracies, self.best_test, self.first_epochs, self.accuracy_matrix, self.seconds = [], [], [], [], []
+        self.accuracies, self.best_test, self.first_epochs = [], [], []
+        self.accuracy_matrix, self.seconds = [], []
         self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.at_chance, self.method_rows = {}, {}, OrderedDict()
 
@@ -81,7 +83,8 @@ class History(object):
 
 class Piece(NamedTuple):
     """One piece of the state, under its name in a checkpoint."""
-    start: Callable = None                          # gives what a trial begins with; None: its owner sees to that
+    # gives what a trial begins with; None: its owner sees to that
+    start: Callable = None
     arrays: bool = False                            # a dict name -> array; otherwise JSON-able
     at: str = ''                                    # the attribute that holds it, where that has another name
     stored: Callable = lambda value: value          # value -> what a checkpoint holds
@@ -97,13 +100,15 @@ PIECES = OrderedDict([
     ('elapsed', Piece(float)),                      # seconds
     ('state', Piece(at='method.state')),
     ('scores', Piece(list)),                        # of the phases that are alternatives to each other
-    ('progress', Piece(lambda: None, stored=lambda progress: progress and progress.state(),      # None between tasks
+    # None between tasks
+    ('progress', Piece(lambda: None, stored=lambda progress: progress and progress.state(),
                        value=lambda state, stored: stored and state.new_progress(stored))),
     ('origins', Piece(list)),                       # one for each stretch of training; see origin.py
     ('store', Piece(dict, True)),                   # parameters as the last phase left them
     ('before', Piece(dict, True)),                  # the store when the current task began
     ('variables', Piece(dict, True)),               # of the open graph, where a phase was interrupted
-    ('best', Piece(dict, True)),                    # variables at the best validation epoch, with early stopping
+    # variables at the best validation epoch, with early stopping
+    ('best', Piece(dict, True)),
     ('method', Piece(arrays=True, at='method.arrays')),
     ('winner', Piece(dict, True)),                  # what the best alternative so far left
     ('history', Piece(arrays=True, stored=lambda history: history.arrays(),
@@ -151,11 +156,13 @@ class TrialState(object):
         stored = {name: piece.stored(attrgetter(piece.at or name)(self)) for name, piece in PIECES.items()}
         meta = {name: stored[name] for name, piece in PIECES.items() if not piece.arrays}
         meta.update(inside=bool(self.variables), fingerprint=self.fingerprint)
-        checkpoint.save(self.path, meta, {name: stored[name] for name, piece in PIECES.items() if piece.arrays})
+        checkpoint.save(self.path, meta, {name: stored[name] for name, piece in PIECES.items()
+                                          if piece.arrays})
         self.variables = {}
 
     def load(self, say):
-        """Takes up what `save` wrote; a piece that it lacks stays as it is. Returns whether there is a checkpoint."""
+        """Takes up what `save` wrote; a piece that it lacks stays as it is. Returns whether there is a
+        checkpoint."""
         loaded = checkpoint.load(self.path, say)
         if loaded is None:
             return False

@@ -1,4 +1,5 @@
-"""The graph and session in which a task, or all, are learned: the training data, the update, the evaluation."""
+"""The graph and session in which a task, or all, are learned: the training data, the update, the
+evaluation."""
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
@@ -37,8 +38,10 @@ class TaskGraph(object):
         self.method, self.task, self.learned = method, task, learned
         self.batch_size, self._augments = settings.batch_size, settings.augments
         self.learning_rate = None      # of the last step
-        self._data = {}      # name -> (split, pixel variable or None, label variable, placeholder of row numbers)
-        self._fed = {}       # name -> placeholder of a batch's images, where they are not taken from the pixel variable
+        # name -> (split, pixel variable or None, label variable, placeholder of row numbers)
+        self._data = {}
+        # name -> placeholder of a batch's images, where they are not taken from the pixel variable
+        self._fed = {}
         self._constant = []  # maps of a training step that depend on its images alone
         self.graph = tf.Graph()
         with self.graph.as_default():
@@ -47,7 +50,8 @@ class TaskGraph(object):
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
             self._update, self._loss = self.training(phase)
             constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
-                        if other.index not in self.trained_tasks() and method.outputs_may_change(other.index, phase)}
+                        if other.index not in self.trained_tasks()
+                        and method.outputs_may_change(other.index, phase)}
             self._evaluation = Evaluation(method, self.parameters, task, learned, constant,
                                           settings.evaluation_batch)
             assign_values = self.parameters.start_values()
@@ -85,7 +89,8 @@ class TaskGraph(object):
     # ---- inputs ----
 
     def _inputs(self, split, name, fed=False):
-        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a value.
+        """A step feeds row numbers; the pixels of the task are in the graph as they are stored, 8 bits a
+        value.
 
         With `fed`, and where a split computes its images when they are asked for, a step feeds them as well.
         """
@@ -107,7 +112,8 @@ class TaskGraph(object):
                      split.size // self.batch_size)
 
     def _stored(self, name, shape, kind):
-        return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name, collections=[tf.GraphKeys.LOCAL_VARIABLES])
+        return tf.Variable(tf.zeros(shape, kind), trainable=False, name=name,
+                           collections=[tf.GraphKeys.LOCAL_VARIABLES])
 
     def _batch(self, split, images, truth, size):
         images = tf.cast(images, tf.float32) * split.scale + split.offset
@@ -124,7 +130,8 @@ class TaskGraph(object):
         """One training step; returns the loss if asked.
 
         Args:
-            rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch size].
+            rows: dict 'training' (and 'validation', where the method asks for it) -> row numbers [batch
+                size].
             augmentation: RandomState with which the training images are augmented; None: they are not.
         """
         self.learning_rate = learning_rate
@@ -133,7 +140,8 @@ class TaskGraph(object):
             feed[self._data[name][3]] = numbers
             if name in self._fed:
                 images = self._data[name][0].seen(numbers)
-                feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(images, augmentation)
+                feed[self._fed[name]] = images if augmentation is None or name != 'training' else augmented(
+                    images, augmentation)
         if self._constant and not self._augments:
             feed.update(zip(self._constant, self._evaluation.constant_rows(self.session, rows['training'])))
         if fetch_loss:
@@ -145,11 +153,13 @@ class TaskGraph(object):
         return self._evaluation.accuracy(self.session, task)
 
     def probe(self, name, split):
-        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in stored order."""
+        """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in
+        stored order."""
         return self._evaluation.probe(self.session, name, split)
 
     def sweep(self, op, rows, feed=lambda row: {}):
-        """Runs `op` once for each training image with a number in `rows`; for methods that ask for single images.
+        """Runs `op` once for each training image with a number in `rows`; for methods that ask for single
+        images.
 
         Args:
             feed: function row -> dict placeholder -> value.
@@ -179,8 +189,8 @@ class TaskGraph(object):
 
 
 class JointGraph(TaskGraph):
-    """The training data of every task, and an update for each; their optimizer is one, so shared parameters have one
-    running mean of squared gradients."""
+    """The training data of every task, and an update for each; their optimizer is one, so shared parameters
+    have one running mean of squared gradients."""
 
     def trained_tasks(self):
         return [task.index for task in self.learned]
@@ -189,7 +199,8 @@ class JointGraph(TaskGraph):
         optimizer, self._updates = nn.rmsprop(self._learning_rate, 'RMSProp'), {}
         for task in self.learned:
             batch = self._inputs(task.train, self._name(task.index), self._augments)
-            loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index), batch)
+            loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index),
+                                            batch)
             self._updates[task.index] = nn.apply(optimizer, loss, self.parameters.trained), loss
         return self._updates[self.task.index]
 

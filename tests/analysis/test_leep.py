@@ -9,7 +9,8 @@ from tests.support.tiny import SIZES, make_experiment, make_task, train, train_w
 
 
 def by_definition(logits, labels):
-    """SPEC: P(y,z) = 1/n sum_i [y_i=y] theta_iz, P(z) = mean theta_z, score = 1/n sum_i ln sum_z P(y_i|z) theta_iz."""
+    """SPEC: P(y,z) = 1/n sum_i [y_i=y] theta_iz, P(z) = mean theta_z, score = 1/n sum_i ln sum_z P(y_i|z)
+    theta_iz."""
     theta = [[np.exp(z) / sum(np.exp(other) for other in row) for z in row] for row in logits]
     number, classes = len(labels), len(logits[0])
     score = 0.

@@ -1,4 +1,5 @@
-"""Matrix-based entropies: known values, bounds, limits; layers of real networks, against explicit products."""
+"""Matrix-based entropies: known values, bounds, limits; layers of real networks, against explicit
+products."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -17,7 +18,8 @@ def explicit(samples, width):
     """The kernel matrix of [n, d] samples, entry by entry; not divided by its trace."""
     number, size = samples.shape
     sigma = width * number ** (-1. / (4 + size))
-    return np.array([[np.exp(-sum((a - b) ** 2 for a, b in zip(x, y)) / (2 * sigma ** 2)) for y in samples] for x in samples])
+    return np.array([[np.exp(-sum((a - b) ** 2 for a, b in zip(x, y)) / (2 * sigma ** 2)) for y in samples]
+                     for x in samples])
 
 
 def random_samples(number, size, seed=0):
@@ -29,8 +31,10 @@ def random_samples(number, size, seed=0):
 @pytest.mark.parametrize('alpha', ALPHAS)
 def test_bounds_of_the_entropy(alpha):
     number = 16
-    assert np.isclose(mi.entropy(np.full((number, number), 1. / number), alpha), 0., atol=1e-6)      # all samples alike
-    assert np.isclose(mi.entropy(np.eye(number) / number, alpha), 4.)                                # all apart: log2 n
+    # all samples alike
+    assert np.isclose(mi.entropy(np.full((number, number), 1. / number), alpha), 0., atol=1e-6)
+    # all apart: log2 n
+    assert np.isclose(mi.entropy(np.eye(number) / number, alpha), 4.)
     between = mi.entropy(mi.gram(random_samples(number, 2), 1.), alpha)
     assert 0 < between < 4
     # Two groups of alike samples are one bit, however large.
@@ -84,11 +88,15 @@ def test_known_mutual_information(alpha):
     other = mi.gram(np.tile([0., 1e3], 8)[:, None], 1.)                    # two groups across them
     apart = mi.gram(1e3 * np.arange(float(number))[:, None], 1.)
     alike = np.full((number, number), 1. / number)
-    assert np.isclose(mi.mutual_information(one, one, alpha), mi.entropy(one, alpha), atol=1e-6)      # I(X;X) = S(X)
+    # I(X;X) = S(X)
+    assert np.isclose(mi.mutual_information(one, one, alpha), mi.entropy(one, alpha), atol=1e-6)
     assert np.isclose(mi.mutual_information(apart, apart, alpha), 4.)
-    assert np.isclose(mi.mutual_information(one, other, alpha), 0., atol=1e-6)                        # independent
-    assert np.isclose(mi.mutual_information(one, apart, alpha), 1., atol=1e-6)                        # a function of it
-    assert np.isclose(mi.mutual_information(one, alike, alpha), 0., atol=1e-6)                        # a constant
+    # independent
+    assert np.isclose(mi.mutual_information(one, other, alpha), 0., atol=1e-6)
+    # a function of it
+    assert np.isclose(mi.mutual_information(one, apart, alpha), 1., atol=1e-6)
+    # a constant
+    assert np.isclose(mi.mutual_information(one, alike, alpha), 0., atol=1e-6)
 
 
 def test_symmetric_and_within_bounds():
@@ -102,7 +110,8 @@ def test_symmetric_and_within_bounds():
 
 def test_of_layers_is_made_of_its_parts():
     state = np.random.RandomState(2)
-    images, labels, layer = state.uniform(size=(12, 3, 3, 2)), state.randint(0, 3, 12), state.uniform(size=(12, 2, 2, 3))
+    images, labels, layer = state.uniform(size=(12, 3, 3, 2)), state.randint(0, 3, 12), state.uniform(
+        size=(12, 2, 2, 3))
     with_images, with_labels = mi.of_layers(images, labels, [layer, images], 1.5, 0.8, 0.3)
     of_images, of_layer = mi.gram(images.reshape(12, -1), 0.8), mi.gram(layer, 0.8)
     of_labels = mi.gram(np.eye(3)[labels], 0.3)
@@ -121,7 +130,8 @@ def convolution_blocks(net, weights, images):
     outputs, x = [], images.astype(np.float64)
     for layer, (kernel, bias) in zip(net.layers, weights):
         padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), 'constant')
-        x = sum(np.tensordot(padded[:, row:row + x.shape[1], column:column + x.shape[2]], kernel[row, column], axes=1)
+        x = sum(np.tensordot(padded[:, row:row + x.shape[1], column:column + x.shape[2]], kernel[row, column],
+                             axes=1)
                 for row in range(3) for column in range(3))
         x = np.maximum(x + bias, 0)
         if layer.pool == 2:
@@ -150,16 +160,19 @@ def test_what_a_trial_records(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('model_type, pattern', [
-    ('SNN', 'SS'), ('Hybrid_TF', 'TS'), ('DARTS_DFCNN', 'ST'), ('LASEM_APD', 'SS'), ('BruteForce_HPS', 'TS'), ('ProgNN', 'TT'),
-    ('ChannelGate', 'SS'), ('DEN', 'SS'), ('APD', 'TS'), ('APD paper', 'SS')])
+    ('SNN', 'SS'), ('Hybrid_TF', 'TS'), ('DARTS_DFCNN', 'ST'), ('LASEM_APD', 'SS'), ('BruteForce_HPS', 'TS'),
+    ('ProgNN', 'TT'), ('ChannelGate', 'SS'), ('DEN', 'SS'), ('APD', 'TS'), ('APD paper', 'SS')])
 def test_layers_of_every_kind_of_method(model_type, pattern):
     """What the layers give leads, through the head, to the logits."""
     model_type, _, mode = model_type.partition(' ')
-    method, store = learned(model_type, [pattern, pattern], **(dict(env.APD_PAPER, apd_mode=mode) if mode else {}))
+    method, store = learned(model_type, [pattern, pattern], **(dict(env.APD_PAPER, apd_mode=mode) if mode
+                                                               else {}))
     images = np.random.RandomState(1).normal(size=(5, 4, 4, 1)).astype(np.float32)
     layers = list(layer_values(method, store, 1, images, 2, runtime.session_config(1)))
     assert [layer.shape for layer in layers] == [(5, 2, 2, 3), (5, 2, 2, 4)]
-    head = ['fc0/%s/%%s' % ('shared/hps' if model_type == 'SNN' else 'task1/%s' % ('den' if model_type == 'DEN' else 'own')) % part for part in ('kernel', 'bias')]
+    head = ['fc0/%s/%%s' % ('shared/hps' if model_type == 'SNN' else 'task1/%s'
+                            % ('den' if model_type == 'DEN' else 'own')) % part
+            for part in ('kernel', 'bias')]
     expected = layers[-1].reshape(5, -1).dot(store[head[0]]) + store[head[1]]
 
     def build(parameters):

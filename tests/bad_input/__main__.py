@@ -7,7 +7,8 @@ from collections import OrderedDict
 from tests.bad_input.corpus import ENTRIES
 from tests.bad_input.trial import FAULTS, Materials, faults, tried
 
-TITLES = ('kind', 'bad inputs tried', 'traceback', 'wrong status', 'not one line', 'not named', 'written', 'odd inputs that work')
+TITLES = ('kind', 'bad inputs tried', 'traceback', 'wrong status', 'not one line', 'not named', 'written',
+          'odd inputs that work')
 
 
 def main():
@@ -26,7 +27,8 @@ def main():
                 row[fault] += 1
             row['works' if entry.works else 'tried'] += 1
             if found:
-                sys.stderr.write('%s, %s: %s\n%s%s\n' % (entry.kind, ascii(entry.name), ', '.join(found), outcome.err, outcome.raised))
+                sys.stderr.write('%s, %s: %s\n%s%s\n' % (entry.kind, ascii(entry.name), ', '.join(found),
+                                                         outcome.err, outcome.raised))
     rows['all'] = {name: sum(row[name] for row in rows.values()) for name in FAULTS + ('tried', 'works')}
     print('| %s |\n|%s' % (' | '.join(TITLES), '---|' * len(TITLES)))
     for kind, row in rows.items():

@@ -1,4 +1,5 @@
-"""Wrong command lines, beside those in tests/test_main.py: DIGITS5, HPS, --lifelong unless they say otherwise."""
+"""Wrong command lines, beside those in tests/test_main.py: DIGITS5, HPS, --lifelong unless they say
+otherwise."""
 from tests.bad_input.trial import Entry
 
 DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--lifelong']
@@ -58,7 +59,8 @@ WRONG = [      # options, words of the line
     (['--model_type', 'EWC', '--test_type', '5'], ['--test_type 5: of EWC']),
     (['--epochs_per_task', '-3'], ['--epochs_per_task -3: at least 1']),
     (['--epochs_per_task', '9' * 30], ['--epochs_per_task 999', 'at most 2^63 - 1']),
-    (['--epochs_per_task', '100000000'], ['its entry in the result file would take', 'MATLAB reads at most 2.15 GB', '--num_runs']),
+    (['--epochs_per_task', '100000000'], ['its entry in the result file would take',
+                                          'MATLAB reads at most 2.15 GB', '--num_runs']),
     (['--num_runs', '-1'], ['--num_runs -1: at least 1']),
     (['--num_runs', '1000000000'], ['--num_runs 1000000000: at least 1 and at most 100000']),
     (['--jobs', '1000000000'], ['--jobs 1000000000: at least 1 and at most 4096']),
@@ -79,7 +81,8 @@ WRONG = [      # options, words of the line
     (['--model_type', 'LASEM_HPS', '--em_prior_init_cnt', 'nan'], ['--em_prior_init_cnt nan']),
     (['--model_type', 'LASEMG_HPS', '--layer_groups', ''], ['--layer_groups : sizes']),
     (['--model_type', 'LASEMG_HPS', '--layer_groups=-2,6'], ['--layer_groups -2,6: sizes']),
-    (['--model_type', 'LASEMG_HPS', '--layer_groups', '9' * 5000], ['--layer_groups 999', 'add up to 4 layers']),
+    (['--model_type', 'LASEMG_HPS', '--layer_groups', '9' * 5000],
+     ['--layer_groups 999', 'add up to 4 layers']),
     (['--transfer_config', ''], ['--transfer_config  is not known']),
     (['--transfer_config', 'top' + '9' * 5000], ['--transfer_config top999', 'top1..top3']),
     (['--mutual_info', '--mutual_info_alpha', 'nan'], ['--mutual_info_alpha nan']),
@@ -87,8 +90,10 @@ WRONG = [      # options, words of the line
     (['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '5'], ['--stl_task_to_learn 5']),
     # flags that contradict each other
     (['--model_type', 'SNN', '--transfer_config', 'none'], ['SNN', 'leave it away']),
-    (['--model_type', 'LASEM_TF', '--transfer_config', 'top1'], ['--transfer_config has no meaning for LASEM_TF']),
-    (['--model_type', 'BruteForce_APD', '--apd_mode', 'paper'], ['--apd_mode paper is not defined for BruteForce_APD']),
+    (['--model_type', 'LASEM_TF', '--transfer_config', 'top1'],
+     ['--transfer_config has no meaning for LASEM_TF']),
+    (['--model_type', 'BruteForce_APD', '--apd_mode', 'paper'],
+     ['--apd_mode paper is not defined for BruteForce_APD']),
     (['--model_type', 'DFCNN', '--tensorfactor_param_path', 'x.mat'], ['Hybrid_DFCNN has no tensor factors']),
     (['--model_type', 'HPS', '--stl_analysis', '--stl_task_to_learn', '1'], ['Hybrid_HPS was asked for']),
     (['--gpu', '0,1,2', '--jobs', '2'], ['add --jobs 3']),
@@ -99,7 +104,8 @@ WRONG = [      # options, words of the line
     (['--result_dir', '~no_such_user'], ['--result_dir', '~no_such_user is not known']),
     (['--scheduler', 'tcp://u5er:pass@host:1', '--jobs', '2'], ['--scheduler tcp://host:1: a trial uses']),
     (['--result_dir', ''], ['--result_dir: a path is needed']),
-    (['--model_type', 'TF', '--tensorfactor_param_path', ''], ['--tensorfactor_param_path: a path is needed']),
+    (['--model_type', 'TF', '--tensorfactor_param_path', ''],
+     ['--tensorfactor_param_path: a path is needed']),
     (['--save_mat_name', ''], ['--save_mat_name', 'a plain file name']),
     (['--save_mat_name', '../x.mat'], ['--save_mat_name ../x.mat: a plain file name']),
     (['--save_mat_name', '/tmp/x.mat'], ['--save_mat_name /tmp/x.mat: a plain file name']),
@@ -116,11 +122,14 @@ RIGHT = [      # options, line on stdout: what looks wrong, and is done with a w
     (['--em_fix_maxC', 'nonsense'], '--em_fix_maxC is ignored: Hybrid_HPS does not use it'),
     (['--em_cnt_prior', '--em_prior_init_cnt', '3', '--reset_prior'], '--reset_prior is ignored: Hybrid_HPS'),
     (['--layer_groups', '2,2'], '--layer_groups is ignored: Hybrid_HPS does not use it'),
-    (['--model_type', 'LASEM_HPS', '--layer_groups', '2,2'], '--layer_groups is ignored: LASEM_HPS does not use it'),
-    (['--model_type', 'LASEM_HPS', '--em_prior_init_cnt', '2'], '--em_prior_init_cnt is ignored: it is a setting of'),
+    (['--model_type', 'LASEM_HPS', '--layer_groups', '2,2'],
+     '--layer_groups is ignored: LASEM_HPS does not use it'),
+    (['--model_type', 'LASEM_HPS', '--em_prior_init_cnt', '2'],
+     '--em_prior_init_cnt is ignored: it is a setting of'),
     (['--model_type', 'LASEM_TF', '--darts_approx_order', '2'], '--darts_approx_order is ignored: LASEM_TF'),
     (['--darts_selection_data', 'valid'], '--darts_selection_data is ignored: Hybrid_HPS does not use it'),
-    (['--model_type', 'ChannelGate', '--apd_mode', 'paper'], '--apd_mode is ignored: ChannelGate does not use it'),
+    (['--model_type', 'ChannelGate', '--apd_mode', 'paper'],
+     '--apd_mode is ignored: ChannelGate does not use it'),
     (['--channel_gate_mode', 'paper'], '--channel_gate_mode is ignored: Hybrid_HPS does not use it'),
     (['--model_type', 'STL', '--test_type', '10'], '--test_type is ignored: STL does not use it'),
     (['--test_type', '10', '--transfer_config', 'all'], '--test_type is ignored: --transfer_config says it'),
@@ -136,7 +145,8 @@ RIGHT = [      # options, line on stdout: what looks wrong, and is done with a w
 def _entry(options, words=(), works='', check=None):
     shown = ' '.join(options).replace('\n', '\\n')
     name = shown if len(shown) < 70 else shown[:67] + '...'
-    return Entry('command lines', name, lambda folder, materials: DIGITS + options, tuple(words), works, check)
+    return Entry('command lines', name, lambda folder, materials: DIGITS + options, tuple(words), works,
+                 check)
 
 
 def _says(line):

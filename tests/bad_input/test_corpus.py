@@ -1,4 +1,5 @@
-"""Every entry of the corpus of bad inputs: one line that names the thing, status 2, nothing written, no traceback."""
+"""Every entry of the corpus of bad inputs: one line that names the thing, status 2, nothing written, no
+traceback."""
 import pathlib
 import tempfile
 

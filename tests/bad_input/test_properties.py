@@ -1,4 +1,5 @@
-"""Drawn command lines, and good files with drawn damage: the right thing comes out, or one line; nothing else ever.
+"""Drawn command lines, and good files with drawn damage: the right thing comes out, or one line; nothing else
+ever.
 
 The draws are the same in every run.
 """
@@ -47,14 +48,20 @@ def folder():
 
 # ---- command lines ----
 
-INTEGERS = st.one_of(st.integers(-2, 12), st.sampled_from([-2 ** 70, -2 ** 31, 44, 45, 100, 2 ** 31, 2 ** 63 - 1, 2 ** 63])).map(str)
-FLOATS = st.one_of(st.floats(allow_nan=True).map(repr), st.sampled_from(['0', '1', '0.5', '-1', 'nan', 'inf', '1e-320', '1e999']))
-WORDS = st.one_of(st.sampled_from(['', 'all', 'none', 'top2', 'bottom9', 'alternating', 'TTSS', 'TSTSTS', '2,2', '1,1,1,1', '4,0', '.', 'a/b',
-                                   'params', 'temp_x', '-1', '--', 'x.mat', 'x' * 300, '0', '0,1', '\n', u'\u00e4 \u2028', '\udcff']),
-                  st.text(max_size=6, alphabet=st.characters(blacklist_categories=('Cs',), blacklist_characters='\0')))
+INTEGERS = st.one_of(st.integers(-2, 12), st.sampled_from([-2 ** 70, -2 ** 31, 44, 45, 100, 2 ** 31,
+                                                           2 ** 63 - 1, 2 ** 63])).map(str)
+FLOATS = st.one_of(st.floats(allow_nan=True).map(repr),
+                   st.sampled_from(['0', '1', '0.5', '-1', 'nan', 'inf', '1e-320', '1e999']))
+WORDS = st.one_of(st.sampled_from(['', 'all', 'none', 'top2', 'bottom9', 'alternating', 'TTSS', 'TSTSTS',
+                                   '2,2', '1,1,1,1', '4,0', '.', 'a/b',
+                                   'params', 'temp_x', '-1', '--', 'x.mat', 'x' * 300, '0', '0,1', '\n',
+                                   u'\u00e4 \u2028', '\udcff']),
+                  st.text(max_size=6, alphabet=st.characters(blacklist_categories=('Cs',),
+                                                             blacklist_characters='\0')))
 OF_NAME = {'data_type': st.one_of(st.sampled_from(['DIGITS5'] * 3 + sorted(DATASETS)), WORDS),
            'model_type': st.one_of(st.sampled_from(sorted(MODELS)), WORDS),
-           'num_clayers': st.sampled_from(['-1', '2', '4', '6', '17', '0']), 'test_type': st.integers(-1, 60).map(str)}
+           'num_clayers': st.sampled_from(['-1', '2', '4', '6', '17', '0']),
+           'test_type': st.integers(-1, 60).map(str)}
 # --help and --list end at once, a name of files leads elsewhere.
 ACTIONS = [action for action in parser()._actions if action.dest not in ('help', 'list', 'dry_run')]
 
@@ -73,7 +80,8 @@ COMMANDS = st.lists(st.one_of([_options(action) for action in ACTIONS]), max_siz
 @drawn
 @given(COMMANDS, st.booleans())
 def test_a_command_line_is_an_experiment_or_one_line(folder, options, lifelong):
-    words = ['--data_type=DIGITS5', '--model_type=HPS'] + ['--lifelong'] * lifelong + [word for pair in options for word in pair]
+    words = ['--data_type=DIGITS5', '--model_type=HPS'] + ['--lifelong'] * lifelong + [
+        word for pair in options for word in pair]
     with tempfile.TemporaryDirectory(dir=str(folder)) as place:
         here = os.getcwd()
         os.chdir(place)
@@ -95,12 +103,13 @@ def is_fine_or_one_line(status, err, raised):
 
 # ---- files ----
 
-EDITS = st.lists(st.tuples(st.sampled_from(['flip', 'flip', 'byte', 'insert', 'cut', 'remove', 'repeat']), st.integers(0, 400),
-                           st.booleans(), st.integers(0, 255)), min_size=1, max_size=3)
+EDITS = st.lists(st.tuples(st.sampled_from(['flip', 'flip', 'byte', 'insert', 'cut', 'remove', 'repeat']),
+                           st.integers(0, 400), st.booleans(), st.integers(0, 255)), min_size=1, max_size=3)
 
 
 def damaged(content, edits):
-    """The content after drawn damage, near its begin or its end, where formats keep what they say about themselves."""
+    """The content after drawn damage, near its begin or its end, where formats keep what they say about
+    themselves."""
     for kind, place, from_end, value in edits:
         place = max(0, len(content) - 1 - place) if from_end else place
         before, at, after = content[:place], content[place:place + 1], content[place + 1:]
@@ -162,7 +171,8 @@ def small_cifar100(place):
     """A few images: most of a larger file would be pixels."""
     for name, count in (('train', 3), ('test', 2)):
         data_files.write_python2_pickle(str(place / 'cifar-100-python' / name), {
-            b'data': np.zeros((count, 3072), np.uint8), b'fine_labels': list(range(count)), b'filenames': ['a', 'b']})
+            b'data': np.zeros((count, 3072), np.uint8), b'fine_labels': list(range(count)),
+            b'filenames': ['a', 'b']})
 
 
 def plain_mnist(place):
@@ -179,7 +189,8 @@ def small_stl10(place):
 
 @pytest.mark.parametrize('source, write, shape', [
     (readers.MNIST, plain_mnist, (28, 28, 1)), (readers.MNIST, zipped_mnist, (28, 28, 1)),
-    (readers.CIFAR100, small_cifar100, (32, 32, 3)), (readers.STL10, small_stl10, (96, 96, 3))], ids=lambda one: getattr(one, '__name__', ''))
+    (readers.CIFAR100, small_cifar100, (32, 32, 3)), (readers.STL10, small_stl10, (96, 96, 3))],
+                         ids=lambda one: getattr(one, '__name__', ''))
 @drawn
 @given(number=st.integers(0, 3), edits=EDITS)
 def test_damaged_raw_data(folder, source, write, shape, number, edits):
@@ -191,7 +202,8 @@ def test_damaged_raw_data(folder, source, write, shape, number, edits):
     if read is not None:
         images, labels = read
         assert images.dtype == np.uint8 and images.shape == (sum(map(len, labels.values())),) + shape
-        assert all(some.dtype == np.int32 and some.min(initial=0) >= 0 and some.max(initial=0) < 100 for some in labels.values())
+        assert all(some.dtype == np.int32 and some.min(initial=0) >= 0 and some.max(initial=0) < 100
+                   for some in labels.values())
 
 
 @drawn
@@ -199,7 +211,8 @@ def test_damaged_raw_data(folder, source, write, shape, number, edits):
 def test_a_damaged_idx_inside_a_whole_gzip(folder, edits):
     place = made(folder, zipped_mnist)
     path = place / 'MNIST_data' / 't10k-images-idx3-ubyte.gz'
-    with with_damage(path, edits, lambda content, edits: gzip.compress(damaged(gzip.decompress(content), edits))):
+    with with_damage(path, edits, lambda content,
+                     edits: gzip.compress(damaged(gzip.decompress(content), edits))):
         read = one_line(reads, readers.MNIST, place)
     assert read is None or read[0].shape == (130, 28, 28, 1)
 
@@ -209,7 +222,8 @@ def test_a_damaged_idx_inside_a_whole_gzip(folder, edits):
 def test_a_damaged_pickle_of_any_protocol(folder, edits, protocol):
     place = made(folder, small_cifar100)
     path = place / 'cifar-100-python' / 'train'
-    good = pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'fine_labels': [1, 2], 'more': (None, 2.5, {'a': b'b'})}, protocol)
+    good = pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'fine_labels': [1, 2],
+                         'more': (None, 2.5, {'a': b'b'})}, protocol)
     with with_damage(path, edits, lambda content, edits: damaged(good, edits)):
         read = one_line(reads, readers.CIFAR100, place)
     assert read is None or read[0].dtype == np.uint8 and len(read[0]) == len(read[1]['train']) + 2
@@ -227,7 +241,8 @@ def test_a_damaged_photograph(folder, edits, ending):
 
 
 def cached(place):
-    return data_cache.cached(str(place), 'x', 'key', (5, 4, 4, 1), lambda: np.arange(80, dtype=np.uint8).reshape(5, 4, 4, 1), quiet)
+    return data_cache.cached(str(place), 'x', 'key', (5, 4, 4, 1),
+                             lambda: np.arange(80, dtype=np.uint8).reshape(5, 4, 4, 1), quiet)
 
 
 @drawn
@@ -243,10 +258,12 @@ def test_a_damaged_cache_gives_the_images_all_the_same(folder, edits):
 @given(edits=EDITS)
 def test_a_damaged_design(folder, edits):
     preset, counts = stl10_designs.Preset(share=50, valid=50, tasks=2, classes=2), [8] * 10
-    text = stl10_designs.to_text(stl10_designs.draw(preset, 0, 0, counts, stl10_designs.draw_kinds(preset, 0)))
+    text = stl10_designs.to_text(stl10_designs.draw(preset, 0, 0, counts,
+                                                    stl10_designs.draw_kinds(preset, 0)))
     path = folder / 'design.csv'
     replace(path, damaged(text.encode('ascii'), edits))
-    design = one_line(lambda: stl10_designs.from_text('design.csv', stl10_designs._text(str(path)), preset, counts))
+    design = one_line(lambda: stl10_designs.from_text('design.csv', stl10_designs._text(str(path)), preset,
+                                                      counts))
     assert design is None or len(design) == 2 and all(len(task.classes) == 2 for task in design)
 
 

@@ -42,7 +42,8 @@ def test_a_malicious_pickle_would_work_elsewhere_and_does_not_here(content, tmp_
 def test_an_odd_pickle_changes_nothing(content, tmp_path):
     data_files.cifar100(tmp_path, 1, 1)
     path = tmp_path / 'cifar-100-python' / 'test'
-    good, before = path.read_bytes(), [dict(vars(one)) for one in (readers._Type, readers._Array, readers._encoded)]
+    good, before = path.read_bytes(), [dict(vars(one)) for one in (readers._Type, readers._Array,
+                                                                   readers._encoded)]
     replace(path, content)
     with pytest.raises(UserError):
         readers.CIFAR100.labels(str(tmp_path))
@@ -53,11 +54,12 @@ def test_an_odd_pickle_changes_nothing(content, tmp_path):
 
 # ---- the source ----
 
-FORBIDDEN = {'eval', 'exec', 'compile', '__import__', 'os.system', 'os.popen', 'os.startfile', 'pickle.load', 'pickle.loads',
-             'pickle.Unpickler', 'marshal.load', 'marshal.loads', 'yaml.load', 'shelve.open', 'joblib.load', 'tempfile.mktemp',
-             'subprocess.getoutput', 'subprocess.getstatusoutput', 'os.chmod'}
-NETWORK = {'socket', 'ssl', 'http', 'urllib', 'ftplib', 'smtplib', 'telnetlib', 'xmlrpc', 'asyncio', 'socketserver', 'requests', 'pooch',
-           'distributed', 'dask', 'dask_jobqueue', 'paramiko'}
+FORBIDDEN = {'eval', 'exec', 'compile', '__import__', 'os.system', 'os.popen', 'os.startfile', 'pickle.load',
+             'pickle.loads',
+             'pickle.Unpickler', 'marshal.load', 'marshal.loads', 'yaml.load', 'shelve.open', 'joblib.load',
+             'tempfile.mktemp', 'subprocess.getoutput', 'subprocess.getstatusoutput', 'os.chmod'}
+NETWORK = {'socket', 'ssl', 'http', 'urllib', 'ftplib', 'smtplib', 'telnetlib', 'xmlrpc', 'asyncio',
+           'socketserver', 'requests', 'pooch', 'distributed', 'dask', 'dask_jobqueue', 'paramiko'}
 # Files that may speak to other machines, and with what; only because --download or --scheduler asks for it.
 MAY_USE_NETWORK = {
     os.path.join('classification', 'data', 'download.py'): {'pooch', 'requests'},
@@ -72,7 +74,8 @@ def product():
     """Paths of the program's files, from its folder."""
     found = []
     for place, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if not name.startswith(('.', 'tests', 'env', 'venv', 'Data', 'Result'))]
+        folders[:] = [name for name in folders if not name.startswith(('.', 'tests', 'env', 'venv', 'Data',
+                                                                       'Result'))]
         found += [os.path.relpath(os.path.join(place, name), ROOT) for name in files if name.endswith('.py')]
     return sorted(found)
 
@@ -101,7 +104,8 @@ def complaints(text):
             network |= {one.name.split('.')[0] for one in node.names} & NETWORK
         elif isinstance(node, ast.ImportFrom) and not node.level:
             network |= {node.module.split('.')[0]} & NETWORK
-            found += ['%s.%s' % (node.module, one.name) for one in node.names if '%s.%s' % (node.module, one.name) in FORBIDDEN]
+            found += ['%s.%s' % (node.module, one.name) for one in node.names if '%s.%s'
+                      % (node.module, one.name) in FORBIDDEN]
     return found, network
 
 
@@ -113,21 +117,26 @@ def test_the_source_runs_no_text_and_opens_no_connection(path):
     assert network <= MAY_USE_NETWORK.get(path, set())
 
 
-@pytest.mark.parametrize('text', ['eval("1")', 'import os\nos.system("x")', 'from os import system', 'f(x, shell=True)', 'np.load(path)',
-                                  'np.load(path, allow_pickle=True)', 'import pickle\npickle.load(f)', 'import requests',
-                                  'from urllib.request import urlopen', 'def f():\n    import socket', 'os.execv(a, b)', 'yaml.load(x)'])
+@pytest.mark.parametrize('text', ['eval("1")', 'import os\nos.system("x")', 'from os import system',
+                                  'f(x, shell=True)', 'np.load(path)',
+                                  'np.load(path, allow_pickle=True)', 'import pickle\npickle.load(f)',
+                                  'import requests',
+                                  'from urllib.request import urlopen', 'def f():\n    import socket',
+                                  'os.execv(a, b)', 'yaml.load(x)'])
 def test_the_search_finds_what_it_looks_for(text):
     found, network = complaints(text)
     assert found or network
 
 
 def test_all_of_the_program_is_searched():
-    assert {'main.py', os.path.join('classification', 'data', 'readers.py'), os.path.join('utils', 'report.py')} <= set(product())
+    assert {'main.py', os.path.join('classification', 'data', 'readers.py'),
+            os.path.join('utils', 'report.py')} <= set(product())
 
 
 # ---- whole programs ----
 
-# What Python runs when it starts, in the command and in its trials: a connection is an error, and leaves a trace.
+# What Python runs when it starts, in the command and in its trials: a connection is an error, and leaves a
+# trace.
 NO_NETWORK = u"""
 import socket, traceback
 def refuse(*arguments, **more):
@@ -141,17 +150,22 @@ socket.socket, socket.getaddrinfo, socket.gethostbyname = Lonely, refuse, refuse
 
 @pytest.fixture(scope='module')
 def tiny_run(tmp_path_factory):
-    """(ended process, stdout, stderr, folder) of a run without network, umask or language, in folders of odd names."""
+    """(ended process, stdout, stderr, folder) of a run without network, umask or language, in folders of odd
+    names."""
     folder = tmp_path_factory.mktemp('run')
     (folder / 'sitecustomize.py').write_text(NO_NETWORK % str(folder / 'network'))
     data_files.mnist(folder / u'D\u00e4t\u00e4 \u4e2d', 24, 2)
-    options = ['--data_type', 'MNIST5', '--data_percent', '1', '--model_type', 'SNN', '--lifelong', '--num_tasks', '2', '--num_runs', '1',
-               '--epochs_per_task', '1', '--threads', '1', '--data_dir', u'D\u00e4t\u00e4 \u4e2d', '--result_dir', u'Ergebn\u00eds',
+    options = ['--data_type', 'MNIST5', '--data_percent', '1', '--model_type', 'SNN', '--lifelong',
+               '--num_tasks', '2', '--num_runs', '1',
+               '--epochs_per_task', '1', '--threads', '1', '--data_dir', u'D\u00e4t\u00e4 \u4e2d',
+               '--result_dir', u'Ergebn\u00eds',
                '--save_mat_name', u'\u00e4.mat', '--saveparam', '--savegraph']
-    environment = dict(os.environ, PYTHONPATH=str(folder), LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0',
-                       PYTHONIOENCODING='ascii', TF_USE_LEGACY_KERAS='1')
-    child = subprocess.Popen([sys.executable, main.__file__] + [os.fsencode(option) for option in options], cwd=str(folder),
-                             env=environment, preexec_fn=lambda: os.umask(0), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    environment = dict(os.environ, PYTHONPATH=str(folder), LC_ALL='C', PYTHONCOERCECLOCALE='0',
+                       PYTHONUTF8='0', PYTHONIOENCODING='ascii', TF_USE_LEGACY_KERAS='1')
+    child = subprocess.Popen([sys.executable, main.__file__] + [os.fsencode(option) for option in options],
+                             cwd=str(folder),
+                             env=environment, preexec_fn=lambda: os.umask(0), stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
     out, err = child.communicate()
     return child, out.decode('utf-8'), err.decode('utf-8'), folder
 
@@ -175,12 +189,14 @@ def test_what_a_run_writes_nobody_else_can_change(tiny_run):
         for name in [''] + list(listed(folder / top)):
             path = os.path.join(str(folder), top, name)
             modes[path] = os.lstat(path).st_mode
-    assert len(modes) > 15 and any('events' in path for path in modes) and any('params' in path for path in modes)
+    assert len(modes) > 15 and any('events' in path for path in modes) and any('params' in path
+                                                                               for path in modes)
     assert [path for path, mode in modes.items() if mode & stat.S_IWOTH] == []
 
 
 PROCESSES = [entry for entry in ENTRIES if entry.name in (
-    'photograph cut off', 'idx images cut off', 'malicious pickle: INST', 'result file of version 7.3', 'record cut off',
+    'photograph cut off', 'idx images cut off', 'malicious pickle: INST', 'result file of version 7.3',
+    'record cut off',
     'report: file of version 7.3', r'--model_type HPS=TF', '--model_type=HPS=TF', r'--data_type DIGITS5\nrm')]
 
 
@@ -192,7 +208,8 @@ def test_as_a_process(entry):
         folder.mkdir()
         options = entry.make(folder, Materials(pathlib.Path(place)))
         before = listed(folder)
-        child = subprocess.Popen([sys.executable] + program + options, cwd=str(folder), env=dict(os.environ, PYTHONPATH=ROOT),
+        child = subprocess.Popen([sys.executable] + program + options, cwd=str(folder),
+                                 env=dict(os.environ, PYTHONPATH=ROOT),
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         out, err = [text.decode('utf-8') for text in child.communicate()]
         assert faults(entry, Outcome(child.returncode, out, err, '', ())) == [], err

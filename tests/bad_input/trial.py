@@ -21,7 +21,8 @@ class Entry(NamedTuple):
     """One bad input, or one that looks bad and works."""
     kind: str
     name: str
-    make: Callable                  # (folder, Materials) -> options; lays the thing into the folder, an empty one
+    # (folder, Materials) -> options; lays the thing into the folder, an empty one
+    make: Callable
     words: Tuple[str, ...] = ()     # that the line contains; ends of paths too
     works: str = ''                 # what a user expects instead of an error; '': an error
     check: Callable = None          # folder -> whether that is so
@@ -58,7 +59,8 @@ def faults(entry, outcome):
         return found + ['wrong status'] * (outcome.status != 0) + ['not one line'] * bool(outcome.err)
     if outcome.status != 2:
         found.append('wrong status')
-    if not outcome.err.startswith(PREFIX) or outcome.err.count('\n') != 1 or len(outcome.err.splitlines()) != 1:
+    if not outcome.err.startswith(PREFIX) or outcome.err.count('\n') != 1 or len(
+            outcome.err.splitlines()) != 1:
         found.append('not one line')
     if not all(word in outcome.err for word in entry.words):
         found.append('not named')
@@ -68,7 +70,8 @@ def faults(entry, outcome):
 def listened(program, options):
     """(status, stdout, stderr, traceback) of a program's command line in this process; nothing is trained."""
     out, err, raised, status = io.StringIO(), io.StringIO(), '', None
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), untrained(), c_stderr() as said_by_c, \
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(
+            err), untrained(), c_stderr() as said_by_c, \
             warnings.catch_warnings(record=True) as warned:
         for kind in ('dtype', 'ufunc', 'ndarray'):      # what NumPy itself ignores, and pytest does not
             warnings.filterwarnings('ignore', 'numpy.%s size changed' % kind)
@@ -79,7 +82,8 @@ def listened(program, options):
         except Exception:
             raised = traceback.format_exc()
     shown = [str(one.message) + '\n' for one in warned if not issubclass(
-        one.category, (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning, FutureWarning))]
+        one.category, (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning,
+                       FutureWarning))]
     return status, out.getvalue(), err.getvalue() + ''.join(shown) + said_by_c[0], raised
 
 

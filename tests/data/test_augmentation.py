@@ -1,4 +1,5 @@
-"""Augmented images, against what each operation must give; where they go in training; the STL analysis' training set."""
+"""Augmented images, against what each operation must give; where they go in training; the STL analysis'
+training set."""
 import numpy as np
 import pytest
 
@@ -12,7 +13,8 @@ from utils.utils_env_cl import Training
 
 
 def operation(image, result):
-    """Which operation made `result` of an image of distinct values: a name, for a crop with its flip and offsets."""
+    """Which operation made `result` of an image of distinct values: a name, for a crop with its flip and
+    offsets."""
     if np.array_equal(result, image):
         return ('copy',)
     if np.array_equal(result, image[::-1, ::-1]):
@@ -49,7 +51,8 @@ def test_the_four_operations_and_how_often():
     assert len({tuple(crop) for crop in crops}) == 2 * 64 - 2
     noise = np.concatenate([(result - image).ravel() for image, result, one in zip(images, results, found)
                             if one[0] == 'noise']).astype(np.float64)
-    assert abs(noise.mean()) < 4 * 0.1 / np.sqrt(noise.size) and abs(noise.std() - 0.1) < 4 * 0.1 / np.sqrt(2 * noise.size)
+    assert abs(noise.mean()) < 4 * 0.1 / np.sqrt(noise.size) and abs(noise.std() - 0.1) < 4 * 0.1 / np.sqrt(
+        2 * noise.size)
     assert abs(np.mean(noise > 0.1) - 0.1587) < 0.01      # Normal: beyond one deviation
 
 
@@ -95,13 +98,16 @@ def test_training_batches_are_augmented_as_the_network_sees_them(batches, tmp_pa
 
 
 def test_the_network_learns_from_what_augmentation_gives(tmp_path, monkeypatch):
-    """With images in the place of the batch's that do not depend on it, nothing of the batch but its labels is learned."""
-    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images, state: np.zeros_like(images))
+    """With images in the place of the batch's that do not depend on it, nothing of the batch but its labels
+    is learned."""
+    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images,
+                        state: np.zeros_like(images))
     experiment = make_experiment('STL', (0,), 1)._replace(analyses={'data_augment': True})
     trial = train(experiment, tmp_path)[0]
     kernel = trial.store['conv0/task0/own/kernel']
     from utils.utils_nn import truncated_normal
-    start = truncated_normal(kernel.shape, random_state(5, 0, 0, purpose='conv0/task0/own/kernel')).astype(np.float32)
+    start = truncated_normal(kernel.shape, random_state(5, 0, 0, purpose='conv0/task0/own/kernel')).astype(
+        np.float32)
     np.testing.assert_array_equal(kernel, start)       # zeros in, no gradient of the first kernel
 
 
@@ -112,15 +118,19 @@ def test_without_the_flag_nothing_is_augmented(batches, tmp_path):
 
 @pytest.mark.parametrize('model_type, options', [
     ('EWC', dict(ewc_fisher_samples=3)), ('DARTS_HPS', dict(darts_selection_data='valid'))])
-def test_methods_with_inputs_of_their_own_learn_from_augmented_batches(model_type, options, batches, tmp_path):
-    train(make_experiment(model_type, (0,), 1, depth=1, **options)._replace(analyses={'data_augment': True}), tmp_path)
-    assert len(batches) == SIZES['train'] // BATCH      # validation batches and single images stay as they are
+def test_methods_with_inputs_of_their_own_learn_from_augmented_batches(model_type, options, batches,
+                                                                       tmp_path):
+    train(make_experiment(model_type, (0,), 1, depth=1, **options)._replace(analyses={'data_augment': True}),
+          tmp_path)
+    # validation batches and single images stay as they are
+    assert len(batches) == SIZES['train'] // BATCH
 
 
 # ---- the STL analysis ----
 
 @pytest.mark.parametrize('sizes, task, ratio, size', [
-    ([100, 50, 70], 0, 1., 100), ([100, 50, 70], 1, 1., 150), ([100, 50, 70], 2, 0.5, 110), ([100, 50, 70], 2, 0.999, 219),
+    ([100, 50, 70], 0, 1., 100), ([100, 50, 70], 1, 1., 150), ([100, 50, 70], 2, 0.5, 110),
+    ([100, 50, 70], 2, 0.999, 219),
     ([100, 50, 70], 2, 0.1, 70), ([100, 50, 70], 1, 0., 50), ([100, 50, 70], 1, 0.34, 51)])
 def test_size_of_the_enlarged_training_set(sizes, task, ratio, size):
     assert enlarged_size(sizes, task, ratio) == size
@@ -145,7 +155,8 @@ def test_the_enlarged_training_set():
     assert len(set(kinds)) == 4
     # An image is the same whenever it is asked for, and differs between trials and seeds.
     np.testing.assert_array_equal(more.seen([size + 9, 3, size + 7]), images[[size + 9, 3, size + 7]])
-    again, trial, seed = [enlarged(tasks, 2, 0.9, seed=s, trial=t)[2].train.seen() for s, t in ((5, 1), (5, 2), (6, 1))]
+    again, trial, seed = [enlarged(tasks, 2, 0.9, seed=s, trial=t)[2].train.seen() for s,
+                          t in ((5, 1), (5, 2), (6, 1))]
     assert (again == images).all() and (trial != images).any() and (seed != images).any()
 
 
@@ -175,9 +186,11 @@ def test_only_the_asked_task_is_trained_on_all_its_images(tmp_path, monkeypatch)
     trial, record = train(analysis(), tmp_path)
     steps = 2 * SIZES['train'] // BATCH                    # the two tasks' images together
     assert len(rows) == steps * (len(record.accuracy) - 1)
-    assert max(np.concatenate(rows)) >= SIZES['train'] and len(set(np.concatenate(rows[:steps]))) == steps * BATCH
+    assert max(np.concatenate(rows)) >= SIZES['train'] and len(
+        set(np.concatenate(rows[:steps]))) == steps * BATCH
     assert np.isnan(record.accuracy[:, 0]).all() and not np.isnan(record.accuracy[:, 1]).any()
-    assert record.accuracy_matrix.shape == (1, 1) and set(name.split('/')[1] for name in trial.store) == {'task1'}
+    assert record.accuracy_matrix.shape == (1, 1) and set(name.split('/')[1] for name in trial.store) == {
+        'task1'}
 
 
 def test_the_stl_analysis_is_resumed_to_the_same_numbers(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""Data are what they are said to be: no stale checksum, no mixture of two versions, no other folder in silence."""
+"""Data are what they are said to be: no stale checksum, no mixture of two versions, no other folder in
+silence."""
 import gzip
 import json
 import os
@@ -117,7 +118,8 @@ def test_content_that_changes_under_the_same_inode_and_time_is_read_again(same_p
         stream.write(b'1234')      # the time in gzip's header
     os.utime(str(path), ns=(before.st_atime_ns, before.st_mtime_ns))
     after = os.stat(str(path))
-    assert (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size, after.st_mtime_ns)
+    assert (before.st_ino, before.st_size, before.st_mtime_ns) == (after.st_ino, after.st_size,
+                                                                   after.st_mtime_ns)
     if not same_process:
         another_process()
     assert readers.MNIST.checksum(str(tmp_path)) != first
@@ -133,7 +135,8 @@ def test_a_kept_checksum_is_used_again_on_its_host_if_the_file_system_can_be_wri
     data_files.mnist(tmp_path, 12, 1)
     first = readers.MNIST.checksum(str(tmp_path))
     readers.MNIST.checksum(str(tmp_path))
-    assert len(hashed) == 4 and not (tmp_path / 'cache').exists()      # not before the images are known to be good
+    # not before the images are known to be good
+    assert len(hashed) == 4 and not (tmp_path / 'cache').exists()
     readers.MNIST.images(str(tmp_path), quiet)
     another_process()
     change(monkeypatch)
@@ -203,11 +206,13 @@ def test_a_file_that_changes_while_it_is_hashed_is_hashed_again_or_named(times, 
         another_process()
         assert readers.MNIST.checksum(str(tmp_path)) == first
     else:
-        with pytest.raises(UserError, match='%s was changed while it was being read; run the same' % path.name):
+        with pytest.raises(UserError, match='%s was changed while it was being read; run the same'
+                           % path.name):
             readers.MNIST.checksum(str(tmp_path))
 
 
-def test_a_cache_of_before_gives_its_images_and_its_checksums_are_not_believed(tmp_path, settled, monkeypatch):
+def test_a_cache_of_before_gives_its_images_and_its_checksums_are_not_believed(tmp_path, settled,
+                                                                               monkeypatch):
     images, _ = data_files.mnist(tmp_path, 2, 1, compressed=False)
     at_time_zero(tmp_path / 'MNIST_data')
     shutil.copytree(OLD_CACHE, str(tmp_path / 'cache'))
@@ -234,7 +239,8 @@ def test_labels_and_pixels_are_never_of_two_versions(tmp_path, monkeypatch):
         turn(tmp_path, 'v2')
         return found
     monkeypatch.setattr(readers.FASHION, 'labels', then_turned)
-    with pytest.raises(UserError, match='-ubyte was changed while it was being read; run the same command again'):
+    with pytest.raises(UserError,
+                       match='-ubyte was changed while it was being read; run the same command again'):
         gen_data.load_tasks('FASHION5', str(tmp_path), 1, say=quiet)
 
 
@@ -250,7 +256,8 @@ def test_tasks_are_loaded_from_the_expected_data_only(name, write, tmp_path):
             gen_data.load_tasks(name, place, 1 if name == 'FASHION5' else None, say=quiet,
                                 expected=dict(expected, **{what: 'c0ffee'}))
         assert str(error.value).startswith('the data in %s (on ' % folder)
-        assert 'are not those that this experiment began with; put those back and run the ' in str(error.value)
+        assert 'are not those that this experiment began with; put those back and run the ' in str(
+            error.value)
 
 
 def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, monkeypatch):
@@ -262,7 +269,8 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
     def swapped_for_trial_1(pool, run_folder, number):
         turn(folder / 'Data', 'bad' if number else 'good')
         return start(pool, run_folder, number)
-    options = ('--data_type FASHION5 --data_percent 1 --model_type HPS --lifelong --num_tasks 1 --epochs_per_task 1 '
+    options = (
+        '--data_type FASHION5 --data_percent 1 --model_type HPS --lifelong --num_tasks 1 --epochs_per_task 1 '
                '--threads 1 --num_runs 2 --save_mat_name x.mat').split()
     with monkeypatch.context() as patch:
         patch.setattr(LocalPool, 'start', swapped_for_trial_1)
@@ -280,13 +288,15 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
     run_folder, = (folder / 'Result' / 'x').iterdir()
     assert out.count('data: Fashion-MNIST from %s\n' % where) == 1 and entry['data_folder'] == where
     assert json.loads((run_folder / 'config.json').read_text())['settings']['data_folder'] == where
-    assert (run_folder / 'log.txt').read_text().count('data: Fashion-MNIST from %s\n' % where) == 2      # two commands
+    # two commands
+    assert (run_folder / 'log.txt').read_text().count('data: Fashion-MNIST from %s\n' % where) == 2
     assert (run_folder / raw_checksums.HANDED).exists()
 
 
 def test_a_resumed_trial_looks_at_its_data_too(tmp_path, capsys):
     data_files.fashion(tmp_path / 'Data')
-    options = ['--data_type', 'FASHION5', '--data_percent', '1', '--lifelong', '--data_dir', str(tmp_path / 'Data')]
+    options = ['--data_type', 'FASHION5', '--data_percent', '1', '--lifelong', '--data_dir',
+               str(tmp_path / 'Data')]
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
     settings = dict(data_dir=str(tmp_path / 'Data'), gpu=[-1], gpu_memory_fraction=None, threads=1)
     (tmp_path / 'trial0').mkdir()
@@ -304,13 +314,15 @@ def test_a_resumed_trial_looks_at_its_data_too(tmp_path, capsys):
 # ---- which folder ----
 
 @pytest.mark.parametrize('name, write, layout', [
-    ('FASHION5', data_files.fashion, 'FashionMNIST/raw'), ('CIFAR100_10', data_files.cifar100, 'cifar-100-python')])
+    ('FASHION5', data_files.fashion, 'FashionMNIST/raw'), ('CIFAR100_10', data_files.cifar100,
+                                                           'cifar-100-python')])
 def test_a_dry_run_says_the_real_folder(name, write, layout, folder):
     write('elsewhere', layout=layout)
     os.symlink('elsewhere', 'Data')
     status, out, _ = run_and_listen(['--data_type', name, '--lifelong', '--model_type', 'HPS', '--dry_run'])
     assert status == 0
-    assert out.count('data: %s from %s\n' % (gen_data.DATASETS[name].source.title, folder / 'elsewhere' / layout)) == 1
+    assert out.count('data: %s from %s\n' % (gen_data.DATASETS[name].source.title, folder / 'elsewhere'
+                                             / layout)) == 1
 
 
 def test_the_digits_come_with_scikit_learn(folder):
@@ -325,7 +337,8 @@ def test_the_folder_of_office_home_is_that_of_its_domains(tmp_path):
 
 # ---- incomplete folders ----
 
-WRITERS = {readers.MNIST: data_files.mnist, readers.FASHION: data_files.fashion, readers.CIFAR10: data_files.cifar10,
+WRITERS = {readers.MNIST: data_files.mnist, readers.FASHION: data_files.fashion,
+           readers.CIFAR10: data_files.cifar10,
            readers.CIFAR100: data_files.cifar100, readers.STL10: data_files.stl10}
 
 
@@ -349,7 +362,8 @@ def test_a_file_of_another_name_does_not_make_debians_copy_the_data(folder, monk
                         'train-labels.gz; get the four files')
     for path in list(mine.iterdir()):
         path.rename(mine / path.name.replace('-idx1-ubyte', '').replace('-idx3-ubyte', ''))
-    is_refused(options, 'Data/FASHION_data/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, '
+    is_refused(options,
+               'Data/FASHION_data/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, '
                         't10k-labels-idx1-ubyte are missing; found instead: train-images.gz, ')
 
 
@@ -383,7 +397,8 @@ def test_a_part_of_office_home_hides_no_whole_one(tmp_path):
     assert 'RealWorld are both there; move the wrong one away' in refused(OFFICEHOME, tmp_path)
     shutil.rmtree(str(mine / 'Product'))
     (mine / 'Product').mkdir()
-    assert 'Bed and 61 more are missing; found instead: nothing; get ' in refused(OFFICEHOME_PRODUCT, tmp_path)
+    assert 'Bed and 61 more are missing; found instead: nothing; get ' in refused(OFFICEHOME_PRODUCT,
+                                                                                  tmp_path)
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -396,7 +411,8 @@ def test_a_plain_file_and_its_compressed_copy_must_be_the_same(name, tmp_path):
     np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), quiet), images)
     tick()
     (mine / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    line = 'MNIST: %s and %s differ in content; move the wrong one away' % (mine / name, mine / (name + '.gz'))
+    line = 'MNIST: %s and %s differ in content; move the wrong one away' % (mine / name,
+                                                                            mine / (name + '.gz'))
     assert refused(readers.MNIST, tmp_path) == line
 
 
@@ -417,7 +433,8 @@ def test_names_that_unpackers_give_to_the_files_of_mnist(rename, tmp_path):
 
 
 @pytest.mark.parametrize('source, layout', [
-    (readers.CIFAR10, 'cifar-10-python/cifar-10-batches-py'), (readers.CIFAR100, 'cifar-100-python/cifar-100-python'),
+    (readers.CIFAR10, 'cifar-10-python/cifar-10-batches-py'),
+    (readers.CIFAR100, 'cifar-100-python/cifar-100-python'),
     (readers.CIFAR100, 'cifar-100-python.tar/cifar-100-python'), (readers.STL10, 'stl10_binary/stl10_binary'),
     (readers.STL10, 'stl10_binary.tar/stl10_binary')])
 def test_folders_that_unpackers_name_after_the_archive(source, layout, tmp_path):

@@ -34,7 +34,8 @@ from utils.utils import UserError
 
 ROOT = os.path.dirname(os.path.abspath(main.__file__))
 TAR = 'cifar-100-python.tar.gz'
-WRITERS = {readers.MNIST: data_files.mnist, readers.FASHION: data_files.fashion, readers.CIFAR10: data_files.cifar10,
+WRITERS = {readers.MNIST: data_files.mnist, readers.FASHION: data_files.fashion,
+           readers.CIFAR10: data_files.cifar10,
            readers.CIFAR100: data_files.cifar100, readers.STL10: data_files.stl10}
 
 
@@ -51,7 +52,8 @@ def originals(tmp_path_factory):
         images = write(folder, 60 if source is readers.MNIST else 2, 12 if source is readers.MNIST else 1)[0]
         target, = folder.iterdir()
         rows = download.REMOTES[source.name]
-        contents = {row.path: packed(target) if row.unpacked else content_of(target / os.path.basename(row.path))
+        contents = {row.path: packed(target) if row.unpacked
+                    else content_of(target / os.path.basename(row.path))
                     for row in rows}
         made[source] = contents, images
     return made
@@ -129,7 +131,8 @@ def test_readers_read_what_was_fetched(source, small, originals, tmp_path):
     assert sorted(small.asked) == sorted(('/' + path, None) for path in contents)
     is_right(source, tmp_path, images)
     name = os.path.basename(target)
-    assert [path for path in tree(tmp_path) if not path.startswith(name)] == ['downloads', 'downloads/%s.lock' % name]
+    assert [path for path in tree(tmp_path) if not path.startswith(name)] == ['downloads', 'downloads/%s.lock'
+                                                                              % name]
     paths = source.files(str(tmp_path)).values()
     assert {os.path.basename(path) for path in paths} == set(os.listdir(target))
     assert {os.stat(path).st_mode & 0o777 for path in paths} == {0o666 & ~mask()}
@@ -153,7 +156,8 @@ def test_what_differs_from_its_copy_is_named_before_anything_is_fetched(small, t
     data_files.mnist(tmp_path)
     name = readers.IdxFiles.NAMES[1]
     (tmp_path / 'MNIST_data' / name).write_bytes(b'another')
-    assert '%s.gz differ in content; move the wrong one away' % name in refused('mnist', '--data_dir', tmp_path)
+    assert '%s.gz differ in content; move the wrong one away' % name in refused('mnist', '--data_dir',
+                                                                                tmp_path)
     assert small.asked == []
 
 
@@ -220,7 +224,8 @@ def test_what_was_left_is_not_trusted(left, small, originals, tmp_path):
     contents, images = originals[readers.CIFAR100]
     part = tmp_path / 'downloads' / 'cifar-100-python' / (TAR + '.part')
     part.parent.mkdir(parents=True)
-    part.write_bytes({'another beginning': b'x' * 1000, 'whole': contents[TAR], 'more': contents[TAR] + b'x'}[left])
+    part.write_bytes({'another beginning': b'x' * 1000, 'whole': contents[TAR], 'more': contents[TAR]
+                      + b'x'}[left])
     assert command(*cifar(tmp_path))[0] == 0
     is_right(readers.CIFAR100, tmp_path, images)
     assert not part.parent.exists()
@@ -294,10 +299,14 @@ def test_a_server_that_sleeps(small, tmp_path, monkeypatch):
 def process(small, folder):
     """`python3 -m classification.download cifar100` in a process of its own."""
     row, = download.REMOTES['cifar100']
-    program = ('import sys; from classification import download as download_command; from classification.data import download; '
-               'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = download_command.main(sys.argv[1:]); '
+    program = (
+        'import sys; from classification import download as download_command; from classification.data '
+        'import download; '
+               'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = '
+               'download_command.main(sys.argv[1:]); '
                'assert "tensorflow" not in sys.modules; sys.exit(status)' % (tuple(row),))
-    child = subprocess.Popen([sys.executable, '-c', program] + [str(word) for word in cifar(folder)], cwd=ROOT,
+    child = subprocess.Popen([sys.executable, '-c', program] + [str(word) for word in cifar(folder)],
+                             cwd=ROOT,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     try:
         yield child
@@ -349,8 +358,8 @@ def test_a_killed_download_goes_on(small, originals, tmp_path):
     assert command(*cifar(tmp_path))[0] == 0
     assert [asked for _, asked in small.asked] == [None, 'bytes=%d-' % came]
     is_right(readers.CIFAR100, tmp_path, images)
-    assert tree(tmp_path) == ['cifar-100-python', 'cifar-100-python/test', 'cifar-100-python/train', 'downloads',
-                              'downloads/cifar-100-python.lock']
+    assert tree(tmp_path) == ['cifar-100-python', 'cifar-100-python/test', 'cifar-100-python/train',
+                              'downloads', 'downloads/cifar-100-python.lock']
 
 
 def test_killed_while_it_unpacked(small, originals, tmp_path, monkeypatch):
@@ -413,7 +422,8 @@ def test_given_files_that_are_not_the_right_ones(small, originals, tmp_path):
         row.checksum for row in download.REMOTES['mnist']]
     for wrong in paths[4:]:
         line = refused(*data + paths[:3] + [wrong])
-        assert '--archive %s: its checksum is md5:' % wrong in line and 'expected ' + ' or '.join(expected) in line
+        assert '--archive %s: its checksum is md5:' % wrong in line and 'expected ' + ' or '.join(
+            expected) in line
         assert 'damaged or another file' in line
     assert '--archive: MNIST also needs t10k-labels-idx1-ubyte.gz\n' in refused(*data + paths[:3])
     for absent in (tmp_path / 'none', tmp_path):
@@ -453,7 +463,8 @@ def test_a_full_disk(disk, small, originals, tmp_path):
         assert re.match(r'error: CIFAR-100: \S*disk\S* cannot be written: No space left on device\n$',
                         refused(*cifar(folder)))
     subprocess.check_call(['mount', '-o', 'remount,size=%d' % (len(contents[TAR]) + 200000), str(folder)])
-    assert 'No space left on device' in refused(*cifar(folder))        # room for the archive, none for its files
+    # room for the archive, none for its files
+    assert 'No space left on device' in refused(*cifar(folder))
     assert tree(folder) == ['downloads', 'downloads/cifar-100-python', 'downloads/cifar-100-python.lock',
                             'downloads/cifar-100-python/' + TAR]
     asked = len(small.asked)
@@ -520,14 +531,17 @@ TARS = {
     'pipe': (tar(member(kind=tarfile.FIFOTYPE)), LEADS),
     'sparse file': (sparse(), LEADS),
     'negative size': (negative(), LEADS),
-    'lines in a name': (tar(member('../a\nerror: b\x1b[2J' + 500 * 'c', content=b'x')), r'../a\nerror: b\x1b[2Jccc'),
+    'lines in a name': (tar(member('../a\nerror: b\x1b[2J' + 500 * 'c', content=b'x')),
+                        r'../a\nerror: b\x1b[2Jccc'),
     'too large': (tar(member(content=bytes(6000000))), 'it holds more than the original'),
     'too large in a file nobody wants': (tar(member('else', content=bytes(6000000)), member(content=b'x')),
                                          'it holds more than the original'),
     'too large in a header': (tar(member(pax_headers={'comment': 'x' * 7000000}, content=b'x')),
                               'it holds more than the original'),
-    'too many': (tar(*[member('file%d' % number) for number in range(60)]), 'it holds more than the original'),
-    'something lacks': (tar(member(content=b'x'), member('test', content=b'x')), 'files of CIFAR-100 are not in it'),
+    'too many': (tar(*[member('file%d' % number) for number in range(60)]),
+                 'it holds more than the original'),
+    'something lacks': (tar(member(content=b'x'), member('test', content=b'x')),
+                        'files of CIFAR-100 are not in it'),
     'nothing in it': (tar(), 'files of CIFAR-100 are not in it'),
     'a folder of that name': (tar(member(kind=tarfile.DIRTYPE)), 'files of CIFAR-100 are not in it'),
     'cut off': (tar(member(content=os.urandom(5000)))[:3000], 'damaged'),
@@ -548,7 +562,8 @@ def test_a_tar_that_means_harm(name, small, tmp_path, monkeypatch):
     assert line.startswith('error: %s: ' % path) and says in line and 'get %s anew from' % TAR in line
     assert len(line) < 600 and line[:-1].isprintable()
     assert tree(tmp_path) == ['given', 'given/0.download', 'here', 'here/data', 'here/data/downloads',
-                              'here/data/downloads/cifar-100-python', 'here/data/downloads/cifar-100-python.lock']
+                              'here/data/downloads/cifar-100-python',
+                              'here/data/downloads/cifar-100-python.lock']
 
 
 # ---- Office-Home ----
@@ -576,7 +591,8 @@ def test_office_home_needs_a_person(small, tmp_path):
         for name in ('officehome', 'OfficeHome_Incremental'):
             line = refused(name, '--data_dir', tmp_path, *words)
             assert 'there is no such file' in line if words else (
-                'Office-Home cannot be fetched by a program; get OfficeHomeDataset_10072016.zip in a browser from '
+                'Office-Home cannot be fetched by a program; get OfficeHomeDataset_10072016.zip in a '
+                'browser from '
                 'https://www.hemanthdv.org/officeHomeDataset.html and give it with --archive FILE' in line)
     assert small.asked == [] and os.listdir(str(tmp_path)) == []
 
@@ -607,7 +623,8 @@ def test_office_home_beside_what_is_there(photographs, archive, small, tmp_path)
         assert os.listdir(str(mine.parent)) == ['mine.jpg']       # what was there is kept
     mine.parent.rename(inside / 'Bed')
     (inside / 'Product' / 'Bed').write_bytes(b'in the way')
-    assert 'Office-Home: %s held a part of it before, which was kept; move it away' % inside in refused(*words)
+    assert 'Office-Home: %s held a part of it before, which was kept; move it away' % inside in refused(
+        *words)
 
 
 PHOTOGRAPH = 'OfficeHomeDataset_10072016/Product/Alarm_Clock/'
@@ -647,7 +664,8 @@ ZIPS = {
     'too large': (zip_with(PHOTOGRAPH + 'x.jpg', content=bytes(6000000)), 'it holds more than the original'),
     'too many': (lambda whole: whole, 'it holds more than the original'),
     'a bit differs': (damaged, 'damaged'), 'cut off': (lambda whole: whole[:len(whole) // 2], 'damaged'),
-    'encrypted': (encrypted, 'damaged or no such archive (File'), 'no zip': (lambda whole: b'nothing', 'damaged'),
+    'encrypted': (encrypted, 'damaged or no such archive (File'),
+    'no zip': (lambda whole: b'nothing', 'damaged'),
 }
 
 
@@ -705,7 +723,8 @@ def test_a_run_downloads_only_when_asked(small, tmp_path, monkeypatch):
 
 
 def test_a_mistake_is_found_before_anything_is_fetched(small, tmp_path):
-    status, out, err = run('--lifelong', '--download', '--data_dir', tmp_path / 'data', '--epochs_per_task', '0')
+    status, out, err = run('--lifelong', '--download', '--data_dir', tmp_path / 'data', '--epochs_per_task',
+                           '0')
     assert (status, out) == (2, '') and '--epochs_per_task 0' in err
     status, out, err = run('--lifelong', '--download', '--data_dir', tmp_path / 'data', '--data_percent', '2')
     assert (status, out) == (2, '') and '--data_percent 2' in err
@@ -716,8 +735,8 @@ def test_a_mistake_is_found_before_anything_is_fetched(small, tmp_path):
 def test_nothing_of_the_network_is_imported_without_need(tmp_path):
     program = ('import sys, main; sys.exit(main.main(sys.argv[1:]) != 2 or '
                'len({"requests", "urllib3", "pooch", "tensorflow"} & set(sys.modules)))')
-    child = subprocess.Popen([sys.executable, '-c', program, '--data_type', 'MNIST5', '--lifelong', '--data_dir',
-                              str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, '-c', program, '--data_type', 'MNIST5', '--lifelong',
+                              '--data_dir', str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE)
     assert b'is missing' in child.communicate()[1] and child.returncode == 0
 
 

@@ -30,7 +30,8 @@ from tests.support import data_files
 from tests.support.commands import ROOT
 from utils.utils import UserError, random_state, sha256_of
 
-# The table of the specification; a row for each percentage, a column for MNIST5, MNIST10, CIFAR10_*, CIFAR100_*.
+# The table of the specification; a row for each percentage, a column for MNIST5, MNIST10, CIFAR10_*,
+# CIFAR100_*.
 SIZES = """
 1   100,20,1800      100,10,2000      -               -
 2   -                -                160,40,2000     80,20,1000
@@ -95,7 +96,8 @@ def quick_photographs():
         with open(path, 'rb') as stream:
             return np.full((128, 128, 3), list(bytearray.fromhex(sha256_of(stream)[:6])), np.uint8)
     original = OfficeHomeFolders.decode
-    OfficeHomeFolders.decode = lambda self, data_dir, say: np.stack(list(map(colour, self.files(data_dir).values())))
+    OfficeHomeFolders.decode = lambda self, data_dir, say: np.stack(
+        list(map(colour, self.files(data_dir).values())))
     yield
     OfficeHomeFolders.decode = original
 
@@ -122,7 +124,8 @@ RAW = {}
 
 def official(monkeypatch, source, counts):
     """Gives a source the number of images of the official files, as labels; nothing is read."""
-    labels = OrderedDict((pool, np.repeat(np.arange(len(numbers)), numbers)) for pool, numbers in counts.items())
+    labels = OrderedDict((pool, np.repeat(np.arange(len(numbers)), numbers)) for pool,
+                         numbers in counts.items())
     monkeypatch.setattr(source, 'labels', lambda data_dir: labels)
 
 
@@ -144,20 +147,25 @@ def test_size_tables_are_the_published_ones(name):
 
 
 def test_data_sets_are_these():
-    rows = [(name, row.family, row.num_tasks, row.image_shape, row.sizes is None) for name, row in DATASETS.items()]
+    rows = [(name, row.family, row.num_tasks, row.image_shape, row.sizes is None) for name,
+            row in DATASETS.items()]
     assert rows == [
         ('MNIST5', 'mnist5', 5, (28, 28, 1), False), ('MNIST10', 'mnist10', 10, (28, 28, 1), False),
         ('FASHION5', 'fashion', 5, (28, 28, 1), False), ('FASHION10', 'fashion', 10, (28, 28, 1), False),
-        ('CIFAR10_5', 'cifar10_5', 5, (32, 32, 3), False), ('CIFAR10_10', 'cifar10_10', 10, (32, 32, 3), False),
-        ('CIFAR100_10', 'cifar100', 10, (32, 32, 3), False), ('CIFAR100_20', 'cifar100', 20, (32, 32, 3), False),
-        ('CIFAR100_40', 'cifar100', 40, (32, 32, 3), False), ('OfficeHome', 'officehome', 10, (128, 128, 3), True),
+        ('CIFAR10_5', 'cifar10_5', 5, (32, 32, 3), False), ('CIFAR10_10', 'cifar10_10', 10, (32, 32, 3),
+                                                            False),
+        ('CIFAR100_10', 'cifar100', 10, (32, 32, 3), False), ('CIFAR100_20', 'cifar100', 20, (32, 32, 3),
+                                                              False),
+        ('CIFAR100_40', 'cifar100', 40, (32, 32, 3), False), ('OfficeHome', 'officehome', 10, (128, 128, 3),
+                                                              True),
         ('OfficeHome_Incremental', 'officehome', 6, (128, 128, 3), True),
         ('STL10_15t', 'stl10', 15, (96, 96, 3), True), ('STL10_20t', 'stl10', 20, (96, 96, 3), True),
         ('DIGITS5', 'digits5', 5, (8, 8, 1), True)]
 
 
 @pytest.mark.parametrize('tasks, times', [
-    (task_lists.CIFAR100_TEN_TASKS, 1), (task_lists.CIFAR100_TWENTY_TASKS, 2), (task_lists.CIFAR100_FORTY_TASKS, 4)])
+    (task_lists.CIFAR100_TEN_TASKS, 1), (task_lists.CIFAR100_TWENTY_TASKS, 2),
+    (task_lists.CIFAR100_FORTY_TASKS, 4)])
 def test_every_class_of_cifar100_is_in_as_many_tasks(tasks, times):
     assert Counter(number for row in tasks for number in row) == {number: times for number in range(100)}
     assert {len(set(row)) for row in tasks} == {10}
@@ -170,12 +178,14 @@ def test_class_lists_of_cifar100_are_related_as_published():
     assert forty[:20] == twenty
     common = [len(set(first) & set(second)) for first, second in zip(forty, forty[1:])]
     assert common == [5] * 19 + [0] + [5] * 19
-    assert ten[9] == (87, 71, 38, 75, 99, 98, 93, 80, 96, 89) and forty[39] == (4, 22, 54, 15, 0, 98, 97, 80, 90, 89)
+    assert ten[9] == (87, 71, 38, 75, 99, 98, 93, 80, 96, 89) and forty[39] == (4, 22, 54, 15, 0, 98, 97, 80,
+                                                                                90, 89)
 
 
 def test_class_lists_of_officehome():
     assert sorted(number for row in task_lists.OFFICEHOME_TASKS for number in row) == list(range(130))
-    assert [task_lists.OFFICEHOME_CLASSES[number] for number in (0, 13, 64)] == ['Alarm_Clock', 'Couch', 'Webcam']
+    assert [task_lists.OFFICEHOME_CLASSES[number] for number in (0, 13, 64)] == ['Alarm_Clock', 'Couch',
+                                                                                 'Webcam']
     assert task_lists.OFFICEHOME_TASKS[5] == tuple(65 + number for number in task_lists.OFFICEHOME_TASKS[0])
     assert [len(row) for row in task_lists.OFFICEHOME_INCREMENTAL_TASKS] == [3, 4, 5, 6, 7, 8]
     assert task_lists.OFFICEHOME_INCREMENTAL_TASKS[5] == (13, 58, 41, 11, 6, 38, 3, 62)
@@ -213,23 +223,27 @@ def test_sizes_with_the_official_files(name, percent, expected, monkeypatch, tmp
     ('MNIST10', 10, 'train', [500] * 5 + [498] + [500] * 4),
     ('CIFAR10_10', 2, 'valid', [16] * 10), ('CIFAR10_10', 2, 'train', [80] * 10),
     ('CIFAR10_5', 100, 'train', [4165] * 5), ('CIFAR10_5', 100, 'valid', [833] * 5)])
-def test_positive_images_have_label_1_and_are_half_where_there_are_enough(name, percent, part, positives, monkeypatch):
+def test_positive_images_have_label_1_and_are_half_where_there_are_enough(name, percent, part, positives,
+                                                                          monkeypatch):
     official_everywhere(monkeypatch)
     place = list(SPLITS).index(part)
     shape = sum(len(pool) for pool in DATASETS[name].source.labels('').values()), 1, 1, 1
     monkeypatch.setattr(DATASETS[name].source, 'images', lambda data_dir, say: np.zeros(shape, np.uint8))
     tasks = load(name, '', percent)
     assert [int(getattr(task, part).labels.sum()) for task in tasks] == positives
-    assert [getattr(task, part).size for task in tasks] == [DATASETS[name].sizes[percent][place]] * len(tasks) \
+    assert [getattr(task, part).size for task in tasks] == [DATASETS[name].sizes[percent][place]] * len(
+        tasks) \
         or (name, percent, part) == ('CIFAR10_5', 100, 'valid')
 
 
-@pytest.mark.skipif(not os.path.isdir(readers.DEBIAN_FASHION), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not os.path.isdir(readers.DEBIAN_FASHION),
+                    reason="Debian's dataset-fashion-mnist is not installed")
 def test_the_official_fashion_files(tmp_path):
     tasks = load('FASHION5', tmp_path, 10)
     assert [(task.train.size, task.valid.size, task.test.size) for task in tasks] == [(1000, 200, 1800)] * 5
     assert tasks[0].test.images().shape == (1800, 28, 28, 1)
-    assert numbers(tasks[0].valid).max() < 5000 <= numbers(tasks[0].train).min() < 60000 <= numbers(tasks[0].test).min()
+    assert numbers(tasks[0].valid).max() < 5000 <= numbers(tasks[0].train).min() < 60000 <= numbers(
+        tasks[0].test).min()
 
 
 # ---- any data set ----
@@ -248,7 +262,8 @@ def test_images_and_labels_are_those_of_the_files(name, folder):
             assert pixels.flags.c_contiguous
             if not isinstance(part.pixels, NoisyImages):
                 expected = images[part.rows]
-                np.testing.assert_array_equal(pixels, expected if part.swap is None else expected[..., part.swap])
+                np.testing.assert_array_equal(pixels, expected if part.swap is None
+                                              else expected[..., part.swap])
             for label, number in set(zip(part.labels, truth[numbers(part)])):
                 wanted = task.classes[label]
                 if wanted == task_lists.REST:
@@ -265,7 +280,8 @@ def test_no_image_trains_and_validates_or_tests_in_any_task_of_a_group(name, fol
     for task in loaded(name, folder, 1):
         for part in SPLITS:
             used[part] |= set(numbers(getattr(task, part)))
-    assert not used['train'] & used['valid'] and not used['train'] & used['test'] and not used['valid'] & used['test']
+    assert not used['train'] & used['valid'] and not used['train'] & used['test'] and not used[
+        'valid'] & used['test']
 
 
 @pytest.mark.parametrize('name', DATASETS)
@@ -321,7 +337,8 @@ def test_a_selection_of_images(folder):
 
 def test_tasks_that_share_a_class_share_its_images(folder):
     tasks = load('CIFAR100_20', folder)
-    first, second = [set(numbers(task.train)[task.train.labels == task.classes.index(54)]) for task in tasks[:2]]
+    first, second = [set(numbers(task.train)[task.train.labels == task.classes.index(54)])
+                     for task in tasks[:2]]
     assert first == second and len(first) == 20
 
 
@@ -461,7 +478,8 @@ def test_a_group_without_a_file_is_drawn_on_the_tasks_of_the_others(folder):
 
 # ---- requests ----
 
-@pytest.mark.parametrize('name, percent', [('CIFAR100_10', 3), ('MNIST5', 2), ('CIFAR10_5', 0), ('FASHION10', 101)])
+@pytest.mark.parametrize('name, percent', [('CIFAR100_10', 3), ('MNIST5', 2), ('CIFAR10_5', 0),
+                                           ('FASHION10', 101)])
 def test_a_percentage_without_a_row_names_the_rows(name, percent, folder):
     for call in (lambda: check_request(name, percent, folder), lambda: load(name, folder, percent),
                  lambda: task_sizes(name, folder, percent)):
@@ -490,7 +508,8 @@ def test_missing_files_are_found_before_anything_is_loaded(name, tmp_path, monke
     for call in (check_request, lambda *request: checksums(name, str(tmp_path), 0)):
         with pytest.raises(UserError) as error:
             call(name, None, str(tmp_path))
-        for word in (str(tmp_path), 'is missing; get ', 'http', 'Data/README.md', DATASETS[name].source.title):
+        for word in (str(tmp_path), 'is missing; get ', 'http', 'Data/README.md',
+                     DATASETS[name].source.title):
             assert word in str(error.value)
     assert not os.listdir(str(tmp_path))
 
@@ -515,12 +534,13 @@ def test_nothing_is_said_when_nothing_is_short(folder, monkeypatch):
 def test_no_validation_image_at_all_is_an_error(tmp_path):
     data_files.cifar10(tmp_path, per_class_train=5)
     for call in (lambda: load('CIFAR10_5', tmp_path), lambda: task_sizes('CIFAR10_5', str(tmp_path))):
-        with pytest.raises(UserError, match='CIFAR10_5, task 0: no validation image of class 1; take a larger'):
+        with pytest.raises(UserError,
+                           match='CIFAR10_5, task 0: no validation image of class 1; take a larger'):
             call()
 
 
-@pytest.mark.parametrize('count, sizes', [(3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (9, (5, 1, 2)), (10, (6, 1, 3)),
-                                          (19, (11, 1, 5))])
+@pytest.mark.parametrize('count, sizes', [(3, (1, 1, 1)), (4, (2, 1, 1)), (5, (3, 1, 1)), (9, (5, 1, 2)),
+                                          (10, (6, 1, 3)), (19, (11, 1, 5))])
 def test_each_part_of_a_small_class_of_officehome_has_an_image(count, sizes):
     index = Index(OrderedDict([('all', np.array([0] * count + [1] * 50))]))
     parts = sixty_ten_thirty(index, 0, Request('Data', None, 0, 0))
@@ -540,7 +560,9 @@ def officehome_of(monkeypatch, *counts):
 @pytest.mark.parametrize('count, images', [(1, '1 image'), (2, '2 images')])
 def test_a_class_of_officehome_that_is_too_small_is_named(count, images, monkeypatch):
     name = officehome_of(monkeypatch, 20, count)
-    with pytest.raises(UserError, match='OfficeHome_Incremental, task 0: class %s has %s, at least 3 are needed, one each'
+    with pytest.raises(UserError,
+                       match='OfficeHome_Incremental, task 0: class %s has %s, at least 3 are needed, one '
+                             'each'
                                         % (name, images)):
         task_sizes('OfficeHome_Incremental', 'Data')
 
@@ -571,7 +593,8 @@ def test_checksums_know_the_raw_files_and_the_design(tmp_path):
     assert not os.path.exists(os.path.join(place, 'STL-10'))
     load('STL10_15t', place)
     assert checksums('STL10_15t', place, 0) == drawn
-    assert checksums('STL10_15t', place, 1)['design'] != drawn['design'] != checksums('STL10_20t', place, 0)['design']
+    assert checksums('STL10_15t', place, 1)['design'] != drawn['design'] != checksums('STL10_20t', place, 0)[
+        'design']
     path = os.path.join(place, 'STL-10', 'stl10_p10_v50_t15_c5_s3.csv')
     with open(path, newline='') as stream:
         text = stream.read()

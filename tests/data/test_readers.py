@@ -57,7 +57,8 @@ def edit(path, change):
     (readers.FASHION, 'FASHION_data'), (readers.FASHION, 'FashionMNIST/raw'), (readers.FASHION, 'fashion'),
     (readers.CIFAR10, 'cifar-10-batches-py'), (readers.CIFAR10, 'CIFAR-10/cifar-10-batches-py'),
     (readers.CIFAR100, 'cifar-100-python'), (readers.CIFAR100, 'CIFAR-100/cifar-100-python'),
-    (readers.STL10, 'stl10_binary'), (readers.STL10, 'STL-10/raw_data'), (readers.STL10, 'STL-10/stl10_binary')])
+    (readers.STL10, 'stl10_binary'), (readers.STL10, 'STL-10/raw_data'),
+    (readers.STL10, 'STL-10/stl10_binary')])
 def test_every_layout_gives_the_images_as_they_were_written(source, layout, tmp_path):
     images, labels = SMALL[source](tmp_path, layout=layout)
     read, classes, pools = images_and_labels(source, tmp_path)
@@ -72,18 +73,21 @@ def test_pools_follow_each_other(tmp_path):
         write(tmp_path)
     assert [(pool, len(labels)) for pool, labels in readers.MNIST.labels(str(tmp_path)).items()] == [
         ('valid', 10), ('train', 110), ('test', 10)]
-    for source, train, test in ((readers.CIFAR10, 60, 10), (readers.CIFAR100, 200, 100), (readers.STL10, 20, 10)):
+    for source, train, test in ((readers.CIFAR10, 60, 10), (readers.CIFAR100, 200, 100),
+                                (readers.STL10, 20, 10)):
         assert [(pool, len(labels)) for pool, labels in source.labels(str(tmp_path)).items()] == [
             ('train', train), ('test', test)]
 
 
 def test_the_official_mnist_validates_on_5000_images(tmp_path):
     data_files.mnist(tmp_path, compressed=False)
-    images, labels = [tmp_path / 'MNIST_data' / ('train-%s-ubyte' % kind) for kind in ('images-idx3', 'labels-idx1')]
+    images, labels = [tmp_path / 'MNIST_data' / ('train-%s-ubyte' % kind)
+                      for kind in ('images-idx3', 'labels-idx1')]
     for count in (60000, 72000):
         labels.write_bytes(data_files.idx(np.zeros(count, np.uint8)))
         os.truncate(str(images), 16 + count * 28 * 28)      # nobody reads them
-        assert [len(pool) for pool in readers.MNIST.labels(str(tmp_path)).values()] == [5000, count - 5000, 120]
+        assert [len(pool) for pool in readers.MNIST.labels(str(tmp_path)).values()] == [
+            5000, count - 5000, 120]
 
 
 def test_idx_files_need_not_be_compressed(tmp_path):
@@ -148,14 +152,15 @@ def of_protocol_5(images, labels, core, readonly=False):
         return text(module) + text(attribute) + b'\x93'
 
     def kind(word, order):
-        return name('numpy', 'dtype') + text(word) + b'\x89\x88\x87R(K\x03' + text(order) + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
+        return name('numpy', 'dtype') + text(word) + b'\x89\x88\x87R(K\x03' + text(
+            order) + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
 
     rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), 3072)
     content = b'\x96' + struct.pack('<Q', rows.size) + rows.tobytes() + b'\x98' * readonly
     data = name(core + '.numeric', '_frombuffer') + b'(' + content + kind('u1', '|') + b'M' + struct.pack(
         '<H', len(rows)) + b'M\x00\x0c\x86' + text('C') + b'tR'
-    numbers = [name(core + '.multiarray', 'scalar') + kind('i8', '<') + b'C\x08' + struct.pack('<q', label) + b'\x86R'
-               for label in labels]
+    numbers = [name(core + '.multiarray', 'scalar') + kind('i8', '<') + b'C\x08' + struct.pack('<q', label)
+               + b'\x86R' for label in labels]
     return b'\x80\x05}(' + text('data') + data + text('fine_labels') + b'](' + b''.join(numbers) + b'eu.'
 
 
@@ -164,7 +169,8 @@ def of_protocol_5(images, labels, core, readonly=False):
 def test_cifar_may_be_pickled_by_python_3_8_and_newer(core, readonly, tmp_path):
     images, labels = data_files.cifar100(tmp_path, 2, 1)
     for name, rows in (('train', slice(0, 200)), ('test', slice(200, 300))):
-        edit(tmp_path / 'cifar-100-python' / name, lambda content: of_protocol_5(images[rows], labels[rows], core, readonly))
+        edit(tmp_path / 'cifar-100-python' / name, lambda content: of_protocol_5(images[rows], labels[rows],
+                                                                                 core, readonly))
     read, classes, _ = images_and_labels(readers.CIFAR100, tmp_path)
     np.testing.assert_array_equal(read, images)
     np.testing.assert_array_equal(classes, labels)
@@ -172,16 +178,19 @@ def test_cifar_may_be_pickled_by_python_3_8_and_newer(core, readonly, tmp_path):
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize('change', [
-    lambda rows, labels: (rows, labels.astype(np.int64)), lambda rows, labels: (rows, [np.int16(label) for label in labels]),
+    lambda rows, labels: (rows, labels.astype(np.int64)), lambda rows,
+    labels: (rows, [np.int16(label) for label in labels]),
     lambda rows, labels: (np.asfortranarray(rows), tuple(labels.tolist())),
-    lambda rows, labels: (np.repeat(rows, 2, axis=1)[:, ::2], labels.tolist())], ids=['array', 'numbers', 'fortran', 'view'])
+    lambda rows, labels: (np.repeat(rows, 2, axis=1)[:, ::2], labels.tolist())],
+                         ids=['array', 'numbers', 'fortran', 'view'])
 def test_cifar_may_be_pickled_by_this_python_with_any_protocol(protocol, change, tmp_path):
     images, labels = data_files.cifar10(tmp_path, 6, 1)
     for name in readers.CIFAR10.names:
         path = tmp_path / 'cifar-10-batches-py' / name
         content = pickle.loads(path.read_bytes(), encoding='bytes')
         rows, own = change(content[b'data'], np.array(content[b'labels']))
-        path.write_bytes(pickle.dumps({'data': rows, 'labels': own, 'batch_label': b'', 'filenames': np.array(['a', 'b'])}, protocol))
+        path.write_bytes(pickle.dumps({'data': rows, 'labels': own, 'batch_label': b'',
+                                       'filenames': np.array(['a', 'b'])}, protocol))
     read, classes, _ = images_and_labels(readers.CIFAR10, tmp_path)
     np.testing.assert_array_equal(read, images)
     np.testing.assert_array_equal(classes, labels)
@@ -212,7 +221,8 @@ def test_each_missing_file_is_named_and_where_to_get_it(source, tmp_path, monkey
     for path in source.files(str(tmp_path)).values():
         os.rename(path, path + '.away')
         line = refused(source, tmp_path)
-        assert line.startswith('%s: %s is missing; found instead: %s.away; get %s from %s and put its files into %s (Data' % (
+        assert line.startswith(
+            '%s: %s is missing; found instead: %s.away; get %s from %s and put its files into %s (Data' % (
             source.title, path.replace('.gz', ''), os.path.basename(path), source.archive, source.home,
             os.path.dirname(path)))
         os.rename(path + '.away', path)
@@ -224,7 +234,8 @@ def test_each_missing_file_is_named_and_where_to_get_it(source, tmp_path, monkey
     (lambda content: content[:len(content) // 2], 'cannot be read, or is damaged'),
     (lambda content: b'nothing like it', 'cannot be read, or is damaged'),
     (lambda content: b'', 'is no IDX file: it begins with nothing'),
-    (lambda content: gzip.compress(b'\0\0\x0d' + gzip.decompress(content)[3:]), 'no IDX file: it begins with 00000d0'),
+    (lambda content: gzip.compress(b'\0\0\x0d' + gzip.decompress(content)[3:]),
+     'no IDX file: it begins with 00000d0'),
     (lambda content: gzip.compress(gzip.decompress(content)[:6]), 'is no IDX file'),
     (lambda content: gzip.compress(gzip.decompress(content)[:-1]), 'bytes, expected '),
     (lambda content: gzip.compress(gzip.decompress(content) + b'x'), 'bytes, expected ')])
@@ -256,18 +267,21 @@ def test_damaged_idx_images_are_found_while_only_labels_are_read(change, compres
     edit(path, change)
     with pytest.raises(UserError) as error:
         readers.MNIST.labels(str(tmp_path))
-    assert str(error.value).startswith('%s: ' % path) and 'get the four files *-ubyte.gz anew' in str(error.value)
+    assert str(error.value).startswith('%s: ' % path) and 'get the four files *-ubyte.gz anew' in str(
+        error.value)
 
 
 def test_a_label_that_is_no_class_is_named(tmp_path):
     data_files.mnist(tmp_path, 12, 1, compressed=False)
     path = tmp_path / 'MNIST_data' / 'train-labels-idx1-ubyte'
     edit(path, lambda content: content[:11] + b'\x0a' + content[12:])
-    assert refused(readers.MNIST, tmp_path).startswith('%s: image 3 has the label 10, expected 0 to 9;' % path)
+    assert refused(readers.MNIST, tmp_path).startswith('%s: image 3 has the label 10, expected 0 to 9;'
+                                                       % path)
     data_files.stl10(tmp_path, 2, 1)
     path = tmp_path / 'stl10_binary' / 'test_y.bin'
     edit(path, lambda content: content[:4] + b'\0' + content[5:])
-    assert refused(readers.STL10, tmp_path).startswith('%s: image 4 has the label 0, expected 1 to 10;' % path)
+    assert refused(readers.STL10, tmp_path).startswith('%s: image 4 has the label 0, expected 1 to 10;'
+                                                       % path)
     data_files.write_python2_pickle(str(tmp_path / 'cifar-100-python' / 'train'), {
         b'data': np.zeros((1, 3072), np.uint8), b'fine_labels': [100]})
     data_files.cifar100(tmp_path / 'other', 2, 1)
@@ -310,16 +324,22 @@ def test_a_pickle_that_runs_a_program_is_refused(protocol, tmp_path):
 
 
 @pytest.mark.parametrize('change, expected', [
-    (lambda content: content[:len(content) // 2], 'no CIFAR-100 file, expected a pickle with data and fine_labels ('),
+    (lambda content: content[:len(content) // 2],
+     'no CIFAR-100 file, expected a pickle with data and fine_labels ('),
     (lambda content: b'', 'EOFError'),
     (lambda content: b'hello world', 'is no CIFAR-100 file'),
     (lambda content: pickle.dumps([1, 2], 2), 'is no CIFAR-100 file'),
-    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'labels': [1, 2]}, 2), 'fine_labels'),
-    (lambda content: pickle.dumps({'data': np.zeros((2, 3072)), 'fine_labels': [1, 2]}, 2), 'rows of 3072 bytes'),
-    (lambda content: pickle.dumps({'data': np.zeros((2, 3071), np.uint8), 'fine_labels': [1, 2]}, 2), '(2, 3071)'),
-    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'fine_labels': [1]}, 2), '(2, 3072) for 1'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'labels': [1, 2]}, 2),
+     'fine_labels'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072)), 'fine_labels': [1, 2]}, 2),
+     'rows of 3072 bytes'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3071), np.uint8), 'fine_labels': [1, 2]}, 2),
+     '(2, 3071)'),
+    (lambda content: pickle.dumps({'data': np.zeros((2, 3072), np.uint8), 'fine_labels': [1]}, 2),
+     '(2, 3072) for 1'),
     (lambda content: pickle.dumps({'data': [1], 'fine_labels': [1]}, 2), 'are list for 1 labels'),
-    (lambda content: pickle.dumps({'data': np.zeros((1, 3072), np.uint8), 'fine_labels': ['x']}, 2), 'ValueError')])
+    (lambda content: pickle.dumps({'data': np.zeros((1, 3072), np.uint8), 'fine_labels': ['x']}, 2),
+     'ValueError')])
 def test_a_damaged_cifar_file_is_named(change, expected, tmp_path):
     data_files.cifar100(tmp_path, 2, 1)
     path = tmp_path / 'cifar-100-python' / 'test'
@@ -361,7 +381,8 @@ def test_grey_photographs_get_three_channels_and_alpha_is_dropped(tmp_path):
     grey = OFFICEHOME._decode_one(photograph(tmp_path, np.full((30, 30), 77, np.uint8), 'grey.jpg'))
     assert np.abs(grey.astype(int) - 77).max() <= 1 and grey.shape == (128, 128, 3)
     alpha = np.full((30, 30, 4), (1, 2, 3, 0), np.uint8)
-    assert np.unique(OFFICEHOME._decode_one(photograph(tmp_path, alpha, 'a.png')).reshape(-1, 3), axis=0).tolist() == [
+    assert np.unique(OFFICEHOME._decode_one(photograph(tmp_path, alpha, 'a.png')).reshape(-1, 3),
+                     axis=0).tolist() == [
         [3, 2, 1]]
 
 
@@ -388,7 +409,8 @@ def test_the_orientation_mark_of_a_camera_is_ignored(tmp_path):
 @pytest.mark.parametrize('spelling', ['Real World', 'RealWorld', 'Real_World'])
 def test_spellings_of_the_folders(archive, spelling, officehome, tmp_path):
     for domain in ('Product', spelling):
-        shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016' / 'Product'), str(tmp_path / archive / domain))
+        shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016' / 'Product'),
+                        str(tmp_path / archive / domain))
     files = OFFICEHOME.files(str(tmp_path))
     assert len(files) == 130 and list(files)[-1] == 'RealWorld/Webcam/00001.jpg'
     assert OFFICEHOME.labels(str(tmp_path))['all'].tolist() == list(range(130))
@@ -396,11 +418,13 @@ def test_spellings_of_the_folders(archive, spelling, officehome, tmp_path):
 
 
 def test_any_image_file_counts_in_sorted_order_and_nothing_else(officehome, tmp_path):
-    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'),
+                    str(tmp_path / 'OfficeHomeDataset_10072016'))
     place = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'Bed'
     for name in ('b.PNG', 'a.jpeg', 'Thumbs.db', '.hidden.jpg', 'readme.txt'):
         (place / name).write_bytes(b'')
-    names = [os.path.basename(path) for path in OFFICEHOME_PRODUCT.files(str(tmp_path)).values() if 'Bed' in path]
+    names = [os.path.basename(path) for path in OFFICEHOME_PRODUCT.files(str(tmp_path)).values()
+             if 'Bed' in path]
     assert names == ['00001.jpg', 'a.jpeg', 'b.PNG']
     assert OFFICEHOME_PRODUCT.labels(str(tmp_path))['all'].tolist().count(3) == 3
 
@@ -418,7 +442,8 @@ def test_a_whole_domain_is_decoded_in_the_order_of_its_files(officehome):
     lambda content: b'', lambda content: b'no image at all', lambda content: content[:len(content) // 2],
     lambda content: content[:-2]], ids=['empty', 'text', 'half', 'no end'])
 def test_a_photograph_that_cannot_be_read_is_named(change, officehome, tmp_path):
-    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'),
+                    str(tmp_path / 'OfficeHomeDataset_10072016'))
     path = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'Sink' / '00001.jpg'
     edit(path, change)
     line = refused(OFFICEHOME_PRODUCT, tmp_path)
@@ -432,8 +457,10 @@ def jpeg_file(request):
     import cv2
     draws = np.random.RandomState(1)
     small = draws.randint(0, 256, (9, 9, 3)).astype(np.uint8)
-    image = cv2.resize(small, (103, 57), interpolation=cv2.INTER_CUBIC) + draws.randint(0, 8, (57, 103, 3)).astype(np.uint8)
-    options = {'progressive': [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], 'restarts': [cv2.IMWRITE_JPEG_RST_INTERVAL, 3]}
+    image = cv2.resize(small, (103, 57), interpolation=cv2.INTER_CUBIC) + draws.randint(
+        0, 8, (57, 103, 3)).astype(np.uint8)
+    options = {'progressive': [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+               'restarts': [cv2.IMWRITE_JPEG_RST_INTERVAL, 3]}
     image = image[..., 0] if request.param == 'grey' else image
     return [cv2.imencode('.jpg', one, options.get(request.param, []))[1].tobytes() for one in (image, small)]
 
@@ -445,14 +472,16 @@ def decoded(content):
 
 
 def with_thumbnail(content, thumbnail):
-    return content[:2] + b'\xff\xe1' + struct.pack('>H', len(thumbnail) + 8) + b'Exif\0\0' + thumbnail + content[2:]
+    return content[:2] + b'\xff\xe1' + struct.pack('>H', len(thumbnail)
+                                                   + 8) + b'Exif\0\0' + thumbnail + content[2:]
 
 
 def test_a_whole_jpeg_is_read_whatever_else_its_file_carries(jpeg_file):
     content, small = jpeg_file
     expected = decoded(content)
     for other in (content, with_thumbnail(content, small), content + small, content + small[:len(small) // 2],
-                  content + b'\xff\xda' + bytes(99), content + b'\xff\xd8\xff\xda', content + b'\0' * 999, content[:2] + b'\xff\xff' + content[2:],
+                  content + b'\xff\xda' + bytes(99), content + b'\xff\xd8\xff\xda', content + b'\0' * 999,
+                  content[:2] + b'\xff\xff' + content[2:],
                   content[:2] + b'\xff\xfe\0\6\xff\xd9\xff\xda' + content[2:]):
         np.testing.assert_array_equal(jpeg.whole(other, decoded), expected)
 
@@ -469,8 +498,10 @@ def test_image_data_that_are_cut_off_are_damage(jpeg_file):
 def test_missing_domains_classes_and_images_are_named(officehome, tmp_path):
     line = refused(OFFICEHOME, tmp_path)
     assert '%s is missing' % (tmp_path / 'OfficeHomeDataset_10072016' / 'Product') in line
-    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'), str(tmp_path / 'OfficeHomeDataset_10072016'))
-    assert '%s is missing' % (tmp_path / 'OfficeHomeDataset_10072016' / 'Real World') in refused(OFFICEHOME, tmp_path)
+    shutil.copytree(str(officehome / 'OfficeHomeDataset_10072016'),
+                    str(tmp_path / 'OfficeHomeDataset_10072016'))
+    assert '%s is missing' % (tmp_path / 'OfficeHomeDataset_10072016' / 'Real World') in refused(
+        OFFICEHOME, tmp_path)
     place = tmp_path / 'OfficeHomeDataset_10072016' / 'Product' / 'TV'
     (place / '00001.jpg').unlink()
     assert refused(OFFICEHOME_PRODUCT, tmp_path).startswith('%s: no image in it (.jpg, ' % place)
@@ -555,12 +586,14 @@ def test_another_version_of_the_resizing_package_has_another_cache(officehome, m
 
 def test_a_folder_that_cannot_be_written_works_without_cache(tmp_path):
     images, _ = data_files.mnist(tmp_path, 12, 1)
-    (tmp_path / 'cache').write_bytes(b'')       # a file where the folder should be: not even root can write below it
+    # a file where the folder should be: not even root can write below it
+    (tmp_path / 'cache').write_bytes(b'')
     lines = []
     for _ in range(2):
         np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
     assert len(lines) == 2
-    assert lines[0].startswith('%s cannot be written (' % (tmp_path / 'cache')) and 'decoded anew each time' in lines[0]
+    assert lines[0].startswith('%s cannot be written ('
+                               % (tmp_path / 'cache')) and 'decoded anew each time' in lines[0]
 
 
 def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
@@ -585,7 +618,9 @@ def test_a_cache_that_another_process_holds_for_long_is_not_waited_for_without_e
     lines = []
     with Lock(str(cache) + '.lock').acquire(0):
         np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
-    assert lines == ['%s cannot be written (process %d on %s has held its lock for 0 s): the images are decoded anew each time'
+    assert lines == [
+        '%s cannot be written (process %d on %s has held its lock for 0 s): the images are decoded anew '
+        'each time'
                      % (cache.parent, os.getpid(), platform.node())]
 
 

@@ -5,7 +5,17 @@ from collections import Counter
 import pytest
 
 from classification.data import stl10_designs
-from classification.data.stl10_designs import Preset, draw, draw_kinds, file_name, from_text, keep, leak, load, to_text
+from classification.data.stl10_designs import (
+    Preset,
+    draw,
+    draw_kinds,
+    file_name,
+    from_text,
+    keep,
+    leak,
+    load,
+    to_text,
+)
 from utils.utils import UserError
 
 FIFTEEN, TWENTY = Preset(10, 50, 15, 5), Preset(25, 15, 20, 3)
@@ -73,7 +83,8 @@ def test_groups_have_the_same_tasks_and_other_images_and_leak_nothing(preset):
 
 def test_the_published_text():
     design = from_text('x.csv', PUBLISHED, SMALL, FEW)
-    assert design[0] == stl10_designs.DesignedTask((7, 2), (-.05, .025), (2, 0, 1), ((7, 3), (2, 0)), ((7, 1), (2, 2)))
+    assert design[0] == stl10_designs.DesignedTask((7, 2), (-.05, .025), (2, 0, 1), ((7, 3), (2, 0)),
+                                                   ((7, 1), (2, 2)))
     assert design[1] == stl10_designs.DesignedTask((0, 9), None, None, ((0, 3), (9, 0)), ((0, 0), (9, 3)))
     assert to_text(design) == PUBLISHED
     assert from_text('x.csv', TEXT + '\n\n', SMALL, FEW) == design
@@ -108,11 +119,14 @@ def test_a_malformed_row_is_named(row, new, expected):
 
 
 @pytest.mark.parametrize('count, row, expected', [
-    (0, 1, '2 tasks'), (5, 6, 'an image of each class of the task under TrainIndices'), (6, 7, 'TrainIndices'),
-    (8, 9, 'an image of each class of the task under ValidationIndices'), (10, 11, '2 tasks'), (13, 14, 'each class')])
+    (0, 1, '2 tasks'), (5, 6, 'an image of each class of the task under TrainIndices'),
+    (6, 7, 'TrainIndices'),
+    (8, 9, 'an image of each class of the task under ValidationIndices'), (10, 11, '2 tasks'),
+    (13, 14, 'each class')])
 def test_a_file_that_ends_too_early_is_named(count, row, expected):
     text = '\n'.join(TEXT.splitlines()[:count])
-    with pytest.raises(UserError, match='x.csv, row %d: the end of the file, expected .*%s' % (row, expected)):
+    with pytest.raises(UserError, match='x.csv, row %d: the end of the file, expected .*%s'
+                       % (row, expected)):
         from_text('x.csv', text, SMALL, FEW)
 
 
@@ -181,9 +195,11 @@ def test_an_image_that_validates_one_task_and_trains_another_is_accepted_with_a_
 
 
 def test_a_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_path):
-    (tmp_path / 'STL-10').write_bytes(b'')        # a file where the folder should be: not even root can write below it
+    # a file where the folder should be: not even root can write below it
+    (tmp_path / 'STL-10').write_bytes(b'')
     lines = lines_of(SMALL, tmp_path, seed=3)
-    assert len(lines) == 1 and lines[0].startswith('STL-10 design: drawn from seed 3, not kept: %s cannot be written ('
+    assert len(lines) == 1 and lines[0].startswith(
+        'STL-10 design: drawn from seed 3, not kept: %s cannot be written ('
                                                    % (tmp_path / 'STL-10'))
 
 

@@ -1,4 +1,5 @@
-"""What is declared once - options, tables - and what follows from it; runs over every declared option of every model."""
+"""What is declared once - options, tables - and what follows from it; runs over every declared option of
+every model."""
 import json
 from collections import OrderedDict
 
@@ -33,7 +34,8 @@ from utils.declarations import (
 from utils.utils import UserError
 
 WORDS = ('true', 'false', '0.5', '1', '2', '3', '0.25,0.5', '0.1,0.2,0.3,0.4', '1,3', 'top2', 'none')
-PAIRS = [(part.key, option) for part in list(METHODS.values()) + list(MECHANISMS.values()) for option in part.options]
+PAIRS = [(part.key, option) for part in list(METHODS.values()) + list(MECHANISMS.values())
+         for option in part.options]
 SETTINGS = [(name, option) for name, model in MODELS.items() for option in model.options]
 
 
@@ -55,7 +57,8 @@ def mode_for(model, option):
     options = {other.name: other.fixed_default for other in model.options}
     if option.when(options):
         return []
-    return next(['--set', '%s=%s' % (mode.name, choice)] for mode in model.options for choice in mode.check.choices or ()
+    return next(['--set', '%s=%s' % (mode.name, choice)] for mode in model.options
+                for choice in mode.check.choices or ()
                 if mode is not option and option.when(dict(options, **{mode.name: choice})))
 
 
@@ -88,9 +91,11 @@ def test_what_is_set_arrives_and_makes_another_experiment_that_says_so(name, opt
     assert found.fingerprint() != default.fingerprint()
     assert Experiment.from_json(found.to_json()) == found
     fields, before = info(found), info(default)
-    assert {field for field in fields if fields[field] != before.get(field)} or callable(option.stored), 'not in the .mat'
+    assert {field for field in fields if fields[field] != before.get(field)} or callable(
+        option.stored), 'not in the .mat'
     if not callable(option.stored):
-        assert fields[option.name] == (list(value) if isinstance(value, tuple) else 'none' if value is None else
+        assert fields[option.name] == (list(value) if isinstance(value, tuple) else 'none' if value is None
+                                       else
                                        found.options[option.name])
     assert encoded(OrderedDict(model_specific_info=fields))
 
@@ -107,7 +112,8 @@ def test_to_set_the_default_changes_nothing(name, option):
 
 @pytest.mark.parametrize('key, option', PAIRS, ids=ids(PAIRS))
 def test_what_the_list_shows_as_the_default_can_be_set(key, option):
-    row, = {line for line in listing().splitlines() if line.split()[:1] == [option.name] and line.endswith(option.help)}
+    row, = {line for line in listing().splitlines() if line.split()[:1] == [option.name]
+            and line.endswith(option.help)}
     shown = row[:-len(option.help)].split()[-1]
     if callable(option.default):
         assert shown == 'table'
@@ -124,7 +130,8 @@ def test_a_value_that_is_none_is_one_line(key, option, folder):
     assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize('key, option', [pair for pair in PAIRS if pair[1].flag], ids=lambda value: getattr(value, 'flag', ''))
+@pytest.mark.parametrize('key, option', [pair for pair in PAIRS if pair[1].flag],
+                         ids=lambda value: getattr(value, 'flag', ''))
 def test_a_flag_is_the_same_as_to_set_and_not_possible_with_it(key, option):
     model = next(name for name, model in MODELS.items() if option in model.options)
     words, found = other_words(model, option, [])
@@ -182,7 +189,8 @@ def test_spaces_around_a_setting_do_not_matter():
 
 def test_options_of_a_data_set_stand_beside_those_of_the_method(monkeypatch):
     own = gen_data.DATASETS['DIGITS5']._replace(options=(
-        Option('shade', 0.5, number(0, 1), 'Digits: shade'), Option('turned', False, yes_or_no(), 'Digits: turned')))
+        Option('shade', 0.5, number(0, 1), 'Digits: shade'),
+        Option('turned', False, yes_or_no(), 'Digits: turned')))
     monkeypatch.setitem(gen_data.DATASETS, 'DIGITS5', own)
     monkeypatch.setattr(own.source, 'options', {}, raising=False)
     default, other = asked('EWC'), asked('EWC', '--set', 'shade=0.25', '--set', 'ewc_gamma=0.5')
@@ -234,8 +242,10 @@ OPTION = Option('strength', 1., number(0), 'M: strength', flag='strength')
 
 
 @pytest.mark.parametrize('change, says', [
-    (dict(help=''), 'help needs one line'), (dict(help='a\nb'), 'help needs one line'), (dict(help=None), 'help needs one line'),
-    (dict(name='two words'), 'letters, digits'), (dict(name='pattern'), 'has this name'), (dict(flag='em_maxP'), 'exists already'),
+    (dict(help=''), 'help needs one line'), (dict(help='a\nb'), 'help needs one line'),
+    (dict(help=None), 'help needs one line'),
+    (dict(name='two words'), 'letters, digits'), (dict(name='pattern'), 'has this name'),
+    (dict(flag='em_maxP'), 'exists already'),
     (dict(flag='a-b'), 'letters, digits'), (dict(check=float), 'needs a check')])
 def test_an_option_that_cannot_be(change, says):
     check_options('M', (OPTION,))
@@ -249,7 +259,8 @@ def test_two_options_of_one_name_are_an_error():
 
 
 def test_no_option_takes_the_name_of_another_field():
-    fields = set(info(asked('HPS'))) | set(info(asked('STL', '--stl_analysis', '--stl_task_to_learn', '1', '--mutual_info')))
+    fields = set(info(asked('HPS'))) | set(info(asked('STL', '--stl_analysis', '--stl_task_to_learn', '1',
+                                                      '--mutual_info')))
     assert fields <= set(NOT_OPTIONS) and not {option.name for _, option in PAIRS} & set(NOT_OPTIONS)
 
 
@@ -268,6 +279,7 @@ def test_a_name_or_alias_names_one_row_whatever_its_case():
 
 def test_an_option_of_the_data_set_cannot_have_the_name_of_one_of_the_model(monkeypatch):
     option = Option('em_cnt_prior', False, yes_or_no(), 'the same name')
-    monkeypatch.setitem(gen_data.DATASETS, 'DIGITS5', gen_data.DATASETS['DIGITS5']._replace(options=(option,)))
+    monkeypatch.setitem(gen_data.DATASETS, 'DIGITS5',
+                        gen_data.DATASETS['DIGITS5']._replace(options=(option,)))
     with pytest.raises(UserError, match='LASEM_HPS on DIGITS5: two options are called em_cnt_prior'):
         experiment_of('--model_type', 'LASEM_HPS', '--test_type', '0')

@@ -1,4 +1,5 @@
-"""Plug-ins: what cannot be loaded is one line; what is loaded belongs to the experiment, and its copy to the run folder."""
+"""Plug-ins: what cannot be loaded is one line; what is loaded belongs to the experiment, and its copy to the
+run folder."""
 import hashlib
 import importlib
 import json
@@ -57,8 +58,8 @@ def made(options):
     return %s
 '''
 NAMED, SIX, TASKS = "'Made', 'noise'", 'np.zeros((2, 6, 8, 8, 1), np.uint8)', '[[0, 1]]'
-TINY = ['--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '1', '--data_type',
-        'DIGITS5', '--num_tasks', '2', '--epochs_per_task', '2', '--quiet']
+TINY = ['--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '1',
+        '--data_type', 'DIGITS5', '--num_tasks', '2', '--epochs_per_task', '2', '--quiet']
 
 
 def write(path, content):
@@ -109,7 +110,8 @@ def write(path, content):
     (DATA % ("'cifar100', 'x'", TASKS, "'digits5'", SIX), 6, 'exists already'),
     (DATA % (NAMED, TASKS, "'digit'", SIX), 6, 'no family digit'),
     (DATA % ("'Made', ''", TASKS, "'digits5'", SIX), 6, 'help needs one line'),
-    (DATA % (NAMED + ", options=(Option('a', 1., number(), 'a', 'a'),)", TASKS, "'digits5'", SIX), 6, 'have no flags'),
+    (DATA % (NAMED + ", options=(Option('a', 1., number(), 'a', 'a'),)", TASKS, "'digits5'", SIX), 6,
+     'have no flags'),
 ])
 def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, says, folder, plugins):
     write(folder / 'neighbour.py', 'x = 1\n')
@@ -145,7 +147,8 @@ def test_two_plug_ins_of_one_name(folder, plugins):
     for name in ('a', 'b'):
         (folder / name).mkdir()
         write(folder / name / 'mine.py', 'x = %r\n' % name)
-    is_refused(['--plugin', 'a/mine.py', '--plugin', 'b/mine.py', '--list'], 'another plug-in has the name mine.py')
+    is_refused(['--plugin', 'a/mine.py', '--plugin', 'b/mine.py', '--list'],
+               'another plug-in has the name mine.py')
 
 
 def test_the_same_file_twice_is_loaded_once(folder, plugins):
@@ -156,9 +159,10 @@ def test_the_same_file_twice_is_loaded_once(folder, plugins):
 
 @pytest.mark.parametrize('classes, tasks, says', [
     ('1 / 0', TASKS, 'ZeroDivisionError'), ('np.zeros((2, 6, 8, 8, 1))', TASKS, 'uint8'),
-    ('np.zeros((2, 6, 9, 9, 1), np.uint8)', TASKS, 'uint8 of shape [n, 8, 8, 1]'), ('3', TASKS, 'not iterable'),
-    ('np.zeros((2, 2, 8, 8, 1), np.uint8)', TASKS, 'at least 3'), (SIX, '[[0, 5]]', 'class 5'), (SIX, '[]', 'tasks'),
-    (SIX, '[[0, -1]]', 'tasks')])
+    ('np.zeros((2, 6, 9, 9, 1), np.uint8)', TASKS, 'uint8 of shape [n, 8, 8, 1]'),
+    ('3', TASKS, 'not iterable'),
+    ('np.zeros((2, 2, 8, 8, 1), np.uint8)', TASKS, 'at least 3'), (SIX, '[[0, 5]]', 'class 5'),
+    (SIX, '[]', 'tasks'), (SIX, '[[0, -1]]', 'tasks')])
 def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins):
     path = write(folder / 'mine.py', DATA % (NAMED, tasks, "'digits5'", classes))
     is_refused(['--plugin', path, '--data_type', 'Made', '--num_runs', '1'], says)
@@ -168,7 +172,8 @@ def test_data_that_cannot_be_are_one_line(classes, tasks, says, folder, plugins)
 # ---- what an experiment has of a plug-in ----
 
 @pytest.mark.parametrize('change, same', [
-    (('# comment', '# another one'), True), (('"""A kernel."""', '"""Its kernel."""'), True), (('\n\n', '\n\n\n'), True),
+    (('# comment', '# another one'), True), (('"""A kernel."""', '"""Its kernel."""'), True),
+    (('\n\n', '\n\n\n'), True),
     (('nn.bias_value', 'nn.zeros'), False), (('number(0)', 'number(0, 9)'), False)])
 def test_what_changes_the_fingerprint(change, same, folder, plugins):
     fingerprints = []
@@ -178,7 +183,8 @@ def test_what_changes_the_fingerprint(change, same, folder, plugins):
                              for name in ('Hybrid_Plain', 'Hybrid_HPS')])
         plugins.forget()
     assert (fingerprints[0][0] == fingerprints[1][0]) == same
-    assert fingerprints[0][1] == fingerprints[1][1] == experiment_of('--test_type', '0').fingerprint()     # uses no plug-in
+    # uses no plug-in
+    assert fingerprints[0][1] == fingerprints[1][1] == experiment_of('--test_type', '0').fingerprint()
 
 
 def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):
@@ -189,7 +195,8 @@ def test_its_options_have_flags_and_stand_in_help(folder, plugins, capsys):
         ['--plugin', path, '--data_type', 'DIGITS5', '--model_type', 'plain', '--test_type', '0'] + more)
         for more in (['--plainness', '0.25'], ['--set', 'plainness=0.25'], [])]
     flag, words, default = [resolve(flags, pytest.fail) for flags in (flag, words, default)]
-    assert flag == words != default and flag.options['plainness'] == 0.25 and flag.model_type == 'Hybrid_Plain'
+    assert flag == words != default and flag.options[
+        'plainness'] == 0.25 and flag.model_type == 'Hybrid_Plain'
     assert info(flag)['plainness'] == 0.25 and info(flag)['architecture'] == 'hybrid_plain_cnn'
 
 
@@ -212,7 +219,8 @@ def kept_in(folder, *paths):
 def test_one_plug_in_may_need_another_whatever_their_digests(folder, plugins):
     orders = set()
     for number in range(8):
-        first, second = write(folder / 'plain.py', PLAIN), write(folder / 'mine.py', METHOD % 'plain' + 'x = %d' % number)
+        first, second = write(folder / 'plain.py', PLAIN), write(folder / 'mine.py', METHOD % 'plain'
+                                                                 + 'x = %d' % number)
         plugins.load(first, second)
         kept = kept_in(folder / 'run', second, first)
         orders.add(kept[0]['digest'] < kept[1]['digest'])
@@ -257,8 +265,10 @@ def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train
     assert (run_folder / 'plugins' / 'mine.py').read_bytes() == (folder / 'mine.py').read_bytes()
     config = json.loads((run_folder / 'config.json').read_text())
     row, = config['plugins']
-    assert row['sha256'] == hashlib.sha256(PLAIN.encode()).hexdigest() and row['from'] == os.path.realpath(path)
-    assert config['experiment']['plugins'] == [row['digest']] and row['file'] == os.path.join('plugins', 'mine.py')
+    assert row['sha256'] == hashlib.sha256(PLAIN.encode()).hexdigest() and row['from'] == os.path.realpath(
+        path)
+    assert config['experiment']['plugins'] == [row['digest']] and row['file'] == os.path.join(
+        'plugins', 'mine.py')
     assert 'plugin_mine' in config['origin_of_trial']['0'][0]['source_modules']
     assert options_of(folder) == ['Hybrid_Plain']
 
@@ -277,7 +287,8 @@ def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train
     assert run(TINY + ['--model_type', 'HPS', '--transfer_config', 'all', '--save_mat_name', 'x.mat']) == 0
     assert options_of(folder) == ['Hybrid_Plain', 'Hybrid_Plain', 'Hybrid_HPS']
     assert report.main([os.path.join('Result', 'x.mat'), '--out', 'report']) == 0
-    assert report.main([os.path.join('Result', 'x.mat'), '--format', 'html', '--out', 'page', '--plugin', path]) == 0
+    assert report.main([os.path.join('Result', 'x.mat'), '--format', 'html', '--out', 'page', '--plugin',
+                        path]) == 0
     assert 'Plain' in ''.join(page.read_text() for page in (folder / 'report').glob('*.t*'))
 
 
@@ -290,14 +301,16 @@ def options_of(folder):
 
 def test_trials_load_the_copy_whatever_becomes_of_the_file(tmp_path):
     path = write(tmp_path / 'mine.py', PLAIN)
-    options = ['--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0', '--num_runs', '2',
-               '--data_type', 'DIGITS5', '--num_tasks', '1', '--epochs_per_task', '4', '--model_type', 'Plain',
-               '--transfer_config', 'all', '--plugin', path]
+    options = ['--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
+               '--num_runs', '2',
+               '--data_type', 'DIGITS5', '--num_tasks', '1', '--epochs_per_task', '4', '--model_type',
+               'Plain', '--transfer_config', 'all', '--plugin', path]
     with Run(tmp_path / 'run', options).start() as moved:
         child, meta = moved.child_stopped_when(inside(0))
         os.remove(path)
         moved.kill(child)
-        assert moved.start().wait() == 2 and moved.errors() == ['error: --plugin %s: No such file or directory' % path]
+        assert moved.start().wait() == 2 and moved.errors() == [
+            'error: --plugin %s: No such file or directory' % path]
         write(tmp_path / 'mine.py', PLAIN.replace('# comment', '# another one'))
         child = moved.start().child()
         write(tmp_path / 'mine.py', 'raise SystemExit')
@@ -318,12 +331,15 @@ def test_declarations_need_no_tensorflow(option):
 
 
 def test_a_plug_in_may_import_tensorflow_itself(tmp_path):
-    path = write(tmp_path / 'mine.py', PLAIN.replace('Option, nn, tf', 'Option, nn\nimport tensorflow.compat.v1 as tf').replace(
+    path = write(tmp_path / 'mine.py', PLAIN.replace('Option, nn, tf',
+                                                     'Option, nn\nimport tensorflow.compat.v1 as tf').replace(
         'nn.bias_value', 'lambda shape, state: nn.zeros(shape, state) + float(tf.float32.max > 1)'))
     said = tmp_path / 'said.txt'
-    asked = start([main.__file__, '--plugin', path, '--data_type', 'DIGITS5', '--model_type', 'Plain', '--dry_run'], said)
+    asked = start([main.__file__, '--plugin', path, '--data_type', 'DIGITS5', '--model_type', 'Plain',
+                   '--dry_run'], said)
     assert asked.wait(SECONDS) == 0, said.read_text()
-    assert 'plug-in: %s, digest ' % os.path.realpath(path) in said.read_text() and 'parameters: ' in said.read_text()
+    assert 'plug-in: %s, digest ' % os.path.realpath(
+        path) in said.read_text() and 'parameters: ' in said.read_text()
 
 
 # ---- other commands ----

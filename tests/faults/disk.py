@@ -23,7 +23,8 @@ from tests.support.result_files import same_entry, same_result  # noqa: E402
 
 MEGABYTES, EPOCHS, MODEL = 2, 3, 'HPS'
 FULL_ROUNDS, MAX_FREE = 6, 60000          # bytes that are free when the last round begins: up to so many
-MNIST = ['--data_type', 'MNIST5', '--data_percent', '1', '--epochs_per_task', '1']      # a data set that is cached
+# a data set that is cached
+MNIST = ['--data_type', 'MNIST5', '--data_percent', '1', '--epochs_per_task', '1']
 
 
 class NotPermitted(Exception):
@@ -145,7 +146,8 @@ def table():
                 ('read-only data, cache of another version', data(place))]
     finally:
         shutil.rmtree(str(place))
-    return '\n'.join(['| fault | rounds | losses |', '|---|---|---|'] + ['| %s | %d | 0 |' % row for row in rows])
+    return '\n'.join(['| fault | rounds | losses |', '|---|---|---|']
+                     + ['| %s | %d | 0 |' % row for row in rows])
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
-"""Does a long trial need ever more memory, or leave files open? A tiny network, trained and checkpointed every epoch.
+"""Does a long trial need ever more memory, or leave files open? Trains and checkpoints a tiny network.
 
-    python -m tests.faults.endurance [--epochs 2000]      prints the growth per epoch; exit status 1 if there is one
+    python -m tests.faults.endurance [--epochs 2000]      prints the growth per epoch; exit status 1 if there
+    is one
 
 Part of `make soak`, and with fewer epochs of the tests.
 """
@@ -21,7 +22,8 @@ TOLERATED = 8192     # bytes per epoch; what an epoch adds to the history is in 
 
 
 def measured(epochs):
-    """Arrays of resident bytes and of open files after each epoch of the second task, the first few left out."""
+    """Arrays of resident bytes and of open files after each epoch of the second task, the first few left
+    out."""
     process, seen = psutil.Process(), []
 
     def look(position, epoch, epochs, **what):

@@ -20,7 +20,8 @@ class Forked(object):
         call: function of the other words that gives the exit status.
     """
 
-    def __init__(self, words, call, stdin=None, stdout=None, stderr=None, env=None, cwd=None, start_new_session=False):
+    def __init__(self, words, call, stdin=None, stdout=None, stderr=None, env=None, cwd=None,
+                 start_new_session=False):
         theirs, ours = [[None] * 3, [None] * 3]
         for number, stream in enumerate((stdin, stdout, stderr)):
             if stream == subprocess.PIPE:
@@ -40,7 +41,8 @@ class Forked(object):
         status = 1
         try:
             for number in STOP_SIGNALS:
-                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT
+                              else signal.SIG_DFL)
             os.setsid()
             for number, stream in enumerate(streams):
                 if stream is not None:

@@ -55,13 +55,15 @@ def append(path, index):
     """Appends some entries, large enough to take a while, and notes each that is in."""
     for number in range(EACH):
         run_id = '%d.%d' % (index, number)
-        append_entry(path, {'run_id': run_id, 'history': np.random.RandomState(index).uniform(size=(500, 10))})
+        append_entry(path, {'run_id': run_id, 'history': np.random.RandomState(index).uniform(
+            size=(500, 10))})
         with open(os.path.join(os.path.dirname(path), 'done.%s' % run_id), 'w'):
             pass
 
 
 def lost_entries(folder, killed):
-    """(entries noted as written, how many of them are not in the file): some of the processes are killed on the way."""
+    """(entries noted as written, how many of them are not in the file): some of the processes are killed on
+    the way."""
     path = os.path.join(folder, 'x.mat')
     write_published(path)
     processes = at_once(APPENDERS, lambda index: append(path, index))
@@ -81,7 +83,8 @@ def lost_entries(folder, killed):
 
 
 def decodings(folder, killed):
-    """How often a data set was decoded to the end by many processes at once, the first ones killed in the midst."""
+    """How often a data set was decoded to the end by many processes at once, the first ones killed in the
+    midst."""
     images, _ = data_files.mnist(folder, 30, 5)
     decode = readers.MNIST.decode
 
@@ -107,7 +110,8 @@ def decodings(folder, killed):
     finally:
         del readers.MNIST.decode
     assert sorted(process.exitcode for process in processes) == [-9] * killed + [0] * (PREPARERS - killed)
-    left = [name for name in os.listdir(os.path.join(folder, 'cache')) if not name.endswith(('.npy', '.lock', '.json'))]
+    left = [name for name in os.listdir(os.path.join(folder, 'cache'))
+            if not name.endswith(('.npy', '.lock', '.json'))]
     assert not left, 'left behind: %s' % left
     return len([name for name in os.listdir(folder) if name.startswith('decoded.')])
 
@@ -135,7 +139,8 @@ def table():
 def command_line():
     """Exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--without', choices=('none', 'half', 'all'), default='none', help='locks of the system')
+    parser.add_argument('--without', choices=('none', 'half', 'all'), default='none',
+                        help='locks of the system')
     flags = parser.parse_args()
     WITHOUT[0] = ('none', 'half', 'all').index(flags.without)
     if WITHOUT[0] and not no_locks.preloaded():      # that is possible at the start of a process only

@@ -1,4 +1,5 @@
-"""A file system without locks: a library that makes the system's calls for them fail, for processes that preload it."""
+"""A file system without locks: a library that makes the system's calls for them fail, for processes that
+preload it."""
 import errno
 import os
 import subprocess
@@ -21,8 +22,8 @@ def library(folder):
     """
     path = os.path.join(str(folder), NAME)
     try:
-        done = subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', path, SOURCE, '-ldl'], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)
+        done = subprocess.run(['cc', '-shared', '-fPIC', '-O1', '-o', path, SOURCE, '-ldl'],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as problem:
         raise NoCompiler(str(problem)) from problem
     if done.returncode:

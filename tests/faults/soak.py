@@ -1,12 +1,13 @@
-"""Kills, signals, full disks and damaged checkpoints at random moments; the numbers must stay as if nothing was.
+"""Kills, signals, full disks, damaged checkpoints at random moments; numbers stay as if nothing was.
 
     make soak                                            on both generations of TensorFlow
     python -m tests.faults.soak --rounds 100             here
 
-One experiment per model type is struck again and again, each time at another stage, and taken up by the same command,
-until it is finished; its .mat file must equal, bit for bit, that of a run that nobody disturbed. Prints how often each
-fault hit each stage, and the losses: what was not as it should be, be it numbers, exit status or words. The exit status
-is 1 if there was one, or if a stage was hit by nothing.
+One experiment per model type is struck again and again, each time at another stage, and taken up by the same
+command, until it is finished; its .mat file must equal, bit for bit, that of a run that nobody disturbed.
+Prints how often each
+fault hit each stage, and the losses: what was not as it should be, be it numbers, exit status or words. The
+exit status is 1 if there was one, or if a stage was hit by nothing.
 """
 import argparse
 import functools
@@ -32,11 +33,13 @@ from tests.support.result_files import same_result  # noqa: E402
 from utils.locks import Lock  # noqa: E402
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER_ERROR  # noqa: E402
 
-MODELS = ['HPS', 'LASEM_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'DARTS_HPS', 'DEN', 'ProgNN', 'EWC', 'ChannelGate', 'APD']
+MODELS = ['HPS', 'LASEM_HPS', 'Hybrid_TF', 'Hybrid_DFCNN', 'DARTS_HPS', 'DEN', 'ProgNN', 'EWC', 'ChannelGate',
+          'APD']
 OPTIONS = ['--gpu', '-1', '--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1',
            '--num_runs', '1', '--checkpoint_minutes', '0', '--num_tasks', '2']
 STAGES = ['beginning', 'data', 'building', 'training', 'evaluation', 'checkpoint', 'record', 'result file']
-VISITS = {'beginning': 3, 'training': 2, 'evaluation': 2, 'checkpoint': 2, 'record': 4}      # of a process; others 1
+# of a process; others 1
+VISITS = {'beginning': 3, 'training': 2, 'evaluation': 2, 'checkpoint': 2, 'record': 4}
 ATTEMPTS = 4           # runs of one experiment, until every fault that was planned has struck
 SECONDS = 300
 
@@ -50,7 +53,8 @@ class Fault(NamedTuple):
 
 KILLED = 'trial killed'
 DAMAGES = {'checkpoint cut': lambda content, place: content[:place],
-           'bit flipped': lambda content, place: content[:place] + bytes([content[place] ^ 4]) + content[place + 1:]}
+           'bit flipped': lambda content, place: content[:place] + bytes([content[place] ^ 4])
+           + content[place + 1:]}
 FAULTS = OrderedDict([
     (KILLED, Fault('SIGKILL', ('trial',), tuple(victim.TRIAL_STAGES))),
     ('command killed', Fault('SIGKILL', ('command',))),
@@ -58,12 +62,15 @@ FAULTS = OrderedDict([
     ('SIGTERM', Fault('SIGTERM', ('command',))),
     ('SIGINT', Fault('SIGINT', ('command',))),
     ('SIGUSR1', Fault('SIGUSR1', ('command',))),
-    ('SIGUSR1 to both', Fault('SIGUSR1', ('command', 'trial'), ('training', 'evaluation', 'checkpoint', 'record'))),
+    ('SIGUSR1 to both', Fault('SIGUSR1', ('command', 'trial'), ('training', 'evaluation', 'checkpoint',
+                                                                'record'))),
     ('SIGHUP', Fault('SIGHUP', ('command',))),
     ('SIGUSR2', Fault('SIGUSR2', ('command',))),
-    ('SIGXCPU to both', Fault('SIGXCPU', ('command', 'trial'), ('training', 'evaluation', 'checkpoint', 'record'))),
+    ('SIGXCPU to both', Fault('SIGXCPU', ('command', 'trial'), ('training', 'evaluation', 'checkpoint',
+                                                                'record'))),
     ('disk full', Fault(victim.FULL)),
-] + [(name, Fault('SIGKILL', ('trial',), ('evaluation',))) for name in DAMAGES])      # after the damage was met
+# after the damage was met
+] + [(name, Fault('SIGKILL', ('trial',), ('evaluation',))) for name in DAMAGES])
 
 
 class Round(NamedTuple):
@@ -75,7 +82,8 @@ class Round(NamedTuple):
 
 
 def plan(kills, others, draws):
-    """The rounds: so many kills of a trial, and so many of the other faults, spread evenly over the stages."""
+    """The rounds: so many kills of a trial, and so many of the other faults, spread evenly over the
+    stages."""
     names = [KILLED] * kills
     while len(names) < kills + others:
         names += draws.sample(list(FAULTS)[1:], min(len(FAULTS) - 1, kills + others - len(names)))
@@ -84,7 +92,8 @@ def plan(kills, others, draws):
         of_stage = Counter()
         for (_, stage), number in pairs.items():
             of_stage[stage] += number
-        stage = min(FAULTS[name].stages, key=lambda stage: (pairs[name, stage], of_stage[stage], draws.random()))
+        stage = min(FAULTS[name].stages, key=lambda stage: (pairs[name, stage], of_stage[stage],
+                                                            draws.random()))
         pairs[name, stage] += 1
         rounds.append(Round(name, stage, draws.randint(1, VISITS.get(stage, 1)), draws.uniform(0, 1.1)))
     draws.shuffle(rounds)
@@ -95,9 +104,11 @@ class Victim(Run):
     """The command line that faults are planned for."""
 
     def __init__(self, folder, model, epochs, forked):
-        super(Victim, self).__init__(folder, OPTIONS + ['--model_type', model, '--epochs_per_task', str(epochs)],
+        super(Victim, self).__init__(folder, OPTIONS + ['--model_type', model, '--epochs_per_task',
+                                                        str(epochs)],
                                      program=[victim.__file__], seconds=SECONDS)
-        self.popen = [functools.partial(Forked, call=functools.partial(victim.run, forked=True))] if forked else []
+        self.popen = [functools.partial(Forked,
+                                        call=functools.partial(victim.run, forked=True))] if forked else []
 
     def start(self, **fault):
         """Starts it with a fault to come, or with none; each report goes to a file of its own."""
@@ -146,7 +157,8 @@ class Chain(object):
             for event in self.calm.reported():
                 times[event['stage']].append(event['seconds'])
             self.seconds = {stage: sum(values) / len(values) for stage, values in times.items()}
-            assert set(self.seconds) == set(STAGES), 'stages without a visit: %s' % (set(STAGES) - set(self.seconds))
+            assert set(self.seconds) == set(STAGES), 'stages without a visit: %s' % (set(STAGES) - set(
+                self.seconds))
             while left and self.runs < ATTEMPTS:
                 left = self._one_experiment(left)
         except Exception as problem:
@@ -158,7 +170,8 @@ class Chain(object):
         return Victim(self.place / name, self.model, self.epochs, self.forked)
 
     def _one_experiment(self, rounds):
-        """Strikes one experiment with these faults until it is finished; returns those that did not come to pass."""
+        """Strikes one experiment with these faults until it is finished; returns those that did not come to
+        pass."""
         at_the_end = {'record': 1, 'result file': 2}
         rounds = sorted(self.draws.sample(rounds, len(rounds)), key=lambda one: (
             at_the_end.get(one.stage, 0), one.stage in at_the_end and one.visit))
@@ -184,20 +197,22 @@ class Chain(object):
         fault = FAULTS[one.name]
         if one.name in DAMAGES:
             self._damage(run, one)
-        run.start(stage=one.stage, visit=one.visit, delay=one.share * self.seconds[one.stage], what=fault.what,
-                  whom=fault.whom)
+        run.start(stage=one.stage, visit=one.visit, delay=one.share * self.seconds[one.stage],
+                  what=fault.what, whom=fault.whom)
         status = run.wait()
         if not any('hit' in event for event in run.reported()):
             self._see_to(status == 0, run, one, 'status %d though nothing struck' % status)
             return False
         self.hits.append((one.name, one.stage))
         allowed = allowed_after(fault, one.stage)
-        self._see_to(status in allowed, run, one, 'status %d, not %s' % (status, ' or '.join(map(str, allowed))))
+        self._see_to(status in allowed, run, one, 'status %d, not %s'
+                     % (status, ' or '.join(map(str, allowed))))
         self._see_to('Traceback' not in run.said, run, one, 'a traceback')
         if status in (EXIT_FAILED, EXIT_USER_ERROR):
             self._see_to(len(run.errors()) == 1, run, one, '%d error lines' % len(run.errors()))
         if status == EXIT_INTERRUPTED:
-            self._see_to(not run.errors() and 'interrupted' in run.said, run, one, 'not a word on the interruption')
+            self._see_to(not run.errors() and 'interrupted' in run.said, run, one,
+                         'not a word on the interruption')
         if fault.what == victim.FULL and status != 0:
             self._see_to('too large' in run.said, run, one, 'it does not say what is wrong with the disk')
         if one.name in DAMAGES:
@@ -222,7 +237,8 @@ class Chain(object):
 
 def can_be_damaged(run):
     """Whether it has a checkpoint and the one before it."""
-    return bool(list(run.folder.glob('found/*/trial0/checkpoint'))) and os.path.exists(run.checkpoint + '.previous')
+    return bool(list(run.folder.glob('found/*/trial0/checkpoint'))) and os.path.exists(
+        run.checkpoint + '.previous')
 
 
 def allowed_after(fault, stage):
@@ -232,7 +248,8 @@ def allowed_after(fault, stage):
     if fault.what == 'SIGKILL':
         return (-9,) if in_command or 'command' in fault.whom else (EXIT_FAILED,)
     if fault.what == victim.FULL:
-        return (EXIT_FAILED,) + ((EXIT_USER_ERROR,) if stage == 'beginning' else ()) + ((0,) if ends_now else ())
+        return (EXIT_FAILED,) + ((EXIT_USER_ERROR,) if stage == 'beginning'
+                                 else ()) + ((0,) if ends_now else ())
     return (EXIT_INTERRUPTED,) + ((0,) if ends_now else ())
 
 
@@ -268,13 +285,16 @@ def command_line():
     """Exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rounds', type=int, default=100, help='kills of a trial (default: %(default)s)')
-    parser.add_argument('--others', type=int, default=80, help='rounds of the other faults (default: %(default)s)')
+    parser.add_argument('--others', type=int, default=80,
+                        help='rounds of the other faults (default: %(default)s)')
     parser.add_argument('--models', type=models_argument, default='',
                         help='model types, like a,b (default: %s)' % ','.join(MODELS))
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: %(default)s)')
-    parser.add_argument('--side_by_side', type=int, default=2, help='experiments at a time (default: %(default)s)')
+    parser.add_argument('--side_by_side', type=int, default=2,
+                        help='experiments at a time (default: %(default)s)')
     parser.add_argument('--forked', action='store_true',
-                        help='fork every process from one that has imported TensorFlow: faster, not quite as in life')
+                        help='fork every process from one that has imported TensorFlow: faster, not quite '
+                             'as in life')
     flags = parser.parse_args()
     models = flags.models or MODELS
     draws, began = random.Random(flags.seed), time.monotonic()
@@ -286,7 +306,8 @@ def command_line():
     hits, losses = Counter(), []
     place = tempfile.mkdtemp()
     with multiprocessing.get_context('fork').Pool(flags.side_by_side) as pool:
-        for outcome in pool.imap_unordered(go, [(model, rounds[number::len(models)], flags.seed, flags.forked, place)
+        for outcome in pool.imap_unordered(go, [(model, rounds[number::len(models)], flags.seed, flags.forked,
+                                                 place)
                                               for number, model in enumerate(models)]):
             hits.update(outcome.hits)
             losses += outcome.losses

@@ -1,7 +1,8 @@
-"""main.py with a fault that strikes at a planned moment: the command line, or with --run_trial one of its trials.
+"""main.py with a fault that strikes at a planned moment: the command line, or with --run_trial one of its
+trials.
 
-The plan is JSON in the environment: the stage and which visit to it, how many seconds into it, what strikes whom. The
-product's functions are wrapped from outside; the product knows nothing of this.
+The plan is JSON in the environment: the stage and which visit to it, how many seconds into it, what strikes
+whom. The product's functions are wrapped from outside; the product knows nothing of this.
 """
 import functools
 import importlib
@@ -27,9 +28,11 @@ from tests.support import command_line  # noqa: E402
 from utils import locks  # noqa: E402
 from utils.utils import run_command  # noqa: E402
 
-PLAN, COMMAND = 'PLANNED_FAULT', 'STRUCK_COMMAND'         # in the environment: the plan, and the command's process
+# in the environment: the plan, and the command's process
+PLAN, COMMAND = 'PLANNED_FAULT', 'STRUCK_COMMAND'
 FULL = 'full disk'
-ROOM = 2048          # bytes of a file that still fit on the full disk: lines of text, but no checkpoint and no result
+# bytes of a file that still fit on the full disk: lines of text, but no checkpoint and no result
+ROOM = 2048
 
 # Stage -> where it happens. Those of a trial are in its own process, the others in that of the command.
 TRIAL_STAGES = {
@@ -38,8 +41,8 @@ TRIAL_STAGES = {
     'training': ['train:Trial._train_epoch'],
     'evaluation': ['trial.recorder:Recorder.evaluate'],
     'checkpoint': ['trial.checkpoint:save'],
-    'record': ['results.texts:accuracy_matrix_csv', 'results.texts:history_csv', 'results.trial_record:save_record',
-               'trial.checkpoint:remove'],
+    'record': ['results.texts:accuracy_matrix_csv', 'results.texts:history_csv',
+               'results.trial_record:save_record', 'trial.checkpoint:remove'],
 }
 COMMAND_STAGES = {
     'beginning': ['runs.run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
@@ -48,7 +51,8 @@ COMMAND_STAGES = {
 
 
 class Fault(object):
-    """What is planned: {stage, visit, delay, what, whom, report}; without a stage, how long stages take is reported.
+    """What is planned: {stage, visit, delay, what, whom, report}; without a stage, how long stages take is
+    reported.
 
     A plan may also hold stale_seconds and lock_seconds, for tests that cannot wait as long as a user.
     """
@@ -100,7 +104,8 @@ class Fault(object):
             processes = {'command': int(os.environ[COMMAND]), 'trial': os.getpid()}
             if processes['command'] != os.getppid():        # it is gone, and its number may be another's
                 processes['command'] = None
-        for whom in self.plan['whom']:         # the command comes first: nothing is left to do after one's own death
+        # the command comes first: nothing is left to do after one's own death
+        for whom in self.plan['whom']:
             if processes[whom]:
                 os.kill(processes[whom], getattr(signal, self.plan['what']))
 

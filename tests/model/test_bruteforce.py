@@ -44,8 +44,10 @@ def test_the_first_best_pattern_is_remembered_with_all_scores():
     assert method.phases(1, 5) == [5], 'a task that is met again is trained with its pattern'
     extra = method.extra([0, 1])
     np.testing.assert_array_equal(extra['conv_sharing'], [[1, 1, 1], [0, 1, 1]])
-    np.testing.assert_array_equal(extra['search_validation_accuracy'][1], [0.1, 0.7, 0.7, 0.2, 0., 0., 0., 0.])
-    assert extra['search_validation_accuracy'][0, 0] == 0.5 and np.isnan(extra['search_validation_accuracy'][0, 1:]).all()
+    np.testing.assert_array_equal(extra['search_validation_accuracy'][1],
+                                  [0.1, 0.7, 0.7, 0.2, 0., 0., 0., 0.])
+    assert extra['search_validation_accuracy'][0, 0] == 0.5 and np.isnan(extra['search_validation_accuracy'][
+        0, 1:]).all()
 
 
 def test_what_is_kept_is_the_outcome_of_the_best_pattern(tmp_path):

@@ -22,7 +22,8 @@ def darts(mechanism='hps', order=1, data='train', keep=1.):
 
 
 class Bilevel(object):
-    """A DARTS graph in float64 whose training and selection losses can be taken at any weights and selections."""
+    """A DARTS graph in float64 whose training and selection losses can be taken at any weights and
+    selections."""
 
     def __init__(self, mechanism, order):
         self.method, self.graph = darts(mechanism, order, 'valid'), tf.Graph()
@@ -36,7 +37,8 @@ class Bilevel(object):
             self.losses = [self.method.mixed_loss(self.parameters, 1, part) for part in (batch, valid)]
             self.selections = [v for n, v in self.parameters.variables.items() if n.endswith('/selection')]
             self.weights = [v for v in self.parameters.trained if v not in self.selections]
-            self.training_gradients = [tf.convert_to_tensor(g) for g in tf.gradients(self.losses[0], self.weights)]
+            self.training_gradients = [tf.convert_to_tensor(g)
+                                       for g in tf.gradients(self.losses[0], self.weights)]
             initialise = tf.global_variables_initializer()
         self.session = tf.Session(graph=self.graph)
         self.session.run(initialise)
@@ -44,10 +46,12 @@ class Bilevel(object):
         self.start = self.session.run(self.weights)
 
     def _batch(self, data):
-        return Batch(tf.constant(data[0], tf.float64), tf.constant(data[1], tf.int32), self.rate, self.seed, BATCH)
+        return Batch(tf.constant(data[0], tf.float64), tf.constant(data[1], tf.int32), self.rate, self.seed,
+                     BATCH)
 
     def objective(self, selections):
-        """Selection loss after one step of the weights on the training loss: what the second order differentiates."""
+        """Selection loss after one step of the weights on the training loss: what the second order
+        differentiates."""
         assign(self.session, dict(zip(self.selections, selections)))
         assign(self.session, dict(zip(self.weights, self.start)))
         gradients = self.session.run(self.training_gradients)
@@ -72,14 +76,17 @@ class Bilevel(object):
 def _spread(name):
     """Initial values large enough for the second derivative to show."""
     state = np.random.RandomState(len(name) * 7 + sum(map(ord, name)) % 1000)
-    return type('State', (), {'standard_normal': lambda self, shape: 6 * np.clip(state.standard_normal(shape), -.3, .3),
-                              'uniform': lambda self, low, high, shape: 1.5 * state.uniform(low, high, shape)})()
+    return type('State', (), {'standard_normal': lambda self,
+                              shape: 6 * np.clip(state.standard_normal(shape), -.3, .3),
+                              'uniform': lambda self, low, high, shape: 1.5
+                              * state.uniform(low, high, shape)})()
 
 
 SELECTIONS = [np.array([0.3, -0.2]), np.array([-0.5, 0.1]), np.array([0.2, 0.6])]
 
 
-@pytest.mark.parametrize('mechanism', ['hps', 'dfcnn'])     # without and with losses and variables of a task's own
+# without and with losses and variables of a task's own
+@pytest.mark.parametrize('mechanism', ['hps', 'dfcnn'])
 def test_second_order_differentiates_the_bilevel_objective(mechanism, monkeypatch):
     assert cnn_darts_model.DIFFERENCE == 0.01
     monkeypatch.setattr(cnn_darts_model, 'DIFFERENCE', 1e-6)        # so small a network bends within 0.01
@@ -98,20 +105,23 @@ class Demanding(Mechanism):
 
     def weights(self, task):
         given, shape, bias = self.parameters, self.spec.shape, self.spec.shape[-1:]
-        kernel = given.shared(self.layer, self.name, part='kernel', shape=shape, initial=truncated_normal, trainable=True)
+        kernel = given.shared(self.layer, self.name, part='kernel', shape=shape, initial=truncated_normal,
+                              trainable=True)
         fixed = given.shared(self.layer, self.name, 'fixed', shape, truncated_normal, trainable=False)
         scale = given.own(self.layer, task, self.name, 'scale', bias, initial=bias_value, trainable=True)
-        constant = given.own(self.layer, task=task, mechanism=self.name, part='constant', shape=bias, initial=bias_value,
-                             trainable=False)
+        constant = given.own(self.layer, task=task, mechanism=self.name, part='constant', shape=bias,
+                             initial=bias_value, trainable=False)
         mask = given.kept(self.layer, task, self.name, 'mask', bias, initial=bias_value)
-        rows = tf.gather(given.own(self.layer, task, self.name, 'rows', (4,) + bias, truncated_normal), [1, 2])
+        rows = tf.gather(given.own(self.layer, task, self.name, 'rows', (4,) + bias, truncated_normal),
+                         [1, 2])
         return kernel * scale + fixed * mask, tf.cast(constant, given.dtype) + tf.reduce_sum(rows, axis=0)
 
     def extra_loss(self, task):
         given, kernel = self.parameters, '%s/shared/%s/kernel' % (self.layer, self.name)
         assert task in given.training and kernel not in given.store and given.draw(kernel) is not None
         assert kernel in given.start and len(given.start_values()) == len(given.start)
-        return 0.01 * tf.add_n([tf.nn.l2_loss(v) for v in given.trained]) + tf.nn.l2_loss(given.variables[kernel])
+        return 0.01 * tf.add_n([tf.nn.l2_loss(v) for v in given.trained]) + tf.nn.l2_loss(given.variables[
+            kernel])
 
 
 def test_the_second_order_is_right_for_whatever_a_mechanism_asks_of_parameters(monkeypatch):
@@ -148,7 +158,8 @@ def _loss_at(rig, which, selections, ahead):
     return loss
 
 
-@pytest.mark.parametrize('mechanism', ['hps', 'dfcnn'])     # without and with losses and variables of a task's own
+# without and with losses and variables of a task's own
+@pytest.mark.parametrize('mechanism', ['hps', 'dfcnn'])
 def test_first_order_is_the_derivative_of_the_selection_loss(mechanism):
     rig = Bilevel(mechanism, 1)
     expected = rig.numeric_gradient(lambda s: _loss_at(rig, 1, s, ahead=False), SELECTIONS)
@@ -163,9 +174,11 @@ def test_weights_are_updated_after_the_selection_and_with_it():
         loss = rig.step(images, labels, rate=0.5, fetch=rig.method.loss)
         selected = {name: value for name, value in rig.values().items() if name.endswith('/selection')}
     assert all(np.abs(value).max() > 0 for value in selected.values())
-    for selection, expected in ((selected, True), ({}, False)):       # the loss at the new selection, not at the old one
+    # the loss at the new selection, not at the old one
+    for selection, expected in ((selected, True), ({}, False)):
         with Rig(darts(), dict(start, **selection), 0, [0], dtype=tf.float64) as rig:
-            at = rig.session.run(rig.method.loss, {rig.images: images, rig.labels: labels, rig.rate: 0., rig.seed: (1, 2)})
+            at = rig.session.run(rig.method.loss, {rig.images: images, rig.labels: labels, rig.rate: 0.,
+                                                   rig.seed: (1, 2)})
         assert np.isclose(at, loss, rtol=1e-12, atol=0) == expected
 
 
@@ -194,7 +207,8 @@ def test_one_dropout_mask_for_a_whole_step():
     method = darts(order=2, keep=0.5)
     with Rig(method, {}, 0, [0]) as rig:
         masks = [op for op in rig.graph.get_operations() if 'StatelessRandomUniform' in op.type]
-        seeds = {rig.session.run(op.inputs[1], {rig.seed: (5, 6), rig.images: TRAIN[0], rig.labels: TRAIN[1], rig.rate: 0.1}).tobytes() for op in masks}
+        seeds = {rig.session.run(op.inputs[1], {rig.seed: (5, 6), rig.images: TRAIN[0], rig.labels: TRAIN[1],
+                                                rig.rate: 0.1}).tobytes() for op in masks}
     assert len(masks) >= 4 and len(seeds) == 1
 
 

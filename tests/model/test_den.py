@@ -42,7 +42,8 @@ def make_experiment(order=ORDER, epochs=8, **changes):
     return Experiment(
         data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
         class_counts={task: COUNTS[task] for task in sorted(order)}, model_type='DEN', net=NET, pattern='SS',
-        options=options(**changes), training=env.Training(lr=2e-2, lr_decay=0.05, patience=epochs, epochs=epochs, batch_size=4),
+        options=options(**changes), training=env.Training(lr=2e-2, lr_decay=0.05, patience=epochs,
+                                                          epochs=epochs, batch_size=4),
         early_stopping=0, keep=1., evaluation_batch=20, seed=3, tensorflow=1)
 
 
@@ -50,7 +51,8 @@ class Run(object):
     """A finished trial, and what there was at the end of each stage.
 
     Attributes:
-        stages: list of (task, stage, values, store handed on, logits by learned task, arrays, `now`), in order.
+        stages: list of (task, stage, values, store handed on, logits by learned task, arrays, `now`), in
+            order.
     """
 
     def __init__(self, folder, always_evaluate=False, **settings):
@@ -78,7 +80,8 @@ class Run(object):
                 if place and found[1] == stage]
 
     def result(self):
-        return summary.run_struct(self.record, list(self.experiment.task_order), trainer_fields=best_epoch_fields)
+        return summary.run_struct(self.record, list(self.experiment.task_order),
+                                  trainer_fields=best_epoch_fields)
 
 
 @pytest.fixture(scope='module')
@@ -169,7 +172,8 @@ def test_the_loss_is_that_of_all_training_images(run):
         probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         expected = -np.log(probability[np.arange(part.size), part.labels]).mean()
         np.testing.assert_allclose(now['loss'], expected, rtol=1e-4)
-        assert now['loss'] in run.extra['den_loss_before_expansion'] and part.size % 4      # not a whole number of batches
+        # not a whole number of batches
+        assert now['loss'] in run.extra['den_loss_before_expansion'] and part.size % 4
 
 
 # -- isolation of old tasks --
@@ -191,7 +195,8 @@ def old_logits(run, store, task, part):
         store['%s/shared/den/bias' % layer.name].size for layer in LAYERS[:3]])
     with tf.Graph().as_default(), tf.Session(config=runtime.session_config(1)) as session:
         parameters = Parameters(store, [], None)
-        logits = method.logits(parameters, task, tf.constant(part.images() * part.scale + part.offset, tf.float32))
+        logits = method.logits(parameters, task, tf.constant(part.images() * part.scale + part.offset,
+                                                             tf.float32))
         session.run(tf.global_variables_initializer())
         assign(session, parameters.start_values())
         return session.run(logits)
@@ -209,9 +214,11 @@ def test_stage_b_changes_what_is_selected_only(run):
             assert (new[place][:, mask] != blocks[place][:, mask]).any()
         identical(before[2], after[2], lambda name: '/task' in name and '/task%d/' % after[0] not in name)
         # Cut out, the network gives the same logits.
-        cut = [block[:, below][:, :, above] for block, below, above in zip(new, selected, selected[1:] + [units])]
+        cut = [block[:, below][:, :, above] for block, below,
+               above in zip(new, selected, selected[1:] + [units])]
         part = make_task(after[0]).test
-        found = den.logits(Body(cut[:3], [b[s] for b, s in zip(new_biases, selected[1:])], cut[3]), new_biases[3],
+        found = den.logits(Body(cut[:3], [b[s] for b, s in zip(new_biases, selected[1:])], cut[3]),
+                           new_biases[3],
                                  part.images() * part.scale + part.offset)
         np.testing.assert_allclose(after[4][after[0]], found, atol=1e-5)
 
@@ -222,7 +229,8 @@ def test_stage_c_and_pruning_leave_old_tasks_alone(run, frozen):
             identical({task: logits for task, logits in before[4].items() if task != after[0]}, after[4])
             identical(before[2], after[2], lambda name: '/task%d/' % after[0] not in name)
     # Nothing was trained after stage C: what pruning gave is what the last graph computes.
-    assert (frozen.extra['den_expanded'][1:, 1] > 0).any()        # the last convolution grew: the boundary interleaves
+    # the last convolution grew: the boundary interleaves
+    assert (frozen.extra['den_expanded'][1:, 1] > 0).any()
     assert (frozen.extra['den_expanded'][1:] < K).any()           # and something was pruned
     for before, after in frozen.of(RETRAINING):
         identical({task: logits for task, logits in before[4].items() if task != after[0]}, after[4])
@@ -254,7 +262,8 @@ def test_units_are_split_by_drift(run):
         blocks, biases = blocks_of(store, task)
         for layer in range(3):
             inputs, units = old[layer].shape[1:]
-            change = [np.linalg.norm((body.blocks[layer][:, :inputs, j] - old[layer][:, :, j]).astype(np.float64).ravel())
+            change = [np.linalg.norm((body.blocks[layer][:, :inputs, j] - old[layer][:, :, j]).astype(
+                np.float64).ravel())
                       for j in range(units)]
             above = [j for j in range(units) if change[j] > 0.05]
             chosen = sorted(above, key=lambda j: -change[j])[:2]
@@ -309,7 +318,8 @@ def test_zeros_are_exact_before_the_last_evaluation_of_a_stage(run):
         if stage != SUBNETWORK:
             ends = {HEAD: (), EXPANSION: ('new_columns', 'new_rows'), RETRAINING: ('kernel',)}[stage]
             for name in values:
-                if '/task%d/' % task in name and not name.endswith('bias') or is_hidden(name) and name.endswith(ends):
+                if '/task%d/' % task in name and not name.endswith('bias') or is_hidden(
+                        name) and name.endswith(ends):
                     layer, = [layer for layer in LAYERS if name.startswith(layer.name)]
                     largest = np.abs(to_block(values[name], layer.positions)).max(axis=0)
                     assert not ((largest > 0) & (largest < least)).any()
@@ -326,7 +336,8 @@ def test_a_huge_group_penalty_prunes_every_new_unit(tmp_path):
 
 def test_without_penalties_everything_is_selected_and_nothing_pruned(tmp_path):
     found = Run(tmp_path, order=PAIR, gl_lambda=0., l1_lambda=0., den_zero_eps=0., den_split_cap=None)
-    assert (found.extra['den_selected_fraction'][1] == 1).all() and (found.extra['den_edge_density'][0, RETRAINING] == 1).all()
+    assert (found.extra['den_selected_fraction'][1] == 1).all() and (found.extra['den_edge_density'][
+        0, RETRAINING] == 1).all()
     assert (found.extra['den_expanded'][1] == K).all()
     np.testing.assert_array_equal(found.extra['den_split'], found.extra['den_split_candidates'])
 
@@ -335,7 +346,8 @@ def test_a_head_of_zeros_selects_everything(tmp_path):
     found = Run(tmp_path, order=PAIR, l1_lambda=1e3)
     assert sum('every unit is selected' in line for line in found.log) == 1
     assert (found.extra['den_selected_fraction'][1] == 1).all()
-    assert not found.extra['den_edge_density'][:, RETRAINING].any() and np.isfinite(found.extra['den_loss_before_expansion'][1])
+    assert not found.extra['den_edge_density'][:, RETRAINING].any() and np.isfinite(
+        found.extra['den_loss_before_expansion'][1])
 
 
 # -- results --
@@ -347,7 +359,8 @@ def test_the_store_makes_the_same_network_again(run):
 
     def nothing_to_draw(name):
         raise AssertionError('%s is not in the store' % name)
-    with TaskGraph(method, run.store, tasks[-1], tasks, nothing_to_draw, GraphSettings(4, 7, runtime.session_config(1))) as graph:
+    with TaskGraph(method, run.store, tasks[-1], tasks, nothing_to_draw,
+                   GraphSettings(4, 7, runtime.session_config(1))) as graph:
         values = graph.values()
         assert set(values) == set(run.store)
         identical(values, run.store)
@@ -358,7 +371,8 @@ def test_the_store_makes_the_same_network_again(run):
 @pytest.mark.parametrize('name', ['run', 'constant', 'frozen'])
 def test_histories(name, request):
     finished = request.getfixturevalue(name)
-    order, result, epochs = finished.experiment.task_order, finished.result(), finished.extra['den_stage_epochs'].sum(axis=1)
+    order, result, epochs = finished.experiment.task_order, finished.result(), finished.extra[
+        'den_stage_epochs'].sum(axis=1)
     total = int(epochs.sum())
     assert result['num_epoch'] == total == len(finished.record.accuracy) - 1
     starts = [1] + (1 + np.cumsum(epochs)[:-1]).tolist()
@@ -384,12 +398,15 @@ def test_fields_of_the_method(run):
         'den_widths': (3, 3), 'den_expanded': (3, 3), 'den_split_candidates': (3, 3), 'den_split': (3, 3),
         'den_stage_epochs': (3, 4), 'den_loss_before_expansion': (3,), 'den_selected_fraction': (3, 3),
         'den_edge_density': (3, 4, 4), 'den_fresh_density': (3, 4), 'den_nonzeros': (1,)}
-    assert np.isnan(extra['den_loss_before_expansion'][0]) and np.isnan(extra['den_selected_fraction'][0]).all()
+    assert np.isnan(extra['den_loss_before_expansion'][0]) and np.isnan(extra['den_selected_fraction'][
+        0]).all()
     # Only the last stage of the first task, never the one that does not shrink.
-    assert np.isnan(extra['den_edge_density'][..., 0]).tolist() == [[True, True, True, False]] + 2 * [[False, True, False, False]]
+    assert np.isnan(extra['den_edge_density'][..., 0]).tolist() == [[True, True, True, False]] + 2 * [
+        [False, True, False, False]]
     assert not any(value.dtype.hasobject for value in extra.values())
     lines = den_report.lines(extra, ORDER)
-    assert 'of fresh weights %s' % ' '.join('%.2f' % share for share in extra['den_fresh_density'][1]) in lines[1]
+    assert 'of fresh weights %s' % ' '.join('%.2f' % share
+                                            for share in extra['den_fresh_density'][1]) in lines[1]
     assert len(lines) == 3 and lines[0].startswith('task 2: edges present ') and 'selected' not in lines[0]
     assert 'loss before expansion %.4g' % extra['den_loss_before_expansion'][1] in lines[1]
     assert 'units added %s' % '/'.join(map(str, extra['den_expanded'][2])) in lines[2]

@@ -32,7 +32,8 @@ def test_layers():
     assert tuple(layer.positions for layer in LAYERS) == POSITIONS
     assert [LAYERS[place].shape(7, 6) for place in range(4)] == [(3, 3, 7, 6), (3, 3, 7, 6), (28, 6), (7, 6)]
     uneven = den_blocks.layers_of(build_net(Network((5,), (3,), (3,), ()), (8, 7, 1)))      # no hidden layer
-    assert [(layer.name, layer.positions, layer.kernel) for layer in uneven] == [('conv0', 25, 5), ('fc0', 9, 0)]
+    assert [(layer.name, layer.positions, layer.kernel) for layer in uneven] == [('conv0', 25, 5), (
+        'fc0', 9, 0)]
 
 
 def test_a_block_is_a_view_of_the_weights_in_tensorflows_shape():
@@ -52,10 +53,12 @@ def test_a_block_is_a_view_of_the_weights_in_tensorflows_shape():
 
 
 def test_positions_and_units_are_those_of_tensorflows_flatten():
-    maps, matrix = np.random.RandomState(0).normal(size=(2, 2, 2, 3)), np.random.RandomState(1).normal(size=(12, 5))
+    maps, matrix = np.random.RandomState(0).normal(size=(2, 2, 2, 3)), np.random.RandomState(1).normal(
+        size=(12, 5))
     with tf.Graph().as_default(), tf.Session(config=runtime.session_config(1)) as session:
         flat = tf.reshape(tf.constant(maps), [2, -1])
-        found, block = session.run([tf.matmul(flat, matrix), den_blocks.to_block(tf.constant(matrix), 4, tf.reshape)])
+        found, block = session.run([tf.matmul(flat, matrix),
+                                    den_blocks.to_block(tf.constant(matrix), 4, tf.reshape)])
     np.testing.assert_array_equal(block, den_blocks.to_block(matrix, 4))
     np.testing.assert_allclose(found, sum(maps[:, p // 2, p % 2].dot(block[p]) for p in range(4)))
 
@@ -78,7 +81,8 @@ def test_small_edges_are_cut_as_a_whole():
     block = np.zeros((2, 2, 2), np.float32)
     block[:, 0, 0], block[:, 1, 0], block[:, 0, 1] = (1e-5, -2e-4), (5e-5, -9e-5), (1e-4, 0)
     cut = den_blocks.without_small_edges(block, 1e-4)
-    np.testing.assert_array_equal(cut[:, 0, 0], block[:, 0, 0])      # one entry is large: the small one stays too
+    # one entry is large: the small one stays too
+    np.testing.assert_array_equal(cut[:, 0, 0], block[:, 0, 0])
     assert not cut[:, 1, 0].any()
     np.testing.assert_array_equal(cut[:, 0, 1], block[:, 0, 1])      # not below the limit
     assert den_blocks.present(cut).tolist() == [[True, True], [False, False]]
@@ -130,7 +134,8 @@ def test_a_traced_network_cut_out_gives_the_logits_of_the_whole():
     body.head[0, [1, 3, 4]] = 0
     selected, _ = den_blocks.trace(body.blocks, den_blocks.present(body.head).any(axis=1))
     assert all(0 < units.sum() < len(units) for units in selected[1:])
-    cut = Body([block[:, below][:, :, units] for block, below, units in zip(body.blocks, selected, selected[1:])],
+    cut = Body([block[:, below][:, :, units] for block, below,
+                units in zip(body.blocks, selected, selected[1:])],
                [bias[units] for bias, units in zip(body.biases, selected[1:])], body.head[:, selected[-1]])
     np.testing.assert_allclose(logits(cut, HEAD_BIAS, IMAGES), logits(body, HEAD_BIAS, IMAGES), atol=1e-12)
     for layer in range(3):      # one unit less, and they differ
@@ -176,7 +181,8 @@ def test_a_unit_that_nothing_reads_is_pruned_whatever_its_bias(layer):
     (body.blocks + [body.head])[layer + 1][:, -2] = 0          # the first of the new ones
     pruned = den_blocks.prune(body, WIDTHS)
     assert pruned.widths == [width - (place == layer) for place, width in enumerate(WIDE)]
-    np.testing.assert_array_equal(pruned.biases[layer][-1], body.biases[layer][-1])      # the other new one stayed
+    # the other new one stayed
+    np.testing.assert_array_equal(pruned.biases[layer][-1], body.biases[layer][-1])
     np.testing.assert_array_equal(pruned.blocks[layer][0, 0, -1], body.blocks[layer][0, 0, -1])
     unchanged(body, pruned)
 
@@ -238,7 +244,8 @@ def test_the_most_drifted_units_are_split(metric, limit):
     for cap, chosen in ((1, [2]), (2, [2, 3]), (None, [2, 3, 0]), (9, [2, 3, 0])):
         units, candidates = den_blocks.most_drifted(distance, limit, cap)
         assert (units.tolist(), candidates) == (chosen, 3)
-    assert den_blocks.most_drifted(np.array([1., 2., 2., 1.]), 0.5, 3)[0].tolist() == [1, 2, 0]      # ties: the lower
+    # ties: the lower
+    assert den_blocks.most_drifted(np.array([1., 2., 2., 1.]), 0.5, 3)[0].tolist() == [1, 2, 0]
     assert den_blocks.most_drifted(distance, 9., 1)[1] == 0
 
 
@@ -272,7 +279,8 @@ def split_by_hand(body, old, chosen):
         for j in range(total):
             source = j if j < block.shape[2] else units[j - block.shape[2]]
             restored = layer < 3 and j in units
-            follows = j >= (WIDTHS[layer] if layer < 3 else 0)       # a duplicate, born in this task, or a class
+            # a duplicate, born in this task, or a class
+            follows = j >= (WIDTHS[layer] if layer < 3 else 0)
             for i in range(inputs):
                 if restored:
                     if i < old.blocks[layer].shape[1]:
@@ -283,24 +291,28 @@ def split_by_hand(body, old, chosen):
                     new[:, i, j] = block[:, i, source]
         blocks.append(new)
         if layer < 3:
-            bias = [old.biases[layer][j] if j in units else body.biases[layer][j] for j in range(block.shape[2])]
+            bias = [old.biases[layer][j] if j in units else body.biases[layer][j]
+                    for j in range(block.shape[2])]
             biases.append(np.array(bias + [body.biases[layer][j] for j in units]))
         duplicates_below = {i: block.shape[2] + rank for rank, i in enumerate(units)}
         inputs = block.shape[2]
     return Body(blocks[:3], biases, blocks[3])
 
 
-@pytest.mark.parametrize('chosen', [([1], [3, 0], [2]), ([], [1], []), ([2, 0], [], [4, 1, 0]), ([0, 1, 2], [0, 1, 2, 3], [])])
+@pytest.mark.parametrize('chosen', [([1], [3, 0], [2]), ([], [1], []), ([2, 0], [], [4, 1, 0]),
+                                    ([0, 1, 2], [0, 1, 2, 3], [])])
 def test_split_follows_the_table(drifted, chosen):
     body, old = drifted
     untouched = copy_of(body), copy_of(old)
     found = den_blocks.split(body, (old.blocks, old.biases), [np.array(units, int) for units in chosen])
     expected = split_by_hand(body, old, chosen)
-    for one, other in zip(found.blocks + found.biases + [found.head], expected.blocks + expected.biases + [expected.head]):
+    for one, other in zip(found.blocks + found.biases + [found.head], expected.blocks + expected.biases
+                          + [expected.head]):
         np.testing.assert_array_equal(one, other)
     assert found.widths == [width + len(units) for width, units in zip(WIDE, chosen)]
     for one, other in zip(untouched, (body, old)):        # the arrays that it was given stay
-        for array, same in zip(one.blocks + one.biases + [one.head], other.blocks + other.biases + [other.head]):
+        for array, same in zip(one.blocks + one.biases + [one.head], other.blocks + other.biases
+                               + [other.head]):
             np.testing.assert_array_equal(array, same)
 
 
@@ -337,6 +349,7 @@ def test_units_outside_a_tasks_prefix_are_not_read():
 
 
 def test_cross_entropy():
-    found = den_blocks.cross_entropy(np.array([[0., 0.], [1000., 0.], [0., np.log(3.)]], np.float32), np.array([0, 0, 1]))
+    found = den_blocks.cross_entropy(np.array([[0., 0.], [1000., 0.], [0., np.log(3.)]], np.float32),
+                                     np.array([0, 0, 1]))
     np.testing.assert_allclose(found, (np.log(2) + 0 + np.log(4 / 3.)) / 3, rtol=1e-6)
     assert CLASSES == random_body(0).head.shape[2] and NET.num_features == 16

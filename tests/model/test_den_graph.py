@@ -19,7 +19,8 @@ def test_shrinking_in_closed_form():
     block[:, 0, 0] *= 0.1
     block[:, 1, 0] = 0
     flat = block[:1]
-    found = evaluated(lambda: [den_graph.shrink(x, 0.2, by_edge) for x in (block, flat) for by_edge in (True, False)])
+    found = evaluated(lambda: [den_graph.shrink(x, 0.2, by_edge) for x in (block, flat)
+                               for by_edge in (True, False)])
     expected = [edges_shrunk(block, 0.2), soft(block, 0.2), soft(flat, 0.2), soft(flat, 0.2)]
     for one, other in zip(found, expected):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -32,7 +33,8 @@ def test_new_units_shrink_edge_by_edge_then_as_groups():
     state = np.random.RandomState(1)
     columns, bias = state.uniform(-1, 1, (4, 3, 3)).astype(np.float32), np.array([.5, .6, .7], np.float32)
     columns[:, :, 1] *= 0.2
-    found, of_bias = evaluated(lambda: den_graph.shrink_new_units(tf.constant(columns), tf.constant(bias), 0.1, 0.5, True))
+    found, of_bias = evaluated(lambda: den_graph.shrink_new_units(tf.constant(columns), tf.constant(bias),
+                                                                  0.1, 0.5, True))
     expected = groups_shrunk(edges_shrunk(columns, 0.1), bias, 0.5)
     np.testing.assert_allclose(found, expected[0], atol=1e-6)
     np.testing.assert_array_equal(of_bias, expected[1])
@@ -43,13 +45,16 @@ def test_new_units_shrink_edge_by_edge_then_as_groups():
 
 def test_a_step_is_the_optimizers_then_the_shrinking_every_time():
     state = np.random.RandomState(2)
-    columns, bias, slope = [state.uniform(-1, 1, size).astype(np.float32) for size in ((4, 3, 2), (2,), (4, 3, 2))]
+    columns, bias, slope = [state.uniform(-1, 1, size).astype(np.float32)
+                            for size in ((4, 3, 2), (2,), (4, 3, 2))]
     with tf.Graph().as_default(), tf.Session(config=runtime.session_config(1)) as session:
         variables = [tf.Variable(tf.zeros(value.shape)) for value in (columns, bias)]
         loss = tf.reduce_sum(variables[0] * slope) + 2 * tf.reduce_sum(variables[1])
         update = den_graph.training_step(loss, [(variables[0], None), (variables[1], None)],
                                          tf.train.GradientDescentOptimizer(0.5),
-                                         [(variables, lambda *both: den_graph.shrink_new_units(*(both + (.1, .5, True))))])
+                                         [(variables,
+                                           lambda *both: den_graph.shrink_new_units(
+                                               *(both + (.1, .5, True))))])
         found = []
         for _ in range(50):
             assign(session, dict(zip(variables, (columns, bias))))

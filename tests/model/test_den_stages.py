@@ -1,4 +1,5 @@
-"""DEN: what one step of each stage trains, penalizes and shrinks, against NumPy; what happens between the stages."""
+"""DEN: what one step of each stage trains, penalizes and shrinks, against NumPy; what happens between the
+stages."""
 import copy
 
 import numpy as np
@@ -38,7 +39,8 @@ def test_epochs_of_the_stages():
     assert stage_epochs(fractions, 2000) == [300, 700, 500, 500]
     assert stage_epochs(fractions, 50) == [8, 17, 13, 12]       # 7.5 and 37.5 are rounded up
     assert stage_epochs(fractions, 1) == [0, 1, 0, 0]
-    assert stage_epochs((0.15, 0, 0.25, 0), 8) == [1, 0, 2, 0]  # a skipped stage's epochs are not spent elsewhere
+    # a skipped stage's epochs are not spent elsewhere
+    assert stage_epochs((0.15, 0, 0.25, 0), 8) == [1, 0, 2, 0]
     for epochs in range(1, 130):
         assert sum(stage_epochs(fractions, epochs)) == epochs and min(stage_epochs(fractions, epochs)) >= 0
 
@@ -52,7 +54,8 @@ LABELS = np.array([0, 1, 2, 2, 1, 0], np.int32)
 
 def stored(body, head_bias, task):
     """dict name -> array, as the parameter store names it."""
-    names = ['%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task%d' % task) for place, layer in enumerate(LAYERS)]
+    names = ['%s/%s/den/' % (layer.name, 'shared' if place < 3 else 'task%d' % task) for place,
+             layer in enumerate(LAYERS)]
     values = {name + 'kernel': from_block(block, layer.kernel)
               for name, block, layer in zip(names, body.blocks + [body.head], LAYERS)}
     values.update((name + 'bias', bias) for name, bias in zip(names, body.biases + [head_bias]))
@@ -60,7 +63,8 @@ def stored(body, head_bias, task):
 
 
 class Stage(object):
-    """One step of a stage with plain gradient descent; task 1 runs after task 2 was learned with WIDTHS units.
+    """One step of a stage with plain gradient descent; task 1 runs after task 2 was learned with WIDTHS
+    units.
 
     Attributes:
         loss: before the step. old, new, gradients: dict name -> array. previous: Body.
@@ -83,7 +87,8 @@ class Stage(object):
         with tf.Graph().as_default() as graph:
             parameters = Parameters(store, [1], lambda name: np.random.RandomState(len(name)))
             images, labels = tf.constant(IMAGES, tf.float32), tf.constant(LABELS)
-            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6, 4), phase)
+            self.method.build(parameters, 1, Batch(images, labels, tf.constant(RATE), tf.constant([1, 2]), 6,
+                                                   4), phase)
             variables = parameters.variables
             logits = self.method.logits(parameters, 1, images)
             gradients = tf.gradients(self.method.loss, list(variables.values()))
@@ -92,8 +97,10 @@ class Stage(object):
                 session.run(initialise)
                 assign(session, parameters.start_values())
                 known = [gradient for gradient in gradients if gradient is not None]
-                self.logits, self.loss, found, self.old = session.run([logits, self.method.loss, known, dict(variables)])
-                self.gradients = dict(zip([name for name, gradient in zip(variables, gradients) if gradient is not None], found))
+                self.logits, self.loss, found, self.old = session.run([logits, self.method.loss, known,
+                                                                       dict(variables)])
+                self.gradients = dict(zip([name for name, gradient in zip(variables, gradients)
+                                           if gradient is not None], found))
                 session.run(self.method.update)
                 self.new = session.run(dict(variables))
 
@@ -121,7 +128,8 @@ def descent(monkeypatch, request):
 
 def mean_loss(logits):
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return -np.mean(np.log(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True))[np.arange(6), LABELS])
+    return -np.mean(np.log(np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True))[
+        np.arange(6), LABELS])
 
 
 def half_squares(*arrays):
@@ -142,7 +150,8 @@ def test_the_first_task_trains_and_shrinks_everything(by_edge):
     stage = Stage(0, learned=False, den_edge_group_l1=by_edge)
     blocks, biases = blocks_of(stage.old, 1)
     np.testing.assert_allclose(stage.logits, logits_of(blocks, biases), atol=1e-5)
-    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(*blocks), rtol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(*blocks),
+                               rtol=1e-5)
     assert stage.changed() == set(stage.old)
     for place, (layer, positions) in enumerate(zip(LAYERS, POSITIONS)):
         owner = 'shared' if place < 3 else 'task1'
@@ -154,7 +163,8 @@ def test_the_first_task_trains_and_shrinks_everything(by_edge):
 def test_stage_a_trains_the_head_only():
     stage = Stage(HEAD)
     blocks, biases = blocks_of(stage.old, 1)
-    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2 * half_squares(blocks[3]), rtol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + L2
+                               * half_squares(blocks[3]), rtol=1e-5)
     assert stage.changed() == {'fc1/task1/den/kernel', 'fc1/task1/den/bias'}
     stage.check('fc1/task1/den/kernel', 1)
     stage.check('fc1/task1/den/bias')
@@ -166,10 +176,12 @@ def test_stage_a_trains_the_head_only():
 def test_stage_b_trains_what_is_selected_without_shrinking(reg):
     stage = Stage(SUBNETWORK, den_reg_in_retraining=reg)
     blocks, biases = blocks_of(stage.old, 1)
-    masks = [np.outer(below, above)[None] for below, above in zip(SELECTED, SELECTED[1:] + [np.ones(3, bool)])]
+    masks = [np.outer(below, above)[None] for below,
+             above in zip(SELECTED, SELECTED[1:] + [np.ones(3, bool)])]
     penalty = L2 * half_squares(*[block * mask for block, mask in zip(blocks, masks)])
     if reg:
-        penalty += REG * half_squares(*[(block - old) * mask for block, old, mask in zip(blocks, stage.previous.blocks, masks)])
+        penalty += REG * half_squares(*[(block - old) * mask for block, old,
+                                        mask in zip(blocks, stage.previous.blocks, masks)])
         penalty += REG * half_squares(*[(bias - old)[units] for bias, old, units in zip(
             biases, stage.previous.biases, SELECTED[1:])])
     np.testing.assert_allclose(stage.loss, mean_loss(logits_of(blocks, biases)) + penalty, rtol=1e-5)
@@ -192,18 +204,21 @@ def test_stage_c_trains_new_units_and_the_head():
     stage = Stage(EXPANSION)
     old = stage.old
     blocks, biases = blocks_of(old, 1)
-    rows = [old['%s/%s/den/new_rows' % (layer.name, 'shared' if place < 3 else 'task1')] for place, layer in enumerate(LAYERS)]
+    rows = [old['%s/%s/den/new_rows' % (layer.name, 'shared' if place < 3 else 'task1')] for place,
+            layer in enumerate(LAYERS)]
     columns, new_biases = [[old['%s/shared/den/%s' % (layer.name, part)] for layer in LAYERS[:3]]
                            for part in ('new_columns', 'new_bias')]
     assert [array.shape for array in columns] == [(9, CHANNELS, K), (9, 3 + K, K), (4, 4 + K, K)]
     assert [array.shape for array in rows] == [(9, 0, 3), (9, K, 4), (4, K, 5), (1, K, 3)]
     assert all((bias == np.float32(0.2)).all() for bias in new_biases)
-    assert all(0.02 < array.std() < 0.06 and np.abs(array).max() <= 0.1 for array in columns + rows if array.size > 30)
+    assert all(0.02 < array.std() < 0.06 and np.abs(array).max() <= 0.1 for array in columns + rows
+               if array.size > 30)
     wide = [np.concatenate([np.concatenate([block, row], axis=1)] + [column] * (place < 3), axis=2)
             for place, (block, row, column) in enumerate(zip(blocks, rows, columns + [None]))]
     whole = logits_of(wide, [np.concatenate(pair) for pair in zip(biases, new_biases)] + biases[3:])
     np.testing.assert_allclose(stage.logits, whole, atol=1e-5)
-    np.testing.assert_allclose(stage.loss, mean_loss(whole) + L2 * half_squares(blocks[3], *(rows + columns)), rtol=1e-5)
+    np.testing.assert_allclose(stage.loss, mean_loss(whole) + L2 * half_squares(blocks[3], *(rows + columns)),
+                               rtol=1e-5)
 
     kept = {name for name in names(old, 'kernel', 'bias') if 'shared' in name and 'new' not in name}
     assert not stage.changed() & (kept | names(old, 'fc1/task2/den/kernel', 'fc1/task2/den/bias'))
@@ -273,7 +288,8 @@ def test_every_class_counts_in_the_selection_and_edges_are_those_before_the_task
     values = dict(store, **stored(random_body(1)._replace(head=np.zeros((1, 5, 3))), HEAD_BIAS, 1))
     values['fc1/task1/den/kernel'][4, 2] = -1e-3          # the last class only
     Head(method, 1).end(values, None)
-    assert [np.flatnonzero(method.arrays['selected/%d' % layer]).tolist() for layer in range(4)] == [[0, 1], [2], [3], [4]]
+    assert [np.flatnonzero(method.arrays['selected/%d' % layer]).tolist()
+            for layer in range(4)] == [[0, 1], [2], [3], [4]]
     np.testing.assert_allclose(method.state['now']['selected'], [1 / 3., 1 / 4., 1 / 5.])
 
 
@@ -304,7 +320,8 @@ def test_units_are_added_if_the_loss_is_high(expand, threshold, found):
     method.remember(2)
     method.phases(1, 20)
     Subnetwork(method, 1).end({}, Graph())
-    np.testing.assert_allclose(method.state['now']['loss'], (np.log1p(np.exp(1)) + 4 * np.log1p(np.exp(-9))) / 5)
+    np.testing.assert_allclose(method.state['now']['loss'], (np.log1p(np.exp(1)) + 4 * np.log1p(np.exp(-9)))
+                               / 5)
     assert method.state['now']['expand'] is found
     assert method.phases(1, 20) == [3, 7, 5 if found else 0, 5]
     method.options['den_stage_fractions'] = (0.5, 0.5, 0, 0)     # no epochs: no units
@@ -352,15 +369,16 @@ class CleanUp(object):
 def test_a_clean_up_that_changes_the_output_is_logged_whatever_is_right():
     stage, logits = Stage(HEAD), np.tile([5., 0, 0], (63, 1))
     found = CleanUp(stage, {}, logits, logits + 1)
-    assert {name for name in found.set if (found.set[name] != stage.old[name]).any()} == {'fc1/task1/den/kernel'}
+    assert {name for name in found.set if (found.set[name] != stage.old[name]).any()} == {
+        'fc1/task1/den/kernel'}
     assert found.said == []
     line, = CleanUp(stage, {}, logits, np.tile([2., 0, 0], (63, 1))).said      # the same class has the most
     change = 1 / (1 + 2 * np.exp(-5)) - 1 / (1 + 2 * np.exp(-2))
     assert 'task 1: warning: making small weights 0 changed' in line and 'by %.4f on average' % change in line
 
 
-@pytest.mark.parametrize('name', ['conv0/shared/den/kernel', 'conv1/shared/den/kernel', 'fc0/shared/den/kernel',
-                                  'fc1/task1/den/kernel'])
+@pytest.mark.parametrize('name', ['conv0/shared/den/kernel', 'conv1/shared/den/kernel',
+                                  'fc0/shared/den/kernel', 'fc1/task1/den/kernel'])
 def test_a_clean_up_that_would_cut_the_image_off_is_skipped_and_logged(name):
     stage = Stage(RETRAINING)
     found = CleanUp(stage, {name: np.clip(stage.old[name], -.09, .09)})
@@ -371,7 +389,8 @@ def test_a_clean_up_that_would_cut_the_image_off_is_skipped_and_logged(name):
 
 def test_a_clean_up_that_would_leave_no_way_through_two_layers_is_skipped_too():
     stage = Stage(RETRAINING)
-    below, above = np.array(stage.old['conv1/shared/den/kernel']), np.array(stage.old['fc0/shared/den/kernel'])
+    below, above = np.array(stage.old['conv1/shared/den/kernel']), np.array(
+        stage.old['fc0/shared/den/kernel'])
     below[..., 1:] = above.reshape(4, 6, 6)[:, :1] = 0.05        # conv1's first unit, which fc0 does not read
     found = CleanUp(stage, {'conv1/shared/den/kernel': below, 'fc0/shared/den/kernel': above})
     assert found.set is None and 'conv1' in found.said[0]

@@ -34,15 +34,18 @@ class Watched(EWC):
     def build(self, parameters, task, batch, phase=0):
         super(Watched, self).build(parameters, task, batch, phase)
         if self.penalty is not None:
-            self.penalty_gradients = tf.gradients(self.penalty, [parameters.variables[name] for name in TRUNK])
+            self.penalty_gradients = tf.gradients(self.penalty,
+                                                  [parameters.variables[name] for name in TRUNK])
 
 
 def make_method(kind=Watched, order=(0, 1, 2), hidden=(), **options):
-    return kind(Setting(make_net()._replace(hidden=hidden), CLASSES, 'hps', dict(OPTIONS, **options), 0.5, order))
+    return kind(Setting(make_net()._replace(hidden=hidden), CLASSES, 'hps', dict(OPTIONS, **options), 0.5,
+                        order))
 
 
 def open_graph(method, store, task):
-    graph = TaskGraph(method, store, make_task(task), [make_task(task)], draw, GraphSettings(4, 8, runtime.session_config(1)))
+    graph = TaskGraph(method, store, make_task(task), [make_task(task)], draw,
+                      GraphSettings(4, 8, runtime.session_config(1)))
     method.start_phase(graph, task, 0)
     return graph
 
@@ -77,7 +80,8 @@ class Linear(EWC):
         return [images]
 
     def classify(self, parameters, task, maps):
-        kernel = parameters.shared('conv0', 'hps', 'kernel', (16, 3), lambda shape, state: state.normal(size=shape))
+        kernel = parameters.shared('conv0', 'hps', 'kernel', (16, 3), lambda shape,
+                                   state: state.normal(size=shape))
         return tf.matmul(tf.reshape(maps, [-1, 16]), kernel)
 
     def pattern_loss(self, parameters, task, pattern, batch):
@@ -101,21 +105,24 @@ def test_fisher_with_the_true_labels_and_with_drawn_ones():
     for how in ('true', 'sample'):
         method = make_method(Linear, ewc_fisher_labels=how)
         with open_graph(method, {}, 0) as graph:
-            found[how], kernel = method.fisher(graph)['conv0/shared/hps/kernel'], graph.values()['conv0/shared/hps/kernel']
+            found[how], kernel = method.fisher(graph)['conv0/shared/hps/kernel'], graph.values()[
+                'conv0/shared/hps/kernel']
     p = np.exp(x.dot(kernel))
     p /= p.sum(axis=1, keepdims=True)
 
     def with_labels(labels):
         return np.einsum('ni,nc->ic', x ** 2, (np.eye(3)[labels] - p) ** 2) / 12
     np.testing.assert_allclose(found['true'], with_labels(part.labels), rtol=1e-4)
-    labels = [int((np.cumsum(row)[:-1] < uniform).sum()) for row, uniform in zip(p, draw('ewc/labels').uniform(size=12))]
+    labels = [int((np.cumsum(row)[:-1] < uniform).sum()) for row,
+              uniform in zip(p, draw('ewc/labels').uniform(size=12))]
     np.testing.assert_allclose(found['sample'], with_labels(np.array(labels)), rtol=1e-4)
 
 
 def test_a_subset_of_the_images():
     method = make_method(Linear, ewc_fisher_samples=5)
     with open_graph(method, {}, 0) as graph:
-        found, kernel = method.fisher(graph)['conv0/shared/hps/kernel'], graph.values()['conv0/shared/hps/kernel']
+        found, kernel = method.fisher(graph)['conv0/shared/hps/kernel'], graph.values()[
+            'conv0/shared/hps/kernel']
     x = (make_task(0).train.pixels.reshape(12, 16) / 16. - 3)[draw('ewc/images').permutation(12)[:5]]
     p = np.exp(x.dot(kernel))
     p /= p.sum(axis=1, keepdims=True)
@@ -126,7 +133,8 @@ def test_fisher_is_not_the_square_of_a_mean_gradient_and_knows_no_order_of_image
     _, store, fishers, _ = two_tasks
     assert sorted(fishers[0]) == sorted(TRUNK)
     for name in TRUNK:
-        assert fishers[0][name].shape == store[name].shape and (fishers[0][name] >= 0).all() and fishers[0][name].any()
+        assert fishers[0][name].shape == store[name].shape and (fishers[0][name] >= 0).all() and fishers[0][
+            name].any()
 
     class Backwards(EWC):
         def build(self, parameters, task, batch, phase=0):
@@ -155,7 +163,8 @@ def test_fisher_is_zero_behind_a_dead_unit_and_the_pass_changes_nothing(two_task
         fisher = method.fisher(graph)
         after = graph.all_values()
     assert not fisher['conv0/shared/hps/kernel'][..., 1].any() and not fisher['conv0/shared/hps/bias'][1]
-    assert not fisher['conv1/shared/hps/kernel'][:, :, 1].any() and fisher['conv1/shared/hps/kernel'][:, :, 0].any()
+    assert not fisher['conv1/shared/hps/kernel'][:, :,
+                                                 1].any() and fisher['conv1/shared/hps/kernel'][:, :, 0].any()
     different = {name for name in before if (before[name] != after[name]).any()}
     assert different and all(name.startswith('ewc/') for name in different)
 
@@ -178,7 +187,8 @@ def test_penalty_is_that_of_all_tasks(two_tasks, mode, gamma):
     _, _, fishers, stores = two_tasks
     method, state = make_method(ewc_mode=mode, ewc_gamma=gamma), np.random.RandomState(1)
     fishers = [{name: 1e3 * value for name, value in fisher.items()} for fisher in fishers]
-    stores = [stores[0], {name: value + 0.1 * state.normal(size=value.shape) for name, value in stores[1].items()}]
+    stores = [stores[0], {name: value + 0.1 * state.normal(size=value.shape) for name,
+                          value in stores[1].items()}]
     for task in (0, 1):
         method.fold(task, fishers[task], stores[task])
     found, explicit = [], []
@@ -215,14 +225,16 @@ def test_a_task_that_returns_is_held_by_the_others_only(two_tasks):
     method.fold(0, again, stores[1])             # its new information takes the place of the old
     for name in TRUNK:
         np.testing.assert_allclose(method.arrays['A/' + name], again[name] + fishers[1][name])
-        np.testing.assert_allclose(method.arrays['C/' + name], stores[1][name] * (again[name] + fishers[1][name]), rtol=1e-5)
+        np.testing.assert_allclose(method.arrays['C/' + name], stores[1][name]
+                                   * (again[name] + fishers[1][name]), rtol=1e-5)
 
 
 def test_information_of_a_task_stays_and_is_its_own(two_tasks):
     _, store, fishers, _ = two_tasks
     method = make_method(order=(0, 1, 0))
     store, fisher = learn(method, {}, 0)
-    kept = {name: value.copy() for name, value in method.arrays.items() if name.startswith(('F0/', 'optimum0/'))}
+    kept = {name: value.copy() for name, value in method.arrays.items()
+            if name.startswith(('F0/', 'optimum0/'))}
     assert kept and all((kept['F0/' + name] == fisher[name]).all() for name in TRUNK)
     store, other = learn(method, store, 1)
     assert all((method.arrays[name] == value).all() for name, value in kept.items())
@@ -252,7 +264,8 @@ def test_who_owns_the_head(shared_fc):
 def test_without_a_factor_it_is_hard_parameter_sharing(tmp_path):
     for name in 'ab':
         (tmp_path / name).mkdir()
-    ewc, record = train(make_experiment('EWC', (0, 1, 0), **dict(env.EWC, fisher_multiplier=0.)), tmp_path / 'a')
+    ewc, record = train(make_experiment('EWC', (0, 1, 0), **dict(env.EWC, fisher_multiplier=0.)),
+                        tmp_path / 'a')
     hps, other = train(make_experiment('Hybrid_HPS', (0, 1, 0), pattern='SS'), tmp_path / 'b')
     assert ewc.store.keys() == hps.store.keys()
     assert all((ewc.store[name] == value).all() for name, value in hps.store.items())
@@ -271,7 +284,8 @@ def test_the_larger_the_factor_the_less_moves(tmp_path):
     distances, accuracies = [], []
     for factor in (1e-3, 1e3, 1e7):
         trial, record = trained((0, 1), factor)
-        distances.append(sum((alone.method.arrays['A/' + name] * (trial.store[name] - alone.store[name]) ** 2).sum()
+        distances.append(sum((alone.method.arrays['A/' + name]
+                              * (trial.store[name] - alone.store[name]) ** 2).sum()
                              for name in alone.store if '/shared/' in name))
         accuracies.append(record.accuracy_matrix[:, 0])
     assert all(later <= earlier * 1.0001 for earlier, later in zip(distances, distances[1:]))
@@ -280,14 +294,17 @@ def test_the_larger_the_factor_the_less_moves(tmp_path):
 
 
 def test_the_row_of_the_scripts_holds_an_earlier_task(tmp_path):
-    rows = {options[options.index('--test_type') + 1] for script in TABLES + ['quick_look'] for options in listed_commands(script)
+    rows = {options[options.index('--test_type') + 1] for script in TABLES + ['quick_look']
+            for options in listed_commands(script)
             if 'EWC' in options}
     row, = rows
     tasks, lost = load_tasks('DIGITS5', str(tmp_path), None, 0, 4, 'split', 3), {}
     for name in sorted({'1', row}):
         (tmp_path / name).mkdir()
-        experiment = experiment_of('--model_type', 'EWC', '--test_type', name, '--num_tasks', '3', '--epochs_per_task', '12',
+        experiment = experiment_of('--model_type', 'EWC', '--test_type', name, '--num_tasks', '3',
+                                   '--epochs_per_task', '12',
                                    '--eval_interval', '12')._replace(task_order=(1, 2))
-        matrix = Trial(experiment, 4, tasks, TrialContext(str(tmp_path / name), runtime.session_config(1))).run().accuracy_matrix
+        matrix = Trial(experiment, 4, tasks, TrialContext(str(tmp_path / name),
+                                                          runtime.session_config(1))).run().accuracy_matrix
         lost[name] = matrix[0, 0] - matrix[1, 0]
     assert lost[row] < 0.5 * lost['1'], lost

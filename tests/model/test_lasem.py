@@ -12,7 +12,8 @@ from utils import utils_env_cl as env
 from utils import utils_nn as nn
 from utils.utils_nn import assign
 
-OPTIONS = {key: default_options(model.name, NET) for key, model in ((model.mechanism, model) for model in MODELS.values()
+OPTIONS = {key: default_options(model.name, NET) for key,
+           model in ((model.mechanism, model) for model in MODELS.values()
                                                                    if model.selection == 'bruteforce')}
 OPTIONS['dfcnn']['regularization_scale'] = (1e-2, 1e-3)
 OPTIONS['apd']['lambda1'] = 0.1
@@ -85,7 +86,8 @@ def test_tree_equals_explicit_networks_with_skip_connections():
         batches = [random_batch(3, shape=(8, 8, 5))]
         explicit = Explicit(method.setting, method.patterns)
         with Rig(explicit, {}, 1, [], dtype=tf.float64) as rig:
-            likelihood = rig.session.run(explicit.likelihood, {rig.images: batches[0][0], rig.labels: batches[0][1]})
+            likelihood = rig.session.run(explicit.likelihood,
+                                         {rig.images: batches[0][0], rig.labels: batches[0][1]})
         posterior = _tree_steps(method, {}, batches)[0][0]
         np.testing.assert_allclose(posterior, likelihood / likelihood.sum(), atol=1e-12)
 
@@ -114,7 +116,8 @@ def test_a_certain_posterior_trains_like_the_fixed_pattern(mechanism, pattern):
         start = rig.values()
         rig.step(*BATCHES[0])
         expected = rig.values()
-    # DF-CNN's regulariser acts on every candidate, so it also moves the base of layers that the pattern does not share.
+    # DF-CNN's regulariser acts on every candidate, so it also moves the base of layers that the pattern does
+    # not share.
     for name in expected:
         np.testing.assert_allclose(values[name], expected[name], atol=1e-12, err_msg=name)
     assert any(not np.array_equal(expected[name], start[name]) for name in expected)
@@ -146,7 +149,8 @@ def test_each_pattern_draws_its_own_dropout_and_the_posterior_has_none():
     assert len({mask.tobytes() for mask in masks}) == 8
 
 
-@pytest.mark.parametrize('options', [dict(), dict(reset_prior=True), dict(em_cnt_prior=True, em_prior_init_cnt=2.),
+@pytest.mark.parametrize('options', [dict(), dict(reset_prior=True),
+                                     dict(em_cnt_prior=True, em_prior_init_cnt=2.),
                                      dict(em_cnt_prior=True, em_prior_init_cnt=0.)])
 def test_prior_and_its_histories(options):
     method, rows, posteriors = lasem(**options), [], []
@@ -154,7 +158,8 @@ def test_prior_and_its_histories(options):
         np.testing.assert_allclose(rig.session.run(method.prior), np.full(8, 1 / 8.))
         for epoch in range(2):
             method.start_epoch(rig, 0)
-            epoch_posteriors = [rig.step(*random_batch(10 * epoch + step, 3), fetch=method.posterior) for step in range(3)]
+            epoch_posteriors = [rig.step(*random_batch(10 * epoch + step, 3), fetch=method.posterior)
+                                for step in range(3)]
             posteriors.append(np.array(epoch_posteriors, float))
             rows.append(method.end_epoch(rig, 0, False))
     for epoch in range(2):
@@ -167,14 +172,16 @@ def test_prior_and_its_histories(options):
             def counts(q):
                 return q.mean(axis=0)
         np.testing.assert_allclose(rows[epoch]['history_net_prior'], counts(seen), atol=1e-6)
-        np.testing.assert_allclose(rows[epoch]['history_net_prior_in_epoch'], counts(posteriors[epoch]), atol=1e-6)
+        np.testing.assert_allclose(rows[epoch]['history_net_prior_in_epoch'], counts(posteriors[epoch]),
+                                   atol=1e-6)
         assert rows[epoch]['history_net_prior'].dtype == np.float32
 
 
 @pytest.mark.parametrize('mechanism', sorted(MECHANISMS))
 def test_what_is_kept_after_a_task(mechanism):
     method, store = lasem(mechanism), _earlier(mechanism)
-    store = {name: value for name, value in store.items() if not name.startswith('conv1/')}    # conv1: nobody shares it yet
+    # conv1: nobody shares it yet
+    store = {name: value for name, value in store.items() if not name.startswith('conv1/')}
     with Rig(method, store, 1, [], dtype=tf.float64) as rig:
         rig.step(*BATCHES[0])
         wanted = np.array([float(pattern == 'STT') for pattern in method.patterns])
@@ -182,7 +189,8 @@ def test_what_is_kept_after_a_task(mechanism):
         values = rig.values()
         after = method.end_task(1, store, values, rig)
     assert method.pattern_of(1) == 'STT'
-    assert not any(name.startswith(('conv0/task1/own', 'conv1/shared', 'conv2/task1/' + mechanism)) for name in after)
+    assert not any(name.startswith(('conv0/task1/own', 'conv1/shared', 'conv2/task1/' + mechanism))
+                   for name in after)
     assert any(name.startswith('conv1/task1/own') for name in after)
     for name, value in after.items():
         if name.startswith('conv2/shared'):                  # not chosen: rolled back
@@ -199,7 +207,8 @@ def test_the_new_task_is_evaluated_with_the_most_probable_pattern():
             assign(rig.session, {method.prior: [0.9 if p == pattern else 0.01 for p in method.patterns]})
             fixed = make_method('hybrid', 'hps', pattern=pattern)
             with Rig(fixed, rig.values(), 0, [0]) as other:
-                np.testing.assert_allclose(rig.logits(0, BATCHES[0][0]), other.logits(0, BATCHES[0][0]), atol=1e-6)
+                np.testing.assert_allclose(rig.logits(0, BATCHES[0][0]), other.logits(0, BATCHES[0][0]),
+                                           atol=1e-6)
         assign(rig.session, {method.prior: np.full(8, 1 / 8.)})
         assert method.chosen_now(rig.session) == 'SSS'           # the first of equals
 
@@ -212,7 +221,8 @@ def test_a_known_task_is_trained_with_its_pattern_and_has_no_posterior():
         rows = method.end_epoch(rig, 1, False)
         values = rig.values()
         assert method.end_task(1, {}, values, rig) == values
-    assert set(name for name in values if name.startswith('conv1')) == {'conv1/task1/own/kernel', 'conv1/task1/own/bias'}
+    assert set(name for name in values if name.startswith('conv1')) == {'conv1/task1/own/kernel',
+                                                                        'conv1/task1/own/bias'}
     assert all(row.shape == (8,) and np.isnan(row).all() for row in rows.values())
 
 

@@ -22,13 +22,15 @@ class Layer(object):
     def __init__(self, name, store=None, training=(0, 1)):
         self.parameters = Parameters(store or {}, training, draw, tf.float64)
         self.layer = MECHANISMS[name].make(SPEC, 'conv0', self.parameters, dict(
-            {option.name: option.fixed_default for option in MECHANISMS[name].options}, **OPTIONS.get(name, {})))
+            {option.name: option.fixed_default for option in MECHANISMS[name].options},
+            **OPTIONS.get(name, {})))
 
     def run(self, *tensors):
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             assign(session, self.parameters.start_values())
-            values = dict(zip(self.parameters.variables, session.run(list(self.parameters.variables.values()))))
+            values = dict(zip(self.parameters.variables,
+                              session.run(list(self.parameters.variables.values()))))
             return [values] + session.run(list(tensors))
 
 
@@ -77,7 +79,8 @@ def test_orthogonality_is_a_norm_of_each_factor_and_can_be_zero():
     expected = sum(np.linalg.norm(u.T.dot(u) - np.eye(len(u))) for u in
                    [values['conv0/task0/tf/mix_' + axis] for axis in 'hwio'])
     np.testing.assert_allclose(computed, 0.1 * expected, rtol=1e-12)
-    rig = Layer('tf', {'conv0/task9/tf/mix_%s' % axis: np.eye(size) for axis, size in zip('hwio', SPEC.shape)}, [9])
+    rig = Layer('tf', {'conv0/task9/tf/mix_%s' % axis: np.eye(size) for axis,
+                       size in zip('hwio', SPEC.shape)}, [9])
     gradients = tf.gradients(rig.layer.extra_loss(9), rig.parameters.trained)
     assert all(np.isfinite(g).all() for g in rig.run(*gradients)[1:])
 
@@ -100,19 +103,22 @@ def test_regulariser_of_deconvolution_counts_each_term_once():
     rig = Layer('dfcnn')
     values, loss = rig.run(rig.layer.regulariser(0))
     tensors = [values['conv0/task0/dfcnn/' + part] for part in ('filter', 'deconv_bias', 'mixer')]
-    expected = 0.5 * (1e-2 * np.sum(values['conv0/shared/dfcnn/knowledge'] ** 2) + 1e-3 * sum(np.sum(t ** 2) for t in tensors))
+    expected = 0.5 * (1e-2 * np.sum(values['conv0/shared/dfcnn/knowledge'] ** 2) + 1e-3
+                      * sum(np.sum(t ** 2) for t in tensors))
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
 def test_additive_masks_and_their_losses():
     state = np.random.RandomState(0)
-    previous = {'conv0/shared/apd/kernel': state.normal(size=SPEC.shape), 'conv0/shared/apd/bias': state.normal(size=4)}
+    previous = {'conv0/shared/apd/kernel': state.normal(size=SPEC.shape),
+                'conv0/shared/apd/bias': state.normal(size=4)}
     rig = Layer('apd', previous)
     kernel, loss = rig.layer.weights(0)[0], rig.layer.extra_loss(0)
     shared = [rig.parameters.variables[name] for name in sorted(previous)]
     values, kernel, loss_at_start, drift = rig.run(kernel, loss, *tf.gradients(loss, shared[1:]))
     mask, additive = values['conv0/task0/apd/mask'], values['conv0/task0/apd/additive']
-    np.testing.assert_allclose(kernel, previous['conv0/shared/apd/kernel'] / (1 + np.exp(-mask)) + additive, atol=1e-12)
+    np.testing.assert_allclose(kernel, previous['conv0/shared/apd/kernel'] / (1 + np.exp(-mask)) + additive,
+                               atol=1e-12)
     np.testing.assert_allclose(loss_at_start, 0.3 * np.abs(additive).mean(), rtol=1e-12)
     assert not drift.any()
     with tf.Session() as session:       # away from the start, the drift counts
@@ -149,6 +155,7 @@ def test_earlier_tasks_drift_with_the_shared_base_and_keep_their_own(name):
     ('SNN', 'SSSS', 3, 328426), ('LASEM_HPS', 'TTTT', 3, 985278)])
 def test_numbers_of_parameters_of_the_published_sizes(model, pattern, tasks, expected):
     _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
-    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'}, **OPTIONS.get(MODELS[model].mechanism, {}))
+    options = dict({'groups': (1,) * 4, 'apd_mode': 'published_code'},
+                   **OPTIONS.get(MODELS[model].mechanism, {}))
     assert count_of(model, env.build_net(network, (32, 32, 3)), {task: 10 for task in range(tasks)}, options,
                     pattern) == expected

@@ -35,7 +35,8 @@ def learn(method, tasks, steps=2):
 
 def convolve(x, kernel):
     """x [n, h, w, in] * kernel [kh, kw, in, out], SAME, one correlation per pair of channels."""
-    return np.stack([sum(correlate(x[:, :, :, i], kernel[None, :, :, i, o], 'same') for i in range(x.shape[-1]))
+    return np.stack([sum(correlate(x[:, :, :, i], kernel[None, :, :, i, o], 'same')
+                         for i in range(x.shape[-1]))
                      for o in range(kernel.shape[-1])], axis=-1)
 
 
@@ -65,10 +66,12 @@ def logits_of(values, images, task, skips=()):
 
 
 def head_of(values, maps, column):
-    """What each layer of a column's head gives by NumPy, from the columns' maps; with lateral inputs where there are any."""
+    """What each layer of a column's head gives by NumPy, from the columns' maps; with lateral inputs where
+    there are any."""
     outputs, x = [], maps[column][-1].reshape(len(maps[0][0]), -1)
     for layer in range(2):
-        x = x.dot(values['fc%d/task%d/own/kernel' % (layer, column)]) + values['fc%d/task%d/own/bias' % (layer, column)]
+        x = x.dot(values['fc%d/task%d/own/kernel' % (layer, column)]) + values['fc%d/task%d/own/bias' % (
+            layer, column)]
         for earlier in range(column if 'fc0/task1/lateral0/alpha' in values else 0):
             alpha, V, v, U = [values['fc%d/task%d/lateral%d/%s' % (layer, column, earlier, part)]
                               for part in ('alpha', 'reduce', 'reduce_bias', 'expand')]
@@ -84,21 +87,26 @@ def test_three_columns_equal_an_independent_computation(options):
     method, state = columns(**options), np.random.RandomState(0)
     _, rig = learn(method, (0, 1, 2))
     with rig:
-        store = {name: value + ('lateral' in name) * state.normal(size=value.shape) for name, value in rig.values().items()}
+        store = {name: value + ('lateral' in name) * state.normal(size=value.shape) for name,
+                 value in rig.values().items()}
     with Rig(method, store, 2, [0, 1, 2]) as rig:       # its lateral inputs are negative too, and large
         images, values = random_batch(7)[0], rig.values()
         for task in CLASSES:
-            np.testing.assert_allclose(rig.logits(task, images), logits_of(values, images, task), rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(rig.logits(task, images), logits_of(values, images, task), rtol=1e-4,
+                                       atol=1e-4)
 
 
 def test_a_skip_connection_is_added_before_the_activation():
-    net = NET._replace(layers=NET.layers[:1] + (NET.layers[1]._replace(in_channels=4, out_channels=4, pool=1),)
+    net = NET._replace(layers=NET.layers[:1] + (NET.layers[1]._replace(in_channels=4, out_channels=4,
+                                                                       pool=1),)
                        + (NET.layers[2]._replace(in_channels=4),), skips=((1, 1),))
     method = columns(net=net)
     with Rig(method, {}, 0, [0]) as rig:
         images, values = random_batch(7)[0], rig.values()
-        x = [np.maximum(convolve(images, values['conv0/task0/own/kernel']) + values['conv0/task0/own/bias'], 0)]
-        x.append(np.maximum(convolve(x[0], values['conv1/task0/own/kernel']) + values['conv1/task0/own/bias'] + x[0], 0))
+        x = [np.maximum(convolve(images, values['conv0/task0/own/kernel']) + values['conv0/task0/own/bias'],
+                        0)]
+        x.append(np.maximum(convolve(x[0], values['conv1/task0/own/kernel']) + values['conv1/task0/own/bias']
+                            + x[0], 0))
         with rig.graph.as_default():
             found = rig.session.run(method._maps[rig.eval_images.name][0][1], {rig.eval_images: images})
         np.testing.assert_allclose(found, x[1], atol=1e-5)
@@ -112,7 +120,8 @@ def test_earlier_columns_stay_bit_for_bit(options):
         assert all((after[name] == value).all() for name, value in before.items())
         assert all(variable.op.name.split('/')[1] == 'task1' for variable in rig.parameters.trained)
         changed = [name for name in rig.parameters.start if (after[name] != rig.parameters.start[name]).any()]
-        assert set(changed) == {variable.op.name for variable in rig.parameters.trained}      # laterals are trained too
+        # laterals are trained too
+        assert set(changed) == {variable.op.name for variable in rig.parameters.trained}
 
 
 def test_a_task_that_returns_changes_nothing_that_others_read():
@@ -135,9 +144,11 @@ def test_a_task_that_returns_leaves_hidden_layers_that_later_heads_read():
 def test_lateral_inputs_of_the_head_are_an_option():
     options = ['--model_type', 'ProgNN', '--test_type', '1']
     plain, lateral = experiment_of(*options), experiment_of('--prognn_lateral_head', *options)
-    assert plain.options == {'dim_reduction_scale': 2.} and lateral.options == dict(plain.options, **LATERAL_HEAD)
+    assert plain.options == {'dim_reduction_scale': 2.} and lateral.options == dict(
+        plain.options, **LATERAL_HEAD)
     assert info(lateral)['prognn_lateral_head'] is True and 'prognn_lateral_head' not in info(plain)
-    # In column t each layer of the head reads, per earlier column, what is reduced to 1 / (2 (t + 1)) of its channels.
+    # In column t each layer of the head reads, per earlier column, what is reduced to 1 / (2 (t + 1)) of its
+    # channels.
     channels, (positions, hidden) = plain.net.layers[-1].out_channels, (4, 32)
     more = 0
     for column in (1, 2):
@@ -160,7 +171,8 @@ def test_the_last_column_may_return_whole():
 def test_channels_of_lateral_inputs(scale):
     method = columns(scale)
     assert [[method.reduced_channels(column, layer) for layer in (1, 2)] for column in range(1, 9)] == [
-        [max(1, int(4 / (scale * (column + 1)))), max(1, int(5 / (scale * (column + 1))))] for column in range(1, 9)]
+        [max(1, int(4 / (scale * (column + 1)))), max(1, int(5 / (scale * (column + 1))))]
+        for column in range(1, 9)]
     assert method.reduced_channels(8, 1) == 1          # never none
 
 
@@ -169,7 +181,8 @@ def test_columns_are_built_once_per_graph():
         method = columns()
         with tf.Graph().as_default() as graph:
             from utils.utils_nn import Parameters
-            parameters, images = Parameters({}, (), lambda name: np.random.RandomState(0)), tf.zeros((1, 8, 8, 3))
+            parameters, images = Parameters({}, (), lambda name: np.random.RandomState(0)), tf.zeros(
+                (1, 8, 8, 3))
             for task in CLASSES:
                 method.remember(task)
             for task in tasks:
@@ -182,16 +195,19 @@ def test_columns_are_built_once_per_graph():
 def test_parameters_as_published():
     _, network = env.network_of('cifar100', 'CIFAR100_10', 4)
     net = env.build_net(network, (32, 32, 3))
-    assert count_of('ProgNN', net, {task: 10 for task in range(3)}, {'dim_reduction_scale': 2.}, 'TTTT') == 1025103
+    assert count_of('ProgNN', net, {task: 10 for task in range(3)}, {'dim_reduction_scale': 2.},
+                    'TTTT') == 1025103
 
 
 def test_maps_that_are_kept_change_nothing(tmp_path, monkeypatch):
-    """What earlier columns give to the head is computed once; a trial without that room has the same numbers."""
+    """What earlier columns give to the head is computed once; a trial without that room has the same
+    numbers."""
     records = []
     for name, room in (('a', 2 ** 20), ('b', 0)):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
-        records.append(train(make_experiment('ProgNN', (0, 1, 0), dim_reduction_scale=1., **LATERAL_HEAD), tmp_path / name))
+        records.append(train(make_experiment('ProgNN', (0, 1, 0), dim_reduction_scale=1., **LATERAL_HEAD),
+                             tmp_path / name))
     (kept, record), (fresh, other) = records
     np.testing.assert_array_equal(record.accuracy, other.accuracy)
     same(dict(kept.store), dict(fresh.store), 'parameters')

@@ -1,4 +1,5 @@
-"""The report: numbers worked out by hand, what is compared with what, the formats, the plots, the page in a browser."""
+"""The report: numbers worked out by hand, what is compared with what, the formats, the plots, the page in a
+browser."""
 import csv
 import io
 import os
@@ -66,7 +67,8 @@ BY_HAND = {     # of HPS: (mean, sample standard deviation, n)
 
 def test_numbers_worked_out_by_hand(two):
     made = compared(two)
-    assert [row.label for row in made.rows] == ['STL', 'Hybrid_HPS TTSS'] and made.baseline == 'STL' and not made.notes
+    assert [row.label for row in made.rows] == ['STL',
+                                                'Hybrid_HPS TTSS'] and made.baseline == 'STL' and not made.notes
     assert set(BY_HAND) == set(METRICS)
     for name, expected in BY_HAND.items():
         np.testing.assert_allclose(made.rows[1].summaries[name], expected, atol=1e-12, err_msg=name)
@@ -80,8 +82,10 @@ def test_three_tasks_by_hand(tmp_path):
     R = [[0.5, NAN, NAN], [0.7, 0.4, NAN], [0.4, 0.5, 0.9]]
     made = compared(write(tmp_path / 'x.mat', 'EWC', [record(R, peak=[0.5, 0.8, 0.9])]))
     values = {name: made.rows[0].summaries[name].mean for name in METRICS}
-    expected = {'peak': 2.2 / 3, 'final': 0.6, 'incremental': (0.5 + 0.55 + 0.6) / 3, 'transfer': 0., 'forgetting': 0.1,
-                'ratio': (0.8 + 0.625) / 2, 'peak_gain': NAN, 'final_gain': NAN, 'time': 10., 'parameters': 1000}
+    expected = {'peak': 2.2 / 3, 'final': 0.6, 'incremental': (0.5 + 0.55 + 0.6) / 3, 'transfer': 0.,
+                'forgetting': 0.1,
+                'ratio': (0.8 + 0.625) / 2, 'peak_gain': NAN, 'final_gain': NAN, 'time': 10.,
+                'parameters': 1000}
     np.testing.assert_allclose([values[name] for name in expected], list(expected.values()), atol=1e-12)
     assert made.baseline is None and 'one trial' in made.notes[-1] and 'No gain over STL' in made.notes[-2]
 
@@ -90,7 +94,8 @@ def test_intervals_by_the_table_of_student():
     """t of 2 degrees of freedom: 4.302653 at 0.975, 6.205347 at 0.9875, which two intervals need."""
     np.testing.assert_allclose(interval([0.1, 0.2, 0.3]), (0.2, 0.2 - 4.302653 * 0.1 / 3 ** 0.5,
                                                            0.2 + 4.302653 * 0.1 / 3 ** 0.5, 3), rtol=1e-6)
-    np.testing.assert_allclose(interval([0.3, NAN, 0.1, 0.2], 2)[1], 0.2 - 6.205347 * 0.1 / 3 ** 0.5, rtol=1e-6)
+    np.testing.assert_allclose(interval([0.3, NAN, 0.1, 0.2], 2)[1], 0.2 - 6.205347 * 0.1 / 3 ** 0.5,
+                               rtol=1e-6)
     assert interval([0.1])[0] == 0.1 and np.isnan(interval([0.1])[1:3]).all() and interval([0.1]).n == 1
     assert np.isnan(interval([])[:3]).all() and interval([NAN]).n == 0
     assert np.isnan(summary([0.5]).std) and summary([0.5, NAN]).n == 1
@@ -108,7 +113,8 @@ def test_differences_are_paired_by_the_number_of_the_trial(tmp_path):
 
 def test_more_methods_widen_the_intervals(two):
     half = 0.05 / 3 ** 0.5
-    np.testing.assert_allclose(compared(two).rows[1].differences['final'].lower, -0.15 - 4.302653 * half, rtol=1e-6)
+    np.testing.assert_allclose(compared(two).rows[1].differences['final'].lower, -0.15 - 4.302653 * half,
+                               rtol=1e-6)
     made = compared(write(two, 'EWC', STL_TRIALS))
     assert made.compared == 2
     np.testing.assert_allclose(made.rows[1].differences['final'].lower, -0.15 - 6.205347 * half, rtol=1e-6)
@@ -126,8 +132,10 @@ def test_only_the_same_data_are_compared(two, tmp_path):
     write(other, 'ChannelGate', STL_TRIALS, data_type='MNIST5')
     groups, _ = read_groups([two, other])
     assert [(group.title, len(group.members)) for group in groups] == [
-        ('DIGITS5, 2 tasks, order of tasks 0 1, seed 0', 2), ('DIGITS5 at 4 %, 2 tasks, order of tasks 0 1, seed 0', 1),
-        ('DIGITS5, 2 tasks, order of tasks 0 1, seed 1', 1), ('DIGITS5, 2 tasks, order of tasks 1 0, seed 0', 1),
+        ('DIGITS5, 2 tasks, order of tasks 0 1, seed 0', 2),
+        ('DIGITS5 at 4 %, 2 tasks, order of tasks 0 1, seed 0', 1),
+        ('DIGITS5, 2 tasks, order of tasks 0 1, seed 1', 1), ('DIGITS5, 2 tasks, order of tasks 1 0, seed 0',
+                                                              1),
         ('MNIST5, 2 tasks, order of tasks 0 1, seed 0', 1)]
 
 
@@ -137,7 +145,8 @@ def test_files_that_do_not_say_their_data_are_compared_on_request(tmp_path):
         write_published(path)
     groups, _ = read_groups(paths)
     assert [len(group.members) for group in groups] == [1, 1]
-    assert 'does not say on what data' in groups[0].notes[0] and 'Computed from the histories' in groups[0].notes[1]
+    assert 'does not say on what data' in groups[0].notes[0] and 'Computed from the histories' in groups[
+        0].notes[1]
     group, = read_groups(paths, assume_same_data=True)[0]
     assert [one.label for one in group.members] == ['Hybrid_HPS TTSS, x.mat', 'Hybrid_HPS TTSS, y.mat']
     np.testing.assert_allclose(compare(group).rows[0].summaries['peak'].mean, 0.397 / 3)
@@ -155,7 +164,8 @@ def test_equal_methods_are_told_apart(tmp_path):
     for number, fingerprint in enumerate(('a' * 64, 'b' * 64)):
         write(path, 'EWC', STL_TRIALS, fingerprint=fingerprint, run_id=fingerprint)
     assert [row.label for row in compared(path).rows] == ['EWC, experiment 1', 'EWC, experiment 2']
-    with pytest.raises(UserError, match='--baseline STL: choose one of: EWC, experiment 1; EWC, experiment 2'):
+    with pytest.raises(UserError,
+                       match='--baseline STL: choose one of: EWC, experiment 1; EWC, experiment 2'):
         check_baseline(read_groups([path])[0], 'STL')
     made = compared(path, baseline='EWC')
     assert made.baseline is None and 'No differences to EWC: 2 methods have this name' in made.notes[0]
@@ -181,10 +191,14 @@ def test_csv_is_read_back(two, capsys):
     assert run(two, '--format', 'csv') == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert len(rows) == 2 * len(METRICS)
-    row, = [row for row in rows if (row['method'], row['metric']) == ('Hybrid_HPS TTSS', 'final average test accuracy')]
-    np.testing.assert_allclose([float(row[name]) for name in ('mean', 'sample_std', 'n', 'difference_to_baseline',
-                                                              'interval_lower', 'pairs', 'confidence', 'compared_methods')],
-                               [0.7, 0.05, 3, -0.15, -0.15 - 4.302653 * 0.05 / 3 ** 0.5, 3, 0.95, 1], rtol=1e-6)
+    row, = [row for row in rows if (row['method'], row['metric'])
+            == ('Hybrid_HPS TTSS', 'final average test accuracy')]
+    np.testing.assert_allclose([float(row[name]) for name in ('mean', 'sample_std', 'n',
+                                                              'difference_to_baseline',
+                                                              'interval_lower', 'pairs', 'confidence',
+                                                              'compared_methods')],
+                               [0.7, 0.05, 3, -0.15, -0.15 - 4.302653 * 0.05 / 3 ** 0.5, 3, 0.95, 1],
+                               rtol=1e-6)
     assert (row['correction'], row['baseline'], row['file']) == ('Bonferroni', 'STL', two)
 
 
@@ -201,7 +215,8 @@ def test_latex(two, capsys):
 
 
 @pytest.mark.parametrize('options, says', [
-    (['none.mat'], 'none.mat cannot be read'), (['x.mat', '--baseline', 'DEN'], 'choose one of: Hybrid_HPS TTSS; STL'),
+    (['none.mat'], 'none.mat cannot be read'), (['x.mat', '--baseline', 'DEN'],
+                                                'choose one of: Hybrid_HPS TTSS; STL'),
     ([], 'the following arguments are required'), (['x.mat', '--format', 'pdf'], "invalid choice: 'pdf'"),
     (['x.mat', '--out', 'x.mat'], '--out x.mat cannot be written'), (['text.mat'], 'not a MATLAB file'),
     (['x.mat', '--form', 'csv'], '--form')])
@@ -245,9 +260,12 @@ def searches(path, tasks, trials, order=None):
 def test_plots_are_written(tmp_path, capsys):
     path, out = searches(tmp_path / 'x.mat', 3, 2), tmp_path / 'out'
     assert run(path, '--out', str(out)) == 0
-    names = {'comparison', 'differences'} | {'%s_%s' % (model, plot) for model in SEARCHES for plot in PLOTS[model]}
-    assert set(os.listdir(str(out / 'plots'))) == {name + ending for name in names for ending in ('.png', '.svg')}
-    assert os.listdir(str(out)).count('report.txt') == 1 and '%d as PNG and SVG' % len(names) in capsys.readouterr().out
+    names = {'comparison', 'differences'} | {'%s_%s' % (model, plot) for model in SEARCHES
+                                             for plot in PLOTS[model]}
+    assert set(os.listdir(str(out / 'plots'))) == {name + ending for name in names
+                                                   for ending in ('.png', '.svg')}
+    assert os.listdir(str(out)).count('report.txt') == 1 and '%d as PNG and SVG' % len(
+        names) in capsys.readouterr().out
     for name in names:
         assert (out / 'plots' / (name + '.png')).read_bytes()[:8] == b'\x89PNG\r\n\x1a\n'
         assert xml.parse(str(out / 'plots' / (name + '.svg'))).getroot().tag.endswith('svg')
@@ -260,7 +278,8 @@ def test_curves_and_bands_are_the_numbers(two):
     words, figure = plots.learning_curves(group.members[1])
     axes = figure.axes[0]
     lines = {line.get_label(): line for line in axes.lines if line.get_label().startswith('task')}
-    assert lines['task 0'].get_ydata()[-1] == pytest.approx(0.6) and lines['task 1'].get_ydata()[-1] == pytest.approx(0.8)
+    assert lines['task 0'].get_ydata()[-1] == pytest.approx(0.6) and lines['task 1'].get_ydata()[
+        -1] == pytest.approx(0.8)
     band = axes.collections[1].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(0.9) and 'one sample standard deviation' in words
     assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines.values()}) == 2
@@ -269,7 +288,8 @@ def test_curves_and_bands_are_the_numbers(two):
     plots.close(figure)
 
 
-@pytest.mark.parametrize('tasks, trials, order', [(3, 1, None), (20, 3, None), (6, 2, (0, 1, 2, 0, 1, 2, 3, 4, 5)), (1, 1, None)],
+@pytest.mark.parametrize('tasks, trials, order', [(3, 1, None), (20, 3, None),
+                                                  (6, 2, (0, 1, 2, 0, 1, 2, 3, 4, 5)), (1, 1, None)],
                          ids=str)
 def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tmp_path):
     from classification.report import plots
@@ -284,7 +304,8 @@ def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tm
         renderer, whole = figure.canvas.get_renderer(), figure.bbox
         boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in _texts(figure)]
         for text, box in boxes:
-            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= whole.x1 + 1 and box.y1 <= whole.y1 + 1, (name, text)
+            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= whole.x1 + 1 and box.y1 <= whole.y1 + 1, (
+                name, text)
         for place, (text, box) in enumerate(boxes):
             for other, other_box in boxes[place + 1:]:
                 overlap = (min(box.x1, other_box.x1) - max(box.x0, other_box.x0),
@@ -322,17 +343,21 @@ def test_the_page_holds_everything_itself(page):
     with open(page) as stream:
         content = stream.read()
     assert os.listdir(os.path.dirname(page)) == ['report.html']
-    assert content.count('<img') == content.count('src="data:image/svg+xml;base64,') == 2 + 2 + 4 + 4 + 3 + 1 + 2
+    assert content.count('<img') == content.count(
+        'src="data:image/svg+xml;base64,') == 2 + 2 + 4 + 4 + 3 + 1 + 2
     assert not re.search(r'(src|href)="(?!data:|#)', content) and 'http' not in content
-    for fact in ('main.py --model_type DEN', 'raw c0ffee', 'tensorflow 1.14.0', 'no config.json of this experiment',
+    for fact in ('main.py --model_type DEN', 'raw c0ffee', 'tensorflow 1.14.0',
+                 'no config.json of this experiment',
                  'x &amp; &lt;y&gt;.mat', 'Bonferroni correction for 3 methods', 'does not say on what data'):
         assert fact in content, fact
     for metric in METRICS.values():
         assert metric.title in content and metric.definition in content
 
 
-BROWSER = next((shutil.which(name) for name in ('chromium', 'chromium-browser', 'google-chrome') if shutil.which(name)), None)
-OPTIONS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+BROWSER = next((shutil.which(name) for name in ('chromium', 'chromium-browser', 'google-chrome')
+                if shutil.which(name)), None)
+OPTIONS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+           '--disable-background-networking',
            '--disable-component-update', '--disable-sync', '--virtual-time-budget=4000', '--dump-dom']
 
 
@@ -354,6 +379,8 @@ def test_the_page_in_a_browser(page, tmp_path):
     made = dumped(str(broken), tmp_path / 'profile')
     head = re.search('<html[^>]*>', made).group()
     assert 'data-errors="1"' in head and 'data-failed="1"' in head and 'data-images="19"' in head
-    final = [float(value) for value in re.findall(r'<tr><td data-value="[^"]*">[^<]*</td><td [^>]*>.*?</td><td data-value="([^"]*)"',
-                                                  made.split('Differences to')[0])]
+    final = [float(value)
+             for value in re.findall(
+                 r'<tr><td data-value="[^"]*">[^<]*</td><td [^>]*>.*?</td><td data-value="([^"]*)"',
+                                     made.split('Differences to')[0])]
     assert len(final) == 4 and final == sorted(final, reverse=True)

@@ -1,4 +1,5 @@
-"""A task that ends no better than guessing: the rule, the line with the numbers, what is recorded, what reports say."""
+"""A task that ends no better than guessing: the rule, the line with the numbers, what is recorded, what
+reports say."""
 import csv
 import io
 from collections import OrderedDict
@@ -34,7 +35,8 @@ MAXIMA = (SIZES['train'] + 1) // 2      # of two classes that take turns
     (9, [4, 3, 3], False),      # 0.0017
     (109, [109, 109], True), (126, [109, 109], True), (127, [109, 109], False),      # 1.23 %, 0.88 %
     (9, [9, 1], True),          # the most frequent class alone
-    (10, [9, 1], False), (3, [2, 1], False), (1, [1], False), (4, [4], False),       # all are right, however few
+    # all are right, however few
+    (10, [9, 1], False), (3, [2, 1], False), (1, [1], False), (4, [4], False),
     (3, [4], True),
 ], ids=str)
 def test_what_counts_as_chance(right, class_counts, at_chance):
@@ -59,7 +61,8 @@ LINE = 'trial 0: task %d%s ends at chance: %d of %d training images are right; a
 def test_a_network_that_cannot_learn_says_so(model_type, order, tmp_path):
     record, logged, told = listen(make_experiment(model_type, order, 1, lr=0., depth=1, seed=6), tmp_path)
     ends = np.append(record.task_changed_epoch[1:], len(record.accuracy)) - 1
-    rights = [int(round(record.accuracy[end, task, TRAIN] * SIZES['train'])) for end, task in zip(ends, order)]
+    rights = [int(round(record.accuracy[end, task, TRAIN] * SIZES['train'])) for end,
+              task in zip(ends, order)]
     assert max(rights) <= MAXIMA + 5
     assert logged == told == [LINE % (task, ' (position %d)' % position, right, SIZES['train'], MAXIMA)
                               for position, (task, right) in enumerate(zip(order, rights))]
@@ -81,7 +84,8 @@ def test_a_network_that_learns_says_nothing(tmp_path):
 
 @pytest.fixture
 def judged(monkeypatch):
-    """List of the numbers of right answers that were judged; the first and every third is said to be chance."""
+    """List of the numbers of right answers that were judged; the first and every third is said to be
+    chance."""
     seen = []
 
     def judge(right, class_counts):
@@ -100,7 +104,8 @@ def test_the_parameters_that_are_handed_on_are_judged(model_type, options, judge
     record = train(experiment, tmp_path)[1]
     assert judged == [int(round(accuracies(experiment, store, state, [task])[task][TRAIN] * SIZES['train']))
                       for task, (store, state) in zip((0, 1, 0), handed_on)]
-    assert record.at_chance.tolist() == [True, False]      # not what the third position, of task 0 again, ends with
+    # not what the third position, of task 0 again, ends with
+    assert record.at_chance.tolist() == [True, False]
 
 
 def test_a_trial_that_is_stopped_everywhere_knows_it_too(judged, tmp_path):
@@ -137,10 +142,12 @@ def test_a_record_keeps_it(tmp_path):
     for written in judged_records([True, False], None):
         save_record(path, written)
         read = load_record(path).at_chance
-        assert read is None if written.at_chance is None else (read.dtype, read.tolist()) == (bool, [True, False])
+        assert read is None if written.at_chance is None else (read.dtype, read.tolist()) == (
+            bool, [True, False])
 
 
-@pytest.mark.parametrize('rows', [[[True]], [[True, False]], [[True], [False]], [[True, False], [False, False]]], ids=str)
+@pytest.mark.parametrize('rows', [[[True]], [[True, False]], [[True], [False]],
+                                  [[True, False], [False, False]]], ids=str)
 def test_the_field_is_logical_trials_by_tasks(rows, tmp_path):
     path, tasks = str(tmp_path / 'x.mat'), len(rows[0])
     records = [record(np.array(R)[:tasks, :tasks], trial=trial)._replace(at_chance=np.array(row))
@@ -161,7 +168,8 @@ NAMED = '2 of 4 tasks over all trials ended with a training accuracy not above t
 def test_the_table_at_the_end_of_a_run_names_the_tasks():
     dead, alive = [summary(info('STL'), judged_records(*rows), (0, 1)) for rows in (
         ([True, False], [False, True]), ([False, False], [False, False]))]
-    assert table(dead, (0, 1)).split('\n')[-1] == 'at chance: ' + NAMED and 'chance' not in table(alive, (0, 1))
+    assert table(dead, (0, 1)).split('\n')[-1] == 'at chance: ' + NAMED and 'chance' not in table(
+        alive, (0, 1))
     three = summary(info('STL'), judged_records([True, True]), (1, 0))
     assert table(three, (1, 0)).endswith('(trial 0: tasks 1, 0)')
 
@@ -200,7 +208,8 @@ def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
     text = said(capsys, marked)
     assert text.count('  DEN [at chance, of two versions]  ') == 10
     assert 'Note: DEN [of two versions]: trials 0 & 1.' in text.split('\n')
-    assert said(capsys, marked, '--format', 'csv').count('(trial 0: task 0; trial 1: task 1); of two versions: trials 0 & 1') == 10
+    assert said(capsys, marked, '--format',
+                'csv').count('(trial 0: task 0; trial 1: task 1); of two versions: trials 0 & 1') == 10
 
 
 def test_plots_of_methods_are_marked(marked):

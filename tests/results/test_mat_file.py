@@ -14,7 +14,8 @@ from utils.locks import Lock
 from utils.utils import UserError
 
 ENTRY_OFFSET = 192      # of the first struct: header, then the cell's tag, flags, dimensions and name
-ENTRY = {'model_specific_info': {'architecture': 'lasem_hps_cnn', 'dropout': True, 'skip_connect': [], 'nothing': {}},
+ENTRY = {'model_specific_info': {'architecture': 'lasem_hps_cnn', 'dropout': True, 'skip_connect': [],
+                                 'nothing': {}},
          'conv_sharing': [[True, False], [True, True]], 'few': np.ones((2, 3), np.float32), 'seed': 3,
          'chosen_config': ['SS', 'S-'], 'result_of_each_run': [{'training_time': 1.5}],
          'command': 'main.py --\u03b1 \U0001F600',
@@ -22,12 +23,15 @@ ENTRY = {'model_specific_info': {'architecture': 'lasem_hps_cnn', 'dropout': Tru
 
 
 @pytest.mark.parametrize('value, dtype, content', [
-    (True, np.bool_, [[True]]), ([False, True], np.bool_, [[False, True]]), (np.bool_(True), np.bool_, [[True]]),
-    (3, np.int64, [[3]]), ((32, 32, 3), np.int64, [[32, 32, 3]]), ([[0, 1], [2, 3]], np.int64, [[0, 1], [2, 3]]),
+    (True, np.bool_, [[True]]), ([False, True], np.bool_, [[False, True]]),
+    (np.bool_(True), np.bool_, [[True]]),
+    (3, np.int64, [[3]]), ((32, 32, 3), np.int64, [[32, 32, 3]]),
+    ([[0, 1], [2, 3]], np.int64, [[0, 1], [2, 3]]),
     (0.1, np.float64, [[0.1]]), ([2, 1.5], np.float64, [[2, 1.5]]), (np.float32(0.5), np.float64, [[0.5]]),
-    (np.array([1, 2], np.uint8), np.uint8, [[1, 2]]), (np.array([[1], [2]], np.float32), np.float32, [[1], [2]]),
-    ([], np.float64, np.zeros((0, 0))), ((), np.float64, np.zeros((0, 0))), (None, np.float64, np.zeros((0, 0))),
-    (2 ** 63, np.uint64, [[2 ** 63]]),
+    (np.array([1, 2], np.uint8), np.uint8, [[1, 2]]), (np.array([[1], [2]], np.float32), np.float32,
+                                                       [[1], [2]]),
+    ([], np.float64, np.zeros((0, 0))), ((), np.float64, np.zeros((0, 0))),
+    (None, np.float64, np.zeros((0, 0))), (2 ** 63, np.uint64, [[2 ** 63]]),
 ])
 def test_numbers_get_the_type_and_shape_of_the_published_files(value, dtype, content):
     array = as_stored(value)
@@ -79,8 +83,10 @@ def test_types_that_only_other_programs_write_survive(tmp_path):
     path = str(tmp_path / 'x.mat')
     foreign = np.empty((1, 1), dtype=object)
     foreign[0, 0] = {'int8': np.int8([[-1]]), 'uint16': np.uint16([[1], [2]]), 'single': np.float32([[0.1]]),
-                     'rows': np.array(['ab', 'cd']), 'column': np.array([['a'], [np.bool_([[True]])]], dtype=object),
-                     'structs': np.array([(1, 'x'), (2, 'y')], dtype=[('a', 'O'), ('b', 'O')]), 'void': {}, 'text': ''}
+                     'rows': np.array(['ab', 'cd']), 'column': np.array([['a'], [np.bool_([[True]])]],
+                                                                        dtype=object),
+                     'structs': np.array([(1, 'x'), (2, 'y')], dtype=[('a', 'O'), ('b', 'O')]), 'void': {},
+                     'text': ''}
     savemat(path, {'training_summary': foreign, 'mine': [1.5, 2.5]})
     written = (tmp_path / 'x.mat').read_bytes()
     append_entry(path, ENTRY)
@@ -137,7 +143,8 @@ def test_find_entry_gives_the_newest_of_an_experiment(tmp_path):
 def test_the_temporary_file_holds_a_struct(tmp_path):
     path = str(tmp_path / 'temp_x.mat')
     write_temp(path, ENTRY)
-    assert dump(path, 'training_summary_temp').startswith('\ntraining_summary_temp: struct 1x1\n  .model_specific_info')
+    assert dump(path, 'training_summary_temp').startswith(
+        '\ntraining_summary_temp: struct 1x1\n  .model_specific_info')
     with pytest.raises(UserError):
         entries(path)
 
@@ -155,16 +162,20 @@ def _mat_bytes(tmp_path, **variables):
 NOT_OURS = {
     'empty': (lambda folder: b'', 'version 5'),
     'text': (lambda folder: b'epoch,accuracy\n' * 50, 'version 5'),
-    'hdf5': (lambda folder: b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + b'\x00' * 384 + b'\x89HDF\r\n', '7.3'),
+    'hdf5': (lambda folder: b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + b'\x00' * 384
+             + b'\x89HDF\r\n', '7.3'),
     'header only': (lambda folder: _published_bytes(folder)[:128], 'training_summary'),
     'other variable': (lambda folder: _mat_bytes(folder, x=1), 'training_summary'),
-    'no cell': (lambda folder: _mat_bytes(folder, training_summary={'task_order': [0, 1]}), 'training_summary'),
+    'no cell': (lambda folder: _mat_bytes(folder, training_summary={'task_order': [0, 1]}),
+                'training_summary'),
     'empty struct': (lambda folder: _mat_bytes(folder, training_summary={}), 'training_summary'),
-    'cell of text': (lambda folder: _mat_bytes(folder, training_summary=np.array(['a'], object)), 'training_summary'),
+    'cell of text': (lambda folder: _mat_bytes(folder, training_summary=np.array(['a'], object)),
+                     'training_summary'),
     'parameters': (lambda folder: _mat_bytes(folder, parameter={'fc_weights': [1.0]}), 'training_summary'),
     'complex': (lambda folder: _mat_bytes(folder, training_summary=np.array([{'x': 1j}], object)), 'damaged'),
 }
-NOT_OURS.update(('cut at %d' % length, (lambda folder, length=length: _published_bytes(folder)[:length], 'damaged'))
+NOT_OURS.update(('cut at %d' % length, (lambda folder, length=length: _published_bytes(folder)[:length],
+                                        'damaged'))
                 for length in (130, 192, 200, 3000, 7000, 7311))
 
 
@@ -178,7 +189,8 @@ def test_a_file_that_is_not_ours_is_refused_and_left_alone(kind, tmp_path):
         with pytest.raises(UserError) as error:
             use(str(path), argument)
         message = str(error.value)
-        assert str(path) in message and reason in message and 'another file name' in message and '\n' not in message
+        assert str(
+            path) in message and reason in message and 'another file name' in message and '\n' not in message
     assert path.read_bytes() == before
 
 

@@ -25,8 +25,10 @@ ONE_TASK = np.array([[0.7]])
 BY_HAND = [
     # matrix, final_accuracy, avg_incremental_accuracy, backward_transfer, forgetting, forgetting_ratio
     (TWO_TASKS, [0.6, 0.9], (0.8 + 0.75) / 2, -0.2, [0.2, NAN], [0.75, NAN]),
-    (THREE_TASKS, [0.4, 0.5, 0.9], (0.5 + 0.55 + 0.6) / 3, (-0.1 + 0.1) / 2, [0.3, -0.1, NAN], [0.8, 1.25, NAN]),
-    (REPEATED, [0.6, 0.4, 0.7], (0.5 + 0.55 + 0.75 + 1.7 / 3) / 4, (0.1 - 0.4) / 2, [0.3, 0.4, NAN], [1.2, 0.5, NAN]),
+    (THREE_TASKS, [0.4, 0.5, 0.9], (0.5 + 0.55 + 0.6) / 3, (-0.1 + 0.1) / 2, [0.3, -0.1, NAN],
+     [0.8, 1.25, NAN]),
+    (REPEATED, [0.6, 0.4, 0.7], (0.5 + 0.55 + 0.75 + 1.7 / 3) / 4, (0.1 - 0.4) / 2, [0.3, 0.4, NAN],
+     [1.2, 0.5, NAN]),
     (ENDS_WITH_OLD_TASK, [0.6, 0.4], (0.5 + 0.55 + 0.5) / 3, (0.1 - 0.4) / 2, [-0.1, 0.4], [1.2, 0.5]),
     (ONE_TASK, [0.7], 0.7, NAN, [NAN], [NAN]),
 ]

@@ -21,9 +21,12 @@ from utils.source_digest import ROOT
 from utils.tensorflow_version import tensorflow_distribution
 from utils.utils import EXIT_USER_ERROR, UserError
 
-ONE = {'versions': {'python': '3.7.16', 'numpy': '1.16.6'}, 'source_modules': ['a', 'b'], 'source_digests': ['1', '2'],
-       'host': 'here', 'device': 'CPU', 'threads': 2, 'git_commit': 'abc', 'uncommitted_changes': False, 'data_folder': 'Data',
-       'data_checksum': '0', 'design_checksum': None, 'numeric_versions': 'numerics 2', 'started': '2026-11-26T00:00:00Z'}
+ONE = {'versions': {'python': '3.7.16', 'numpy': '1.16.6'}, 'source_modules': ['a', 'b'],
+       'source_digests': ['1', '2'],
+       'host': 'here', 'device': 'CPU', 'threads': 2, 'git_commit': 'abc', 'uncommitted_changes': False,
+       'data_folder': 'Data',
+       'data_checksum': '0', 'design_checksum': None, 'numeric_versions': 'numerics 2',
+       'started': '2026-11-26T00:00:00Z'}
 NEWER = dict(ONE, versions={'python': '3.7.16', 'numpy': '1.21.0'}, host='there')
 EDITED = dict(ONE, source_digests=['1', '3'], device='GPU')
 MOVED = dict(ONE, source_modules=['a', 'elsewhere.b'])
@@ -38,9 +41,11 @@ def test_two_origins_differ_in_libraries_and_code_and_not_in_machine_or_name():
 
 @pytest.mark.parametrize('trials, said', [
     ([[ONE], [ONE]], ''), ([[ONE], [MOVED]], ''), ([[], [origin.UNKNOWN]], ''),
-    ([[ONE], [NEWER]], 'numpy 1.16.6 and 1.21.0'), ([[ONE], [EDITED], [NEWER]], 'numpy 1.16.6 and 1.21.0; code of b'),
+    ([[ONE], [NEWER]], 'numpy 1.16.6 and 1.21.0'), ([[ONE], [EDITED], [NEWER]],
+                                                    'numpy 1.16.6 and 1.21.0; code of b'),
     ([[ONE, NEWER]], 'numpy 1.16.6 and 1.21.0'),
-    ([[], [ONE]], 'unknown origin of trial 0'), ([[ONE], [origin.UNKNOWN, ONE]], 'unknown origin of trial 1')])
+    ([[], [ONE]], 'unknown origin of trial 0'), ([[ONE], [origin.UNKNOWN, ONE]],
+                                                 'unknown origin of trial 1')])
 def test_what_the_trials_of_an_entry_differ_in(trials, said):
     assert origin.mixture(OrderedDict(enumerate(trials))) == said
 
@@ -72,14 +77,15 @@ def test_a_result_file_gives_origins_back(tmp_path, trials):
 def test_an_entry_without_origins_is_unknown():
     assert origin.from_entry(as_stored({'train_valid_data_group': [0, 1]})) == {0: [], 1: []}
     assert origin.from_entry(as_stored({'origin': 'x'})) == {}
-    assert origin.from_entry(as_stored({'train_valid_data_group': [0], 'origin': [['x']]})) == {0: [origin.UNKNOWN]}
+    assert origin.from_entry(as_stored({'train_valid_data_group': [0], 'origin': [['x']]})) == {
+        0: [origin.UNKNOWN]}
 
 
 # ---- the repository ----
 
 def git(folder, *words):
-    subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', '-C', str(folder)] + list(words), check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', '-C', str(folder)] + list(words),
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -143,7 +149,8 @@ def test_a_trial_records_where_its_numbers_come_from(command):
     found = provenance.of_trial(experiment, recorded, 'CPU', 3, 'Data')
     assert set(found) == set(origin.FIELDS) and found['data_checksum'] == experiment.checksums['raw']
     assert (found['device'], found['threads'], found['data_folder']) == ('CPU', 3, 'Data')
-    assert found['versions']['numpy'] == np.__version__ and found['numeric_versions'] == 'numerics %d' % experiment.numerics
+    assert found['versions']['numpy'] == np.__version__ and found[
+        'numeric_versions'] == 'numerics %d' % experiment.numerics
     assert found['started'].endswith('Z') and 'classification.train' in found['source_modules']
     assert origin.differences(found, recorded) == ({}, [])
 
@@ -183,13 +190,16 @@ def test_an_edit_while_trial_0_runs_is_refused_by_trial_1(tmp_path):
     """The loss of whoever edits a method at night: one entry must not hold the numbers of two codes."""
     house = tmp_path / 'house'
     for name in ('classification', 'utils'):
-        shutil.copytree(os.path.join(ROOT, name), str(house / name), ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(os.path.join(ROOT, name), str(house / name),
+                        ignore=shutil.ignore_patterns('__pycache__'))
     shutil.copy(os.path.join(ROOT, 'main.py'), str(house))
     run = subprocess.Popen([sys.executable, 'main.py'] + SHORT + ['--num_runs', '2'], cwd=str(house),
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         end = time.monotonic() + 120
-        while not list(house.glob('Result/digits/*/trial0/record.npz')) and run.poll() is None and time.monotonic() < end:
+        while not list(
+                house.glob(
+                    'Result/digits/*/trial0/record.npz')) and run.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         loop = house / 'classification' / 'train.py'
         text = loop.read_text()
@@ -239,20 +249,24 @@ def test_the_entry_and_the_config_hold_the_origin(copy):
     entry, = entries(MAT)
     (found,), = origin.from_entry(entry).values()
     config = json.loads((copy.run / 'config.json').read_text())
-    assert found['git_commit'] == config['git_commit'] and config['origin']['source_digests'] == found['source_digests']
-    assert dict(entry['versions'], tensorflow_distribution=tensorflow_distribution()[0]) == found['versions'] and found['threads'].item() == 1
+    assert found['git_commit'] == config['git_commit'] and config['origin']['source_digests'] == found[
+        'source_digests']
+    assert dict(entry['versions'], tensorflow_distribution=tensorflow_distribution()[0]) == found[
+        'versions'] and found['threads'].item() == 1
     assert json.loads(copy.record.origin)[0]['data_checksum'] == found['data_checksum']
     assert config['origin_of_trial'] == {'0': json.loads(copy.record.origin)}
 
 
 def test_finished_numbers_of_other_code_are_not_read_as_new_ones(copy, monkeypatch):
-    assert run_and_listen(SHORT + ['--num_runs', '1'])[1].splitlines()[0].endswith('(--restart trains it again)')
+    assert run_and_listen(SHORT + ['--num_runs', '1'])[1].splitlines()[0].endswith(
+        '(--restart trains it again)')
     now = provenance.of_command(experiment_of('--num_tasks', '2', '--epochs_per_task', '2'))
     edited = dict(now, source_digests=['x'] + now['source_digests'][1:])
     monkeypatch.setattr(provenance, 'of_command', lambda experiment: edited)
     status, out, err = run_and_listen(SHORT + ['--num_runs', '1'])
     assert (status, err) == (0, '') and out.splitlines()[0].endswith(
-        'nothing to train (--restart trains it again); its numbers have another origin than they would have now: code of %s'
+        'nothing to train (--restart trains it again); its numbers have another origin than they would have '
+        'now: code of %s'
         % now['source_modules'][0])
 
 
@@ -280,7 +294,8 @@ def test_added_trials_of_another_origin_are_said_stored_and_flagged(copy):
 
 
 def test_a_trial_that_does_not_exist_cannot_be_restarted(copy):
-    is_refused(SHORT + ['--num_runs', '1', '--restart', '0,3'], '--restart 0,3: this experiment has the trials 0')
+    is_refused(SHORT + ['--num_runs', '1', '--restart', '0,3'],
+               '--restart 0,3: this experiment has the trials 0')
     for text in ('x', '-1', ''):
         is_refused(SHORT + ['--num_runs', '1', '--restart', text], 'invalid list of trials like 0,2 value: ')
     assert len(entries(MAT)) == 1
@@ -308,8 +323,10 @@ def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
     result_files.write(path, 'EWC', records(None, [ONE]))
     result_files.write(path, 'SNN', records(None, None))
     text = reported(capsys, path)
-    assert 'Note: DEN [mixed origin]: trials of different origins: numpy 1.16.6 and 1.21.0.' in text.split('\n')
-    assert 'Note: EWC [mixed origin]: trials of different origins: unknown origin of trial 0.' in text.split('\n')
+    assert 'Note: DEN [mixed origin]: trials of different origins: numpy 1.16.6 and 1.21.0.' in text.split(
+        '\n')
+    assert 'Note: EWC [mixed origin]: trials of different origins: unknown origin of trial 0.' in text.split(
+        '\n')
     assert 'STL [' not in text and 'SNN [' not in text
     assert 'Not all methods were trained with the same libraries: numpy 1.16.6 (STL, DEN, EWC), 1.21.0 (DEN).' in text
     assert 'mixed origin: trials of different origins: numpy' in reported(capsys, path, '--format', 'csv')

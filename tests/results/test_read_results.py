@@ -25,17 +25,20 @@ EXAMPLE = os.path.join(ROOT, 'scripts', 'read_results.m')
 @pytest.mark.parametrize('order', [(0,), (1, 0), (0, 1, 0, 1, 2)], ids=str)
 def test_shapes_do_not_depend_on_how_many_there_are(trials, order, tmp_path):
     tasks, positions = len(set(order)), len(order)
-    path = write(tmp_path / 'x.mat', 'LASEM_HPS', [drawn('LASEM_HPS', tasks, trial, order) for trial in range(trials)], order)
+    path = write(tmp_path / 'x.mat', 'LASEM_HPS', [drawn('LASEM_HPS', tasks, trial, order)
+                                                   for trial in range(trials)], order)
     result, = load_results(path)
     shapes = {'task_order': (positions,), 'training_time': (trials,), 'train_valid_data_group': (trials,),
-              'accuracy_matrix': (trials, positions, tasks), 'peak_accuracy': (trials, tasks), 'forgetting': (trials, tasks),
-              'avg_incremental_accuracy': (trials,), 'backward_transfer': (trials,), 'final_accuracy_mean': (tasks,),
-              'best_test_error_each_task': (trials, positions)}
+              'accuracy_matrix': (trials, positions, tasks), 'peak_accuracy': (trials, tasks),
+              'forgetting': (trials, tasks),
+              'avg_incremental_accuracy': (trials,), 'backward_transfer': (trials,),
+              'final_accuracy_mean': (tasks,), 'best_test_error_each_task': (trials, positions)}
     assert {name: result[name].shape for name in shapes} == shapes
     run = result['result_of_each_run'][trials - 1]
     assert len(result['result_of_each_run']) == trials and run['conv_sharing'].shape == (tasks, 4)
     assert run['history_net_prior'].shape == (4 * positions, 16) and isinstance(run['training_time'], float)
-    assert (result['data_type'], result['seed'], result['unfinished'], result['computed_fields']) == ('DIGITS5', 0, False, [])
+    assert (result['data_type'], result['seed'], result['unfinished'], result['computed_fields']) == (
+        'DIGITS5', 0, False, [])
     assert isinstance(result['seed'], int) and isinstance(result['training_time_mean'], float)
     assert result['model_specific_info']['channel_sizes'].tolist() == [16, 16, 32, 32]
     assert result['model_specific_info']['architecture'] == 'lasem_hps_cnn'
@@ -63,8 +66,8 @@ def published(path, **changes):
 def test_what_the_published_code_leaves_out_is_computed(tmp_path):
     write_published(tmp_path / 'x.mat')
     result, = load_results(str(tmp_path / 'x.mat'))
-    expected = ['accuracy_matrix', 'final_accuracy', 'avg_incremental_accuracy', 'backward_transfer', 'forgetting',
-                'forgetting_ratio', 'peak_accuracy']
+    expected = ['accuracy_matrix', 'final_accuracy', 'avg_incremental_accuracy', 'backward_transfer',
+                'forgetting', 'forgetting_ratio', 'peak_accuracy']
     assert result['computed_fields'] == expected
     for trial, run in enumerate(result['result_of_each_run']):
         history = run['history_test_error']      # tasks end at rows 2, 4 and 6
@@ -80,7 +83,8 @@ def test_one_trial_and_one_task_of_the_published_code(tmp_path):
     runs[0] = {'training_time': 1.5, 'num_epoch': 1, 'history_test_error': [[0.1, 0.1], [0.3, 0.3]],
                'history_best_test_error': [0.1, 0.3], 'task_changed_epoch': [1]}
     result = published(tmp_path / 'x.mat', task_order=[0], result_of_each_run=runs, training_time=[1.5],
-                       train_valid_data_group=[0], best_test_error_each_task=[[0.3]], test_error_at_last_epoch=[[0.3]])
+                       train_valid_data_group=[0], best_test_error_each_task=[[0.3]],
+                       test_error_at_last_epoch=[[0.3]])
     assert result['accuracy_matrix'].tolist() == [[[0.3]]] and result['peak_accuracy'].tolist() == [[0.3]]
     assert result['training_time'].tolist() == [1.5] and result['task_order'].tolist() == [0]
 
@@ -89,9 +93,11 @@ def test_histories_that_are_missing_leave_the_metrics_missing(tmp_path):
     runs = np.zeros((2,), dtype=object)
     for trial in range(2):
         runs[trial] = {'training_time': 8. + trial, 'num_epoch': 6, 'task_changed_epoch': [1, 3, 5]}
-    result = published(tmp_path / 'x.mat', result_of_each_run=runs, training_time=None, train_valid_data_group=None)
+    result = published(tmp_path / 'x.mat', result_of_each_run=runs, training_time=None,
+                       train_valid_data_group=None)
     assert 'accuracy_matrix' not in result and result['computed_fields'] == []
-    assert result['training_time'].tolist() == [8., 9.] and result['train_valid_data_group'].tolist() == [0, 1]
+    assert result['training_time'].tolist() == [8., 9.] and result['train_valid_data_group'].tolist() == [
+        0, 1]
 
 
 def test_files_saved_again_in_other_layouts(tmp_path):
@@ -117,8 +123,10 @@ def test_what_is_no_result_gets_one_line(tmp_path):
     savemat(str(tmp_path / 'other.mat'), {'x': 1})
     savemat(str(tmp_path / 'odd.mat'), {'training_summary': {'seed': 3}})
     (tmp_path / 'text.mat').write_text(u'text')
-    for name, says in [('none.mat', 'cannot be read'), ('text.mat', 'is not a MATLAB file'), ('other.mat', 'is not a result'),
-                       ('odd.mat', 'experiment 1 is not one .*no model_specific_info, task_order, result_of_each_run')]:
+    for name, says in [('none.mat', 'cannot be read'), ('text.mat', 'is not a MATLAB file'),
+                       ('other.mat', 'is not a result'),
+                       ('odd.mat',
+                        'experiment 1 is not one .*no model_specific_info, task_order, result_of_each_run')]:
         with pytest.raises(UserError, match=says) as error:
             load_results(str(tmp_path / name))
         assert '\n' not in str(error.value) and name in str(error.value)
@@ -126,7 +134,8 @@ def test_what_is_no_result_gets_one_line(tmp_path):
 
 @pytest.mark.parametrize('change', [
     {'task_order': [0, 1]}, {'task_order': [0, 1, 7]}, {'task_order': []}, {'train_valid_data_group': [0]},
-    {'best_test_error_each_task': np.ones((2, 2))}, {'model_specific_info': 3.}, {'result_of_each_run': []}], ids=str)
+    {'best_test_error_each_task': np.ones((2, 2))}, {'model_specific_info': 3.}, {'result_of_each_run': []}],
+                         ids=str)
 def test_fields_that_contradict_each_other_get_one_line(change, tmp_path):
     with pytest.raises(UserError, match='experiment 1 is not one'):
         published(tmp_path / 'x.mat', **change)
@@ -137,15 +146,18 @@ def test_the_config_beside_a_file(tmp_path):
     fingerprint = load_results(path)[0]['fingerprint']
     assert load_config(path, fingerprint)['experiment']['checksums']['raw'] == 'c0ffee'
     assert load_config(str(tmp_path / 'temp_x.mat'), fingerprint) == load_config(path, fingerprint)
-    assert load_config(path, 'STL00000') == load_config(path, None) == load_config(str(tmp_path / 'y.mat'), fingerprint) == {}
+    assert load_config(path, 'STL00000') == load_config(path, None) == load_config(str(tmp_path / 'y.mat'),
+                                                                                   fingerprint) == {}
 
 
 @pytest.mark.skipif(not shutil.which('octave-cli'), reason='Octave is not installed')
 def test_the_example_for_matlab(tmp_path):
-    path = write(tmp_path / 'x.mat', 'STL', [record(TWO_TASKS, trial=0), record([[0.8, NAN], [0.4, 0.7]], trial=1)])
+    path = write(tmp_path / 'x.mat', 'STL', [record(TWO_TASKS, trial=0),
+                                             record([[0.8, NAN], [0.4, 0.7]], trial=1)])
     write(path, 'Hybrid_HPS', [record([[0.75]])], pattern='TTSS')
     write_published(tmp_path / 'old.mat')
-    said = [subprocess.check_output(['octave-cli', EXAMPLE, one], stderr=subprocess.DEVNULL).decode('ascii').split('\n')
+    said = [subprocess.check_output(['octave-cli', EXAMPLE, one], stderr=subprocess.DEVNULL).decode(
+        'ascii').split('\n')
             for one in (path, str(tmp_path / 'old.mat'))]
     assert said[0] == [
         'stl_cnn, number of trials: 2', 'final average test accuracy, mean over trials: 0.6500',

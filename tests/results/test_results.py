@@ -16,7 +16,8 @@ NAN = np.nan
 INFO = OrderedDict([
     ('architecture', 'hybrid_hps_cnn'), ('learning_rate', 1e-4), ('improvement_threshold', 1.002),
     ('early_stopping_para', [2, 1.5]), ('padding_type', 'SAME'), ('max_pooling', True), ('dropout', True),
-    ('image_dimension', (32, 32, 3)), ('skip_connect', []), ('highway_connect', 0), ('hidden_activation', 'relu'),
+    ('image_dimension', (32, 32, 3)), ('skip_connect', []), ('highway_connect', 0),
+    ('hidden_activation', 'relu'),
     ('batch_size', 10), ('hidden_layer', [64]), ('kernel_sizes', [3] * 8), ('stride_sizes', [1] * 8),
     ('channel_sizes', [32, 32, 64, 64]), ('pooling_size', [1, 1, 2, 2] * 2), ('conv_sharing', [0, 0, 1, 1])])
 MORE = OrderedDict([
@@ -113,7 +114,8 @@ def record(trial=0, order=(0, 1, 2), epochs=2, tasks=None, **fields):
     accuracy[0, order[0]] = draws.rand(3)
     ends = [epochs * (position + 1) for position in range(len(order))]
     return TrialRecord(
-        trial=trial, accuracy=accuracy, best_test=draws.rand(rows), task_changed_epoch=np.arange(1, rows, epochs),
+        trial=trial, accuracy=accuracy, best_test=draws.rand(rows),
+        task_changed_epoch=np.arange(1, rows, epochs),
         accuracy_matrix=accuracy[ends][:, distinct, 2], peak=draws.rand(len(distinct)),
         time_per_task=draws.rand(len(order)), training_time=8.5 + trial, num_parameters=1000 + trial,
         extra={})._replace(**fields)
@@ -128,10 +130,12 @@ def holds(text, lines):
 
 
 def by_hand(trial=0):
-    """Two tasks, one epoch each; the order is 1, 0. In trial 1 task 0 ends 0.2 higher and task 1 0.1 lower."""
+    """Two tasks, one epoch each; the order is 1, 0. In trial 1 task 0 ends 0.2 higher and task 1 0.1
+    lower."""
     test = np.array([[NAN, 0.1], [NAN, 0.8], [0.5 + 0.2 * trial, 0.6 - 0.1 * trial]])
     return TrialRecord(
-        trial=trial, accuracy=np.stack([test / 4, test / 2, test], axis=2), best_test=np.array([0.1, 0.8, test[2, 0]]),
+        trial=trial, accuracy=np.stack([test / 4, test / 2, test], axis=2),
+        best_test=np.array([0.1, 0.8, test[2, 0]]),
         task_changed_epoch=np.array([1, 2]), accuracy_matrix=test[1:, ::-1], peak=np.array([0.8, test[2, 0]]),
         time_per_task=np.array([2.0, 3.0 + trial]), training_time=6.0 + trial, num_parameters=100, extra={})
 
@@ -143,13 +147,15 @@ def test_a_record_is_read_back_as_it_was(tmp_path):
     save_record(path, written)
     read = load_record(path)
     assert (read.trial, read.training_time, read.num_parameters) == (3, 11.5, 1003)
-    assert [type(value) for value in (read.trial, read.training_time, read.num_parameters)] == [int, float, int]
-    for name in ('accuracy', 'best_test', 'task_changed_epoch', 'accuracy_matrix', 'peak', 'time_per_task', 'extra'):
+    assert [type(value) for value in (read.trial, read.training_time, read.num_parameters)] == [
+        int, float, int]
+    for name in ('accuracy', 'best_test', 'task_changed_epoch', 'accuracy_matrix', 'peak', 'time_per_task',
+                 'extra'):
         assert equal(getattr(read, name), getattr(written, name)), name
 
 
-@pytest.mark.parametrize('damage', [lambda content: content[:-1], lambda content: content[:100], lambda content: b'',
-                                    lambda content: content.replace(b'peak', b'beak')])
+@pytest.mark.parametrize('damage', [lambda content: content[:-1], lambda content: content[:100],
+                                    lambda content: b'', lambda content: content.replace(b'peak', b'beak')])
 def test_a_damaged_record_is_named(damage, tmp_path):
     path = tmp_path / 'trial.npz'
     save_record(str(path), record())
@@ -174,7 +180,8 @@ def test_the_structure_is_the_published_one_and_the_new_fields(tmp_path):
 def test_the_temporary_file_has_the_published_structure_too(tmp_path):
     path = str(tmp_path / 'temp_x.mat')
     write_temp(path, summary(INFO, [record(0)], (0, 1, 2), leep=True))
-    head, info = 'training_summary_temp: struct 1x1\n', PUBLISHED.split('\n', 3)[3].split('    .task_order')[0]
+    head, info = 'training_summary_temp: struct 1x1\n', PUBLISHED.split('\n', 3)[3].split('    .task_order')[
+        0]
     expected = head + '\n'.join(line[2:] for line in info.split('\n')) + TEMP_AFTER_INFO
     assert holds(dump(path, 'training_summary_temp'), expected)
 
@@ -189,7 +196,8 @@ def test_what_a_method_records_stands_in_the_run_as_published(tmp_path):
 
 
 def test_computed_leep_scores_take_the_place_of_the_zeros():
-    scores = OrderedDict(('LEEP_score_%sset' % split, np.full((2, 2), -0.5)) for split in ('train', 'valid', 'test'))
+    scores = OrderedDict(('LEEP_score_%sset' % split, np.full((2, 2), -0.5))
+                         for split in ('train', 'valid', 'test'))
     run = run_struct(record(order=(0, 1), extra=scores), (0, 1), leep=True)
     assert equal({name: run[name] for name in scores}, scores)
 
@@ -210,7 +218,8 @@ def test_numbers_worked_out_by_hand():
         'accuracy_matrix': [[[0.8, NAN], [0.6, 0.5]], [[0.8, NAN], [0.5, 0.7]]],
         'accuracy_matrix_mean': [[0.8, NAN], [0.55, 0.6]],
         'peak_accuracy': [[0.8, 0.5], [0.8, 0.7]], 'peak_accuracy_mean': [[0.8, 0.6]],
-        'final_accuracy': [[0.6, 0.5], [0.5, 0.7]], 'final_accuracy_std': np.sqrt(0.5) * np.array([[0.1, 0.2]]),
+        'final_accuracy': [[0.6, 0.5], [0.5, 0.7]], 'final_accuracy_std': np.sqrt(0.5)
+        * np.array([[0.1, 0.2]]),
         'avg_incremental_accuracy': [[0.675, 0.7]], 'avg_incremental_accuracy_mean': 0.6875,
         'backward_transfer': [[-0.2, -0.3]], 'backward_transfer_std': 0.1 * np.sqrt(0.5),
         'forgetting': [[0.2, NAN], [0.3, NAN]], 'forgetting_mean': [[0.25, NAN]],
@@ -239,18 +248,21 @@ def test_shapes_follow_trials_and_tasks_and_files_return_what_was_made(trials, o
     shapes = {'task_order': (1, K), 'training_time': (1, trials), 'train_valid_data_group': (1, trials),
               'best_test_error_each_task': (trials, K), 'test_error_at_last_epoch': (trials, n),
               'accuracy_matrix': (trials, K, n), 'peak_accuracy': (trials, n), 'final_accuracy': (trials, n),
-              'avg_incremental_accuracy': (1, trials), 'forgetting': (trials, n), 'time_per_task': (trials, K),
-              'test_error_at_last_epoch_mean': (1, 1), 'final_accuracy_mean': (1, n), 'accuracy_matrix_std': (K, n)}
+              'avg_incremental_accuracy': (1, trials), 'forgetting': (trials, n),
+              'time_per_task': (trials, K),
+              'test_error_at_last_epoch_mean': (1, 1), 'final_accuracy_mean': (1, n),
+              'accuracy_matrix_std': (K, n)}
     assert {name: made[name].shape for name in shapes} == shapes
     for run in made['result_of_each_run']:
-        assert (run['history_test_error'].shape, run['LEEP_score_testset'].shape) == ((2 * K + 1, n + 1), (K, n))
+        assert (run['history_test_error'].shape, run['LEEP_score_testset'].shape) == ((2 * K + 1, n + 1), (
+            K, n))
     assert len(made['result_of_each_run']) == trials
     append_entry(path, made)
     assert equal(entries(path), [made])
 
 
-PUBLISHED_DEVIATIONS = ['training_time_stddev', 'best_test_error_each_task_std', 'test_error_at_last_epoch_std',
-                        'best_valid_error_stddev', 'best_test_error_stddev']
+PUBLISHED_DEVIATIONS = ['training_time_stddev', 'best_test_error_each_task_std',
+                        'test_error_at_last_epoch_std', 'best_valid_error_stddev', 'best_test_error_stddev']
 
 
 @pytest.mark.parametrize('lifelong', [True, False])

@@ -1,4 +1,5 @@
-"""Result files of several users, with modes of their own, and behind symbolic links: they keep what they are."""
+"""Result files of several users, with modes of their own, and behind symbolic links: they keep what they
+are."""
 import os
 import shutil
 import stat
@@ -24,7 +25,8 @@ def mode(path):
 
 @pytest.fixture
 def shared():
-    """A folder of a group, and what its members do there: as_user(uid, call) -> text of a UserError, '' if it went well."""
+    """A folder of a group, and what its members do there: as_user(uid, call) -> text of a UserError, '' if it
+    went well."""
     if os.getuid() != 0:
         pytest.skip('only root can become two users')
     folder = tempfile.mkdtemp()         # every user may come here, unlike to pytest's own folders
@@ -70,7 +72,8 @@ def test_two_users_of_a_group_append_to_one_file(shared):
         assert shared.as_user(uid, shared.place.make) == ''
         assert shared.as_user(uid, append(shared.mat, run_id)) == ''
     assert [entry['run_id'] for entry in entries(shared.mat)] == ['a0', 'b0', 'a1']
-    for path in (shared.mat, os.path.join(shared.folder, '.all.mat.lock'), os.path.join(shared.place.run, 'log.txt')):
+    for path in (shared.mat, os.path.join(shared.folder, '.all.mat.lock'),
+                 os.path.join(shared.place.run, 'log.txt')):
         assert mode(path) == 0o664 and os.stat(path).st_gid == GROUP, path
     assert mode(shared.place.run) == 0o2775
 
@@ -99,11 +102,13 @@ def test_what_cannot_be_written_at_the_end_is_said_before_training(shared):
 
     shared.as_user(ANNA, lambda: os.mkdir(os.path.join(shared.place.run, 'trial0')), umask=0o022)
     said = shared.as_user(BERT, shared.place.make)
-    assert said.startswith('--result_dir %s cannot be written: Permission denied (' % shared.folder) and 'trial0' in said
+    assert said.startswith('--result_dir %s cannot be written: Permission denied ('
+                           % shared.folder) and 'trial0' in said
 
     os.chmod(shared.folder, 0o2755)
     assert shared.as_user(BERT, lambda: check_writable(shared.mat)) == (
-        '%s cannot be written: %s.token: Permission denied' % (shared.mat, os.path.join(shared.folder, '.all.mat.lock')))
+        '%s cannot be written: %s.token: Permission denied'
+        % (shared.mat, os.path.join(shared.folder, '.all.mat.lock')))
 
 
 def test_the_owner_stays_where_the_superuser_writes(shared):
@@ -136,7 +141,8 @@ def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path):
     assert os.readlink(str(link)) == os.path.join('..', 'store', 'kept.mat') and mode(target) == 0o600
     assert [entry['run_id'] for entry in entries(str(target))] == ['r0', 'r1']
     assert os.listdir(str(tmp_path / 'links')) == ['x.mat']
-    assert sorted(os.listdir(str(tmp_path / 'store'))) == ['.kept.mat.lock', 'kept.mat']      # the lock is the target's
+    # the lock is the target's
+    assert sorted(os.listdir(str(tmp_path / 'store'))) == ['.kept.mat.lock', 'kept.mat']
 
 
 def test_a_link_to_a_file_that_is_not_there_yet(tmp_path):

@@ -1,4 +1,5 @@
-"""Large results: told before training, spread over files that MATLAB can read, added to without loading them."""
+"""Large results: told before training, spread over files that MATLAB can read, added to without loading
+them."""
 import json
 import os
 import subprocess
@@ -29,30 +30,36 @@ MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN'
 def test_the_estimate_is_the_size_of_the_entry(model, tmp_path):
     experiment = make_experiment(model, order=(0, 1), epochs=3)
     _, record = train(experiment, tmp_path)
-    made_by = dict(provenance.of_command(experiment), data_checksum='x' * 64, data_folder='/data/raw/fashion-mnist',
+    made_by = dict(provenance.of_command(experiment), data_checksum='x' * 64,
+                   data_folder='/data/raw/fashion-mnist',
                    host='node17.cluster', device='CPU', threads=4, started='2026-11-26T01:02:03Z')
     records = [record._replace(trial=number, origin=json.dumps([made_by])) for number in range(3)]
-    more = dict(sizes.UNKNOWN, chosen_config=experiment.pattern or [sizes.chosen_patterns(record) for record in records])
+    more = dict(sizes.UNKNOWN, chosen_config=experiment.pattern
+                or [sizes.chosen_patterns(record) for record in records])
     path = str(tmp_path / 'x.mat')
     append_entry(path, sizes.entry_of(experiment, records, more))
     assert abs(sizes.entry_bytes(experiment, 3) / os.path.getsize(path) - 1) < 0.1
 
 
 @pytest.mark.parametrize('options, tasks', [
-    (['--model_type', 'HPS'], 40), (['--model_type', 'LASEM_HPS'], 10), (['--model_type', 'DARTS_HPS', '--leep'], 10)])
+    (['--model_type', 'HPS'], 40), (['--model_type', 'LASEM_HPS'], 10),
+    (['--model_type', 'DARTS_HPS', '--leep'], 10)])
 def test_the_estimate_of_long_experiments_follows_their_arrays(options, tasks):
     experiment = experiment_of(*options)
-    experiment = experiment._replace(task_order=tuple(range(tasks)), class_counts={task: 10 for task in range(tasks)},
+    experiment = experiment._replace(task_order=tuple(range(tasks)),
+                                     class_counts={task: 10 for task in range(tasks)},
                                      training=experiment.training._replace(epochs=2000))
     rows = 2000 * tasks
-    floats = 3 * (tasks + 1) + 1 + (2 * 16 if 'LASEM_HPS' in options else 8 if 'DARTS_HPS' in options else 0) / 2.
+    floats = 3 * (tasks + 1) + 1 + (2 * 16 if 'LASEM_HPS' in options else 8 if 'DARTS_HPS' in options
+                                    else 0) / 2.
     assert abs(sizes.entry_bytes(experiment, 5) / (5 * 8. * rows * floats) - 1) < 0.01
 
 
 def test_joint_training_and_stl_analyses_have_estimates():
     joint = experiment_of()._replace(lifelong=False)
     assert 0 < sizes.entry_bytes(joint, 2) < 1e6
-    assert sizes.entry_bytes(experiment_of('--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1'), 1) > 1e4
+    assert sizes.entry_bytes(experiment_of('--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn',
+                                           '1'), 1) > 1e4
 
 
 def test_a_dry_run_tells_the_size_and_needs_nothing_written(folder):
@@ -66,8 +73,8 @@ def test_an_entry_that_is_too_large_by_itself_is_refused_before_training(folder,
     size = sizes.entry_bytes(experiment_of(*SHORT), 2)
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', size - 1)
     for more in ([], ['--dry_run']):
-        is_refused(SHORT + ['--num_runs', '2'] + more, 'its entry in the result file would take %s, and MATLAB reads at most'
-                   % sizes.shown(size))
+        is_refused(SHORT + ['--num_runs', '2'] + more,
+                   'its entry in the result file would take %s, and MATLAB reads at most' % sizes.shown(size))
     assert os.listdir(str(folder)) == []
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', size)
     monkeypatch.setattr(train_wrapper.Run, 'run', lambda self: 0)
@@ -77,7 +84,8 @@ def test_an_entry_that_is_too_large_by_itself_is_refused_before_training(folder,
 # ---- the next file ----
 
 def entry(number, size=1000, **more):
-    return dict({'run_id': 'r%d' % number, 'fingerprint': 'f%d' % number, 'values': np.arange(size) + 0.5 + number}, **more)
+    return dict({'run_id': 'r%d' % number, 'fingerprint': 'f%d' % number, 'values': np.arange(size) + 0.5
+                 + number}, **more)
 
 
 @pytest.fixture
@@ -88,7 +96,8 @@ def small(monkeypatch, tmp_path):
 
 
 def stored(folder):
-    return {name: [one['run_id'] for one in entries(str(folder / name))] for name in sorted(os.listdir(str(folder)))
+    return {name: [one['run_id'] for one in entries(str(folder / name))]
+            for name in sorted(os.listdir(str(folder)))
             if name.endswith('.mat')}
 
 
@@ -98,7 +107,8 @@ def test_what_does_not_fit_goes_into_the_next_file(small, tmp_path):
     assert stored(tmp_path) == {'x.mat': ['r0', 'r1'], 'x-2.mat': ['r2', 'r3'], 'x-3.mat': ['r4']}
     assert [loadmat(path).get('continues', [None])[0] for path in series(small)] == [None, 'x.mat', 'x.mat']
     for number in range(5):
-        np.testing.assert_array_equal(find_entry(small, 'f%d' % number)['values'], entry(number)['values'][None])
+        np.testing.assert_array_equal(find_entry(small, 'f%d' % number)['values'],
+                                      entry(number)['values'][None])
     assert os.path.basename(locate(small, 'f3')[0]) == 'x-2.mat' and locate(small, 'f9') == (None, None)
 
 
@@ -127,7 +137,8 @@ def test_the_next_file_lies_beside_the_target_of_a_link(small, tmp_path):
     for number in range(3):
         append_entry(small, entry(number))
     assert stored(tmp_path / 'shared') == {'all.mat': ['r0', 'r1'], 'all-2.mat': ['r2']}
-    assert find_entry(small, 'f2')['run_id'] == find_entry(str(tmp_path / 'shared' / 'all.mat'), 'f2')['run_id'] == 'r2'
+    assert find_entry(small, 'f2')['run_id'] == find_entry(str(tmp_path / 'shared' / 'all.mat'),
+                                                           'f2')['run_id'] == 'r2'
 
 
 def test_a_named_pipe_in_place_of_the_next_file_is_passed_over(small, tmp_path):
@@ -178,9 +189,11 @@ def test_next_files_that_matlab_wrote_again_are_known(compressed, small, tmp_pat
         append_entry(small, entry(number))
     path = str(tmp_path / 'x-2.mat')
     content = loadmat(path, mat_dtype=True)
-    savemat(path, {name: content[name] for name in ('training_summary', 'continues')}, do_compression=compressed)
+    savemat(path, {name: content[name] for name in ('training_summary', 'continues')},
+            do_compression=compressed)
     assert continued(path) == 'x.mat' and first_of(path) == small and first_of(small) == small
-    assert os.path.basename(append_entry(small, entry(3))) == 'x-2.mat' and stored(tmp_path)['x-2.mat'] == ['r2', 'r3']
+    assert os.path.basename(append_entry(small, entry(3))) == 'x-2.mat' and stored(tmp_path)['x-2.mat'] == [
+        'r2', 'r3']
 
 
 def test_a_damaged_next_file_is_named(small, tmp_path):
@@ -213,14 +226,16 @@ def test_a_finished_experiment_in_the_next_file_is_found(folder, monkeypatch):
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', 1)
     append_entry(path, entry(1, fingerprint=experiment.fingerprint(), train_valid_data_group=[0, 1]))
     status, out, _ = run_and_listen(SHORT + ['--num_runs', '2'])
-    assert status == 0 and out.startswith('%s already holds this experiment' % os.path.join('Result', 'digits-2.mat'))
+    assert status == 0 and out.startswith('%s already holds this experiment'
+                                          % os.path.join('Result', 'digits-2.mat'))
 
 
 # ---- adding ----
 
 @pytest.mark.parametrize('old', [0, 1, 6])
 def test_adding_takes_little_memory(old, tmp_path):
-    """Beyond what there was before, at most 1.3 times the file and the entry; here 12 MB an entry, five trials."""
+    """Beyond what there was before, at most 1.3 times the file and the entry; here 12 MB an entry, five
+    trials."""
     program = '''
 import os, sys, threading, time
 import numpy as np
@@ -262,5 +277,6 @@ def test_other_variables_and_experiments_are_copied_as_they_are(tmp_path):
     (tmp_path / 'x.mat').write_bytes(content)
     append_entry(path, entry(1))
     after = (tmp_path / 'x.mat').read_bytes()
-    assert after.startswith(content[:content.index(b'training_summary') - 48]) and after.endswith(content[-100:])
+    assert after.startswith(content[:content.index(b'training_summary') - 48]) and after.endswith(
+        content[-100:])
     assert len(after) == len(content) + len(encoded({'training_summary': [entry(1)]})) - 192

@@ -1,4 +1,5 @@
-"""Trials on a Dask cluster of real processes: the same numbers; killed workers, a killed scheduler, wrong addresses."""
+"""Trials on a Dask cluster of real processes: the same numbers; killed workers, a killed scheduler, wrong
+addresses."""
 import json
 import logging
 import os
@@ -13,13 +14,24 @@ import pytest
 import main
 from classification.runs import cluster_trial, cluster_worker, supervisor, trial_process
 from tests.support import command_line
-from tests.support.commands import QUICK, SECONDS, DaskCluster, Run, gone, inside, place_of, resumptions, waited_for
+from tests.support.commands import (
+    QUICK,
+    SECONDS,
+    DaskCluster,
+    Run,
+    gone,
+    inside,
+    place_of,
+    resumptions,
+    waited_for,
+)
 from tests.support.result_files import same
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
 pytest.importorskip('distributed', reason='needs Dask: python3 -m pip install -r requirements-cluster.txt')
 
-LEARN = QUICK[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '40']      # two trials
+# two trials
+LEARN = QUICK[:-1] + ['2', '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '40']
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +81,8 @@ def same_as(calm, run):
     for entry in entries:
         assert entry.pop('run_id') and entry.pop('command')
     same(entries[0], entries[1], 'entry')
-    tables = [[line.split('  ')[:-1] for line in one.said.splitlines() if line[:4] in ('0   ', '1   ', 'mean')]
+    tables = [[line.split('  ')[:-1] for line in one.said.splitlines()
+               if line[:4] in ('0   ', '1   ', 'mean')]
               for one in (run, calm)]           # the last column is a time
     assert tables[0] == tables[1] and len(tables[0]) == 4
     configs = [json.loads((one.folder_of_run / 'config.json').read_text()) for one in (run, calm)]
@@ -114,7 +127,8 @@ def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
         assert run.wait() == EXIT_INTERRUPTED, run.said
         waited_for(lambda: not dask.trials())
         places = [place_of(first), place_of(run.last_checkpoint())]
-        assert run.said.splitlines()[-1] == ('error: the Dask scheduler %s is gone; the same command resumes it'
+        assert run.said.splitlines()[-1] == (
+            'error: the Dask scheduler %s is gone; the same command resumes it'
                                              % dask.address)
         assert len(run.errors()) == 1 and 'istributed' not in run.said and 'Traceback' not in run.said
         run.options = [word for word in run.options if word not in ('--scheduler', dask.address)]
@@ -201,7 +215,8 @@ def test_an_address_where_nobody_listens_is_one_line(tmp_path):
     began = time.monotonic()
     address = 'tcp://127.0.0.1:%d' % free_port()
     options = LEARN[:2] + ['--result_dir', str(tmp_path / 'Result'), '--scheduler', address]
-    asked = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    asked = subprocess.Popen([sys.executable, main.__file__] + options, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
     out, err = asked.communicate(timeout=SECONDS)
     assert (asked.returncode, out, err.count(b'\n')) == (2, b'', 1), (out, err)
     assert err.decode().startswith('error: --scheduler %s: no Dask scheduler answers there: ' % address)
@@ -211,7 +226,8 @@ def test_an_address_where_nobody_listens_is_one_line(tmp_path):
 @pytest.mark.parametrize('options, said', [
     (['--scheduler', 'nonsense'], 'missing port number'),
     (['--scheduler', 'http://127.0.0.1:80'], 'unknown address scheme'),
-    (['--scheduler', 'tcp://127.0.0.1:x'], 'invalid literal'), (['--scheduler', ''], 'an address like tcp://host:8786'),
+    (['--scheduler', 'tcp://127.0.0.1:x'], 'invalid literal'),
+    (['--scheduler', ''], 'an address like tcp://host:8786'),
     (['--scheduler', 'tcp://127.0.0.1:1', '--jobs', '2'], 'leave --jobs away'),
     (['--scheduler', 'tcp://127.0.0.1:1', '--gpu', '0,1'], 'one number')])
 def test_what_cannot_be_is_one_line(short, capfd, tmp_path, options, said):
@@ -244,7 +260,8 @@ def test_a_trial_that_nobody_waits_for_stops(tmp_path, monkeypatch, change):
         elif change == 'gone' and sign.exists():
             sign.unlink()
     monkeypatch.setattr(cluster_worker.time, 'sleep', look)
-    monkeypatch.setattr(cluster_worker.time, 'monotonic', lambda: float(cluster_worker.LOOK_SECONDS * len(looks)))
+    monkeypatch.setattr(cluster_worker.time, 'monotonic',
+                        lambda: float(cluster_worker.LOOK_SECONDS * len(looks)))
     monkeypatch.setattr(cluster_worker.os, 'kill', lambda *what: sent.append(what))
     cluster_worker._watch(str(sign), 'token')
     assert sent == [(os.getpid(), signal.SIGTERM)]

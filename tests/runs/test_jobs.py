@@ -1,4 +1,5 @@
-"""Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same numbers."""
+"""Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same
+numbers."""
 import os
 import signal
 import threading
@@ -45,12 +46,14 @@ def make_run(tmp_path, monkeypatch):
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
 
     def make(*options):
-        flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir', str(tmp_path)]
+        flags = main.parser().parse_args(['--data_type', 'DIGITS5', '--lifelong', '--result_dir',
+                                          str(tmp_path)]
                                           + list(options))
         experiment = resolve(flags, lambda line: None)
         place = ResultPaths(flags.result_dir, 'jobs.mat', experiment)
         place.make()
-        files = ExperimentFiles(experiment, flags, [], lambda line: None, place, hold(place.run, 'this experiment', pytest.fail),
+        files = ExperimentFiles(experiment, flags, [], lambda line: None, place,
+                                hold(place.run, 'this experiment', pytest.fail),
                                 provenance.of_command(experiment), range(flags.num_runs))
         return supervisor.Supervisor(supervisor.choose_pool(flags, 6, None), files, 'the same command')
     return make
@@ -66,7 +69,8 @@ def events(run):
     (('--jobs', '4', '--gpu', '0,1'), 4, {'0', '1'})])
 def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices):
     run = make_run(*options)
-    assert run.train(list(range(6)), Progress(6, quiet=True)) == {1: 5}        # and one that fails costs no other
+    # and one that fails costs no other
+    assert run.train(list(range(6)), Progress(6, quiet=True)) == {1: 5}
     assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
     running, most, used = [], 0, set()
     for what, number, device in events(run):
@@ -84,9 +88,11 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     monkeypatch.setenv('LONG', '1')
     run = make_run('--jobs', '2')
     failed = []
-    worker = threading.Thread(target=lambda: failed.append(run.train(list(range(5)), Progress(5, quiet=True))))
+    worker = threading.Thread(target=lambda: failed.append(run.train(list(range(5)),
+                                                                     Progress(5, quiet=True))))
     worker.start()
-    waited_for(lambda: all(os.path.exists(os.path.join(run.files.place.run, 'ready%d' % number)) for number in (0, 1)))
+    waited_for(lambda: all(os.path.exists(os.path.join(run.files.place.run, 'ready%d' % number))
+                           for number in (0, 1)))
     began = time.monotonic()
     run.stop(signal.SIGTERM, None)
     worker.join()
@@ -95,7 +101,8 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
 
 
 @pytest.mark.parametrize('options, share', [
-    ([], None), (['--jobs', '2'], 0.45), (['--jobs', '2', '--gpu', '0,1'], None), (['--jobs', '3', '--gpu', '0,1'], 0.45),
+    ([], None), (['--jobs', '2'], 0.45), (['--jobs', '2', '--gpu', '0,1'], None),
+    (['--jobs', '3', '--gpu', '0,1'], 0.45),
     (['--jobs', '8', '--gpu', '0,1'], 0.225), (['--jobs', '2', '--gpu_memory_fraction', '0.3'], 0.3)])
 def test_memory_of_a_gpu_is_divided(options, share):
     flags = main.parser().parse_args(options)
@@ -105,12 +112,14 @@ def test_memory_of_a_gpu_is_divided(options, share):
     assert config.gpu_options.per_process_gpu_memory_fraction == pytest.approx(share or 0)
 
 
-OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
+OPTIONS = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1',
+           '--checkpoint_minutes', '0',
            '--model_type', 'HPS', '--num_tasks', '2', '--epochs_per_task', '3', '--num_runs', '2']
 
 
 def test_the_numbers_are_those_of_one_by_one(tmp_path):
-    one = Run(tmp_path / 'one', OPTIONS, program=('-m', 'tests.support.command_line', command_line.ONE_PROCESS)).start()
+    one = Run(tmp_path / 'one', OPTIONS, program=('-m', 'tests.support.command_line',
+                                                  command_line.ONE_PROCESS)).start()
     assert one.wait() == 0, one.said
     side = Run(tmp_path / 'side', OPTIONS + ['--jobs', '2']).start()
     waited_for(lambda: len(children_of(side)) == 2)
@@ -124,6 +133,7 @@ def test_the_numbers_are_those_of_one_by_one(tmp_path):
 def children_of(run):
     """Processes of its trials."""
     try:
-        return [child for child in psutil.Process(run.parent.pid).children() if main.TRIAL_COMMAND in child.cmdline()]
+        return [child for child in psutil.Process(run.parent.pid).children()
+                if main.TRIAL_COMMAND in child.cmdline()]
     except psutil.Error:
         return []

@@ -22,7 +22,8 @@ from tests.support.commands import ROOT
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A terminal of 80 columns; called, it takes the place of stderr, and `read` gives what was shown on it."""
+    """A terminal of 80 columns; called, it takes the place of stderr, and `read` gives what was shown on
+    it."""
     reader, writer = pty.openpty()
     fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
     stream = os.fdopen(writer, 'w')
@@ -65,7 +66,8 @@ WORDS = dict(position=3, task=3, epochs=2000, total=20000, valid=0.514, test=0.5
 def test_the_bar_and_the_time_left_have_room_on_eighty_columns(terminal):
     last = bar_after(terminal, 5, range(1, 4), 30, **WORDS)
     assert len(last) <= 80
-    assert re.match(r'  0%\|.+\| 01:30<\d+:\d\d:\d\d trial 1/5 task 3 epoch 3/2000 valid 0.514 test 0.505$', last)
+    assert re.match(r'  0%\|.+\| 01:30<\d+:\d\d:\d\d trial 1/5 task 3 epoch 3/2000 valid 0.514 test 0.505$',
+                    last)
 
 
 def test_what_was_resumed_does_not_shorten_the_time_left(terminal):
@@ -133,13 +135,17 @@ def test_waiting_ends_when_the_clock_is_set_back(falling_clock, monkeypatch):
 def test_only_times_of_day_come_from_the_wall_clock():
     """It can be set back while something is measured; tensorboard.py stamps TensorBoard's events,
     raw_checksums.py asks whether a file changed just now."""
-    paths = [os.path.join(ROOT, 'main.py')] + [path for folder in ('classification', 'utils', 'scripts') for path in
-                                               glob.glob(os.path.join(ROOT, folder, '**', '*.py'), recursive=True)]
+    paths = [os.path.join(ROOT, 'main.py')] + [path for folder in ('classification', 'utils', 'scripts')
+                                               for path in
+                                               glob.glob(os.path.join(ROOT, folder, '**', '*.py'),
+                                                         recursive=True)]
     users = set()
     for path in paths:
         with open(path, encoding='utf-8') as stream:
             for node in ast.walk(ast.parse(stream.read())):
-                if isinstance(node, ast.Attribute) and node.attr == 'time' and getattr(node.value, 'id', '') == 'time' or \
-                        isinstance(node, ast.ImportFrom) and node.module == 'time' and 'time' in [name.name for name in node.names]:
+                if isinstance(node, ast.Attribute) and node.attr == 'time' and getattr(
+                        node.value, 'id', '') == 'time' or \
+                        isinstance(node, ast.ImportFrom) and node.module == 'time' and 'time' in [
+                            name.name for name in node.names]:
                     users.add(os.path.basename(path))
     assert len(paths) > 40 and users == {'tensorboard.py', 'raw_checksums.py'}

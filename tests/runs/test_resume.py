@@ -11,31 +11,48 @@ import main
 from classification.experiment.resolve import resolve
 from classification.runs import provenance, trial_process
 from tests.support import command_line
-from tests.support.commands import QUICK, SECONDS, Run, freeze, gone, inside, place_of, resumptions, start, waited_for
+from tests.support.commands import (
+    QUICK,
+    SECONDS,
+    Run,
+    freeze,
+    gone,
+    inside,
+    place_of,
+    resumptions,
+    start,
+    waited_for,
+)
 from tests.support.result_files import same_result, same_trial
 from tests.support.tiny import make_experiment, train, train_with_stops
 from utils import utils_env_cl as env
 
 # ---- in one process: stopped after every epoch ----
 
-CASES = [      # of every selection one at least; the network has one layer; choices: what makes the case a hard one
+# of every selection one at least; the network has one layer; choices: what makes the case a hard one
+CASES = [
     ('SNN', dict(order=(0, 1))),
     ('APD', dict(order=(0, 1), early_stopping=2, pattern='S')),
-    ('APD', dict(order=(0, 1, 0), pattern='S', **dict(env.APD_PAPER, apd_mode='paper', apd_consolidate_every=2))),
+    ('APD', dict(order=(0, 1, 0), pattern='S', **dict(env.APD_PAPER, apd_mode='paper',
+                                                      apd_consolidate_every=2))),
     ('ChannelGate', dict(order=(0, 1), early_stopping=2, **dict(env.CHANNEL_GATE['published_code'],
                                                                 channel_gate_mode='published_code'))),
     ('ChannelGate', dict(order=(0, 1, 0), **dict(env.CHANNEL_GATE['paper'], channel_gate_mode='paper',
                                                  channel_gate_sparsity_start=0.5))),
-    ('LASEM_HPS', dict(order=(0, 1, 0), lr=0.03, seed=0, choices='ST')),             # a roll-back to before the stops
+    # a roll-back to before the stops
+    ('LASEM_HPS', dict(order=(0, 1, 0), lr=0.03, seed=0, choices='ST')),
     ('LASEM_APD', dict(order=(0,), early_stopping=2, em_cnt_prior=True)),
     ('LASEMG_DFCNN', dict(order=(0,), reset_prior=True)),
     ('LASEM_fixed_TF', dict(order=(0,), favoured='S')),
     ('DARTS_HPS', dict(order=(0, 1, 0), darts_selection_data='valid')),
-    ('ProgNN', dict(order=(0, 1, 0), depth=3, dim_reduction_scale=1.)),             # its columns' maps are kept
+    # its columns' maps are kept
+    ('ProgNN', dict(order=(0, 1, 0), depth=3, dim_reduction_scale=1.)),
     ('ProgNN', dict(order=(0, 1, 0), dim_reduction_scale=1., prognn_lateral_head=True)),
     ('EWC', dict(order=(0, 1, 0), fisher_multiplier=10., **env.EWC)),
-    ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),      # the first alternative wins
-    ('DEN', dict(order=(0, 1), epochs=5)),                                           # two epochs of stage B, one of others
+    # the first alternative wins
+    ('BruteForce_HPS', dict(order=(0, 1, 0), early_stopping=2, lr=0.02, choices='SS')),
+    # two epochs of stage B, one of others
+    ('DEN', dict(order=(0, 1), epochs=5)),
 ]
 
 
@@ -88,14 +105,16 @@ def test_damaged_checkpoints_cost_time_and_no_numbers(tmp_path):
 
 # ---- child processes, killed ----
 
-LEARN = QUICK + ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task', '6']
+LEARN = QUICK + ['--model_type', 'HPS', '--transfer_config', 'top1', '--num_tasks', '2', '--epochs_per_task',
+                 '6']
 
 
 @pytest.fixture
 def calm(tmp_path):
     """Function that gives the Run that nobody disturbed; it is trained while the test goes on."""
     calm = Run(tmp_path / 'calm', LEARN)
-    process = start(['-m', 'tests.support.command_line', command_line.ONE_PROCESS] + calm.options, tmp_path / 'calm.txt')
+    process = start(['-m', 'tests.support.command_line', command_line.ONE_PROCESS] + calm.options,
+                    tmp_path / 'calm.txt')
 
     def result():
         assert process.wait(SECONDS) == 0, (tmp_path / 'calm.txt').read_text()
@@ -140,7 +159,8 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
         child.resume()
         waited_for(lambda: gone(child))
         left = run.last_checkpoint()
-        assert killed_at['global_epoch'] < left['global_epoch'] <= killed_at['global_epoch'] + 2 and left['inside']
+        assert killed_at['global_epoch'] < left['global_epoch'] <= killed_at['global_epoch'] + 2 and left[
+            'inside']
         stages['inside task %d' % killed_at['position']] += 1
 
         assert run.start().wait() == 0 and run.errors() == []
@@ -157,8 +177,8 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e30))
     options = QUICK + ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1']
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
-    settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0, graph_folder=None,
-                    parameter_folder=None, tensorfactor_file=None, tensorboard=False)
+    settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0,
+                    graph_folder=None, parameter_folder=None, tensorfactor_file=None, tensorboard=False)
     (tmp_path / 'trial0').mkdir()
     (tmp_path / trial_process.CONFIG).write_text(
         json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings,
@@ -166,5 +186,6 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 1
     told, = capsys.readouterr().out.splitlines()
     assert json.loads(told) == {'failed': 'the loss of task 0 became nan in epoch 1'}
-    assert 'trial 0 failed: the loss of task 0 became nan in epoch 1\n' in (tmp_path / trial_process.LOG).read_text()
+    assert 'trial 0 failed: the loss of task 0 became nan in epoch 1\n' in (
+        tmp_path / trial_process.LOG).read_text()
     assert not (tmp_path / 'trial0' / trial_process.RECORD).exists()

@@ -42,7 +42,8 @@ def trained(tmp_path_factory):
     handler = signal.getsignal(signal.SIGINT)
     os.chdir(str(place))
     try:
-        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph', '--tensorboard'])
+        status, out, err = run_and_listen(SHORT + ['--num_runs', '1', '--gpu', '0', '--savegraph',
+                                                   '--tensorboard'])
     finally:
         os.chdir(here)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -60,7 +61,8 @@ def copy(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def no_training(monkeypatch):
     """A trial that is trained fails the test."""
-    monkeypatch.setattr(LocalPool, 'start', lambda pool, run_folder, number: pytest.fail('trial %d is trained' % number))
+    monkeypatch.setattr(LocalPool, 'start', lambda pool, run_folder,
+                        number: pytest.fail('trial %d is trained' % number))
 
 
 def stored():
@@ -81,16 +83,19 @@ def test_what_a_run_says(trained):
     assert [line for line in lines if 'GPU' in line] == [
         '--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
     assert lines[-2] == 'Hybrid_HPS over 1 trial in ' + MAT
-    assert re.match('metrics, comparisons and plots: PYTHONPATH=.* python3 -m utils.report %s$' % re.escape(MAT), lines[-1])
+    assert re.match('metrics, comparisons and plots: PYTHONPATH=.* python3 -m utils.report %s$'
+                    % re.escape(MAT), lines[-1])
     assert sum(line.startswith('trial 1 of 1, task ') for line in lines) >= 2
-    assert [line.split()[0] for line in lines if re.match('(0|1|mean)  ', line)] == ['0', '1', 'mean']      # of the table
+    # of the table
+    assert [line.split()[0] for line in lines if re.match('(0|1|mean)  ', line)] == ['0', '1', 'mean']
 
 
 def test_result_file(trained):
     entry, info = trained.entry, trained.entry['model_specific_info']
     texts = [info[name] for name in ('architecture', 'padding_type', 'hidden_activation')]
     assert texts == ['hybrid_hps_cnn', 'SAME', 'relu']
-    for name, expected in [('learning_rate', 1e-3), ('early_stopping_para', [2, 1.5]), ('image_dimension', [8, 8, 1]),
+    for name, expected in [('learning_rate', 1e-3), ('early_stopping_para', [2, 1.5]),
+                           ('image_dimension', [8, 8, 1]),
                            ('batch_size', 10), ('hidden_layer', 32), ('channel_sizes', [16, 16, 32, 32]),
                            ('kernel_sizes', [3] * 8), ('pooling_size', [1, 1, 2, 2, 1, 1, 2, 2]),
                            ('conv_sharing', [0, 0, 1, 1]), ('number_of_trainable_parameters', 27236)]:
@@ -101,7 +106,8 @@ def test_result_file(trained):
     assert not test[:3, 1].any() and test[3:, 1].all() and 0.3 < test[0, 0] < 0.7
     assert run_struct['num_epoch'] == 4 and run_struct['task_changed_epoch'].tolist() == [[1, 3]]
     assert run_struct['LEEP_score_trainset'].shape == (2, 2)
-    np.testing.assert_array_equal(entry['best_test_error_each_task'], run_struct['history_best_test_error'][:, [2, 4]])
+    np.testing.assert_array_equal(entry['best_test_error_each_task'],
+                                  run_struct['history_best_test_error'][:, [2, 4]])
     np.testing.assert_array_equal(entry['test_error_at_last_epoch'], test[-1:, :2])
     np.testing.assert_array_equal(entry['accuracy_matrix'][0], [[test[2, 0], np.nan], test[4, :2]])
     assert entry['task_order'].tolist() == [[0, 1]] and entry['train_valid_data_group'].tolist() == [[0]]
@@ -119,16 +125,19 @@ ANALYSES = ['--saveparam', '--leep', '--mutual_info']
 def test_analyses_of_a_finished_experiment_are_not_left_out(trained, copy):
     """Another experiment: trained by itself, to the same accuracies, with its parameter files and fields."""
     status, out, err = run_and_listen(SHORT + ['--num_runs', '1'] + ANALYSES)
-    assert (status, err) == (0, '') and 'parameter files: %s\n' % os.path.join('Result', 'params', 'digits5_100p_HPS_t10') in out
+    assert (status, err) == (0, '') and 'parameter files: %s\n' % os.path.join('Result', 'params',
+                                                                               'digits5_100p_HPS_t10') in out
     first, more = stored()
     assert more['fingerprint'] != first['fingerprint'] == trained.entry['fingerprint']
     np.testing.assert_array_equal(more['accuracy_matrix'], first['accuracy_matrix'])
     one, other = [entry['result_of_each_run'][0] for entry in (first, more)]
     np.testing.assert_array_equal(one['history_train_error'], other['history_train_error'])
-    assert set(other) - set(one) == {'mutual_info_input', 'mutual_info_output'} and other['mutual_info_input'].shape == (2, 4)
+    assert set(other) - set(one) == {'mutual_info_input', 'mutual_info_output'} and other[
+        'mutual_info_input'].shape == (2, 4)
     assert not one['LEEP_score_testset'].any() and np.count_nonzero(other['LEEP_score_testset']) == 1
     assert more['parameter_folder'] == os.path.join('params', 'digits5_100p_HPS_t10')
-    names = ['final_model_parameter.mat', 'model_parameter_taskC0_task0.mat', 'model_parameter_taskC1_task1.mat']
+    names = ['final_model_parameter.mat', 'model_parameter_taskC0_task0.mat',
+             'model_parameter_taskC1_task1.mat']
     assert sorted(os.listdir(os.path.join('Result', more['parameter_folder'], 'run0'))) == names
     assert 'nothing to train' in run_and_listen(SHORT + ['--num_runs', '1'] + ANALYSES)[1]
     assert os.listdir(os.path.join('Result', 'params')) == ['digits5_100p_HPS_t10']
@@ -137,11 +146,13 @@ def test_analyses_of_a_finished_experiment_are_not_left_out(trained, copy):
 def test_the_folder_of_parameter_files_is_remembered(folder, pretended):
     pretended.statuses[0] = EXIT_INTERRUPTED
     assert run(SHORT + ['--num_runs', '2', '--saveparam']) == EXIT_INTERRUPTED
-    assert run(SHORT + ['--num_runs', '1', '--saveparam', '--seed', '1']) == EXIT_INTERRUPTED      # another one: a folder of its own
+    # another one: a folder of its own
+    assert run(SHORT + ['--num_runs', '1', '--saveparam', '--seed', '1']) == EXIT_INTERRUPTED
     pretended.statuses.clear()
     for options in (['--num_runs', '2'], ['--num_runs', '1', '--seed', '1'], ['--num_runs', '3']):
         assert run_and_listen(SHORT + options + ['--saveparam'])[0] == 0
-    assert sorted(os.listdir(os.path.join('Result', 'params'))) == ['digits5_100p_HPS_t10', 'digits5_100p_HPS_t10a']
+    assert sorted(os.listdir(os.path.join('Result', 'params'))) == ['digits5_100p_HPS_t10',
+                                                                    'digits5_100p_HPS_t10a']
     assert [entry['parameter_folder'] for entry in stored()] == [
         os.path.join('params', name) for name in ('digits5_100p_HPS_t10', 'digits5_100p_HPS_t10a')]
 
@@ -172,14 +183,16 @@ def test_run_folder(trained):
     assert config['fingerprint'] == experiment.fingerprint()
     assert config['settings']['threads'] == 1 and config['host']['cores'] and config['versions']['tensorflow']
     log = (place / 'log.txt').read_text()
-    for line in ('start: main.py --data_type DIGITS5 ', 'trial 0: learned task 0 (position 0): test accuracy ',
+    for line in ('start: main.py --data_type DIGITS5 ',
+                 'trial 0: learned task 0 (position 0): test accuracy ',
                  'trial 0: learned task 1 (position 1)', 'trial 0: finished'):
         assert re.search(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d %s' % re.escape(line), log, re.MULTILINE), line
     matrix = [line.split(',') for line in (place / 'trial0' / 'accuracy_matrix.csv').read_text().split()]
     assert matrix[0] == ['after_position', 'task_of_position_0', 'task_of_position_1']
     np.testing.assert_array_equal(np.array(matrix[1:], float)[:, 1:], trained.entry['accuracy_matrix'][0])
     history = (place / 'trial0' / 'history.csv').read_text().split()
-    assert history[0] == 'task_trained,epoch,task_evaluated,split,accuracy' and len(history) == 1 + 3 * (3 * 1 + 2 * 2)
+    assert history[0] == 'task_trained,epoch,task_evaluated,split,accuracy' and len(history) == 1 + 3 * (
+        3 * 1 + 2 * 2)
     value = trained.entry['result_of_each_run'][0]['history_validation_error'][4, 0]
     assert '1,4,0,valid,%r' % float(value) in history
     assert not (place / 'trial0' / 'checkpoint').exists()
@@ -197,7 +210,8 @@ def test_finished_experiment_is_said_to_be_finished(copy, no_training):
     assert run_and_listen(SHORT + ['--num_runs', '1']) == (0, said, '')
     shutil.rmtree(str(copy / 'Result' / 'digits'))
     assert imports_nothing_of_tensorflow(SHORT + ['--num_runs', '1']) == (0, said)
-    assert (copy / 'Result' / 'digits.mat').read_bytes() == content and not (copy / 'Result' / 'digits').exists()
+    assert (copy / 'Result' / 'digits.mat').read_bytes() == content and not (
+        copy / 'Result' / 'digits').exists()
 
 
 def test_a_finished_experiment_writes_nothing_for_tensorboard_and_says_so(copy, no_training):
@@ -224,9 +238,11 @@ def test_more_trials_and_a_second_experiment(trained, copy):
     assert same_numbers(old, trained.entry['result_of_each_run'][0])
     assert old['training_time'] == trained.entry['training_time']
     assert not same_numbers(old, new)
-    assert longer['train_valid_data_group'].tolist() == [[0, 1]] and longer['accuracy_matrix'].shape == (2, 2, 2)
+    assert longer['train_valid_data_group'].tolist() == [[0, 1]] and longer['accuracy_matrix'].shape == (
+        2, 2, 2)
     times = longer['training_time'].ravel()
-    assert times.shape == (2,) and np.isclose(longer['training_time_stddev'], abs(times[0] - times[1]) / 2 ** 0.5)
+    assert times.shape == (2,) and np.isclose(longer['training_time_stddev'], abs(times[0] - times[1])
+                                              / 2 ** 0.5)
 
 
 def test_a_deleted_result_file_is_rebuilt(trained, copy, no_training):
@@ -242,7 +258,8 @@ def test_a_deleted_result_file_is_rebuilt(trained, copy, no_training):
 
 @pytest.fixture
 def pretended(trained, monkeypatch):
-    """Trials that take their record from `trained` instead of training; `statuses` says which end otherwise."""
+    """Trials that take their record from `trained` instead of training; `statuses` says which end
+    otherwise."""
     record, = trained.folder.glob('Result/digits/*/trial0/record.npz')
     statuses, trials = {}, []
 
@@ -253,7 +270,8 @@ def pretended(trained, monkeypatch):
                 arrays = dict(content, trial=np.array(number))
             place = os.path.join(run_folder, 'trial%d' % number)
             np.savez(os.path.join(place, 'unfinished.npz'), **arrays)
-            os.replace(os.path.join(place, 'unfinished.npz'), os.path.join(place, 'record.npz'))      # the parent reads it
+            # the parent reads it
+            os.replace(os.path.join(place, 'unfinished.npz'), os.path.join(place, 'record.npz'))
         return statuses.get(number, 0)
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: PoolHere(train))
     return SimpleNamespace(statuses=statuses, trials=trials)
@@ -263,7 +281,8 @@ def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
     pretended.statuses[1] = EXIT_FAILED
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
     said, end = err.splitlines()
-    assert status == EXIT_FAILED and said.startswith('error: trial 1: pretended (the others go on; details in Result')
+    assert status == EXIT_FAILED and said.startswith(
+        'error: trial 1: pretended (the others go on; details in Result')
     assert end == '1 trial failed (1); the same command tries them again'
     assert stored()[0]['train_valid_data_group'].tolist() == [[0, 2]]
     pretended.statuses.clear()
@@ -279,15 +298,18 @@ def test_an_interrupted_run_goes_on(folder, pretended):
     pretended.statuses[1] = EXIT_INTERRUPTED
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
     assert status == EXIT_INTERRUPTED and err == 'interrupted; the same command resumes it\n'
-    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == ['digits', 'temp_digits.mat']
+    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == [
+        'digits', 'temp_digits.mat']
     pretended.statuses.clear()
     del pretended.trials[:]
     assert run_and_listen(SHORT + ['--num_runs', '3'])[0] == 0 and pretended.trials == [1, 2]
-    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == ['digits', 'digits.mat']
+    assert sorted(name for name in os.listdir('Result') if not name.startswith('.')) == [
+        'digits', 'digits.mat']
 
 
 def test_restart_trains_again_and_appends(copy, pretended, trained):
-    assert run_and_listen(SHORT + ['--num_runs', '1', '--restart'])[::2] == (0, '') and pretended.trials == [0]
+    assert run_and_listen(SHORT + ['--num_runs', '1', '--restart'])[::2] == (0, '') and pretended.trials == [
+        0]
     first, again = stored()
     assert first['run_id'] == trained.entry['run_id'] != again['run_id']
     assert first['fingerprint'] == again['fingerprint']
@@ -317,7 +339,8 @@ def test_other_experiments_under_the_same_name_are_mentioned(folder, pretended):
     damaged.mkdir()
     (damaged / 'config.json').write_text(u'{')
     status, out, _ = run_and_listen(SHORT + ['--num_runs', '1'])
-    assert status == 0 and out.startswith('note: %s also has an unfinished experiment with other settings: seed 1 '
+    assert status == 0 and out.startswith(
+        'note: %s also has an unfinished experiment with other settings: seed 1 '
                                           'instead of 0\n' % os.path.join('Result', 'digits'))
     assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1'])[0] == 0
     assert [entry['seed'].item() for entry in stored()] == [0, 1]
@@ -335,18 +358,23 @@ def child(tmp_path, monkeypatch):
 
 
 def test_what_every_trial_says_is_said_once(folder, child):
-    child(u"tell(note='devices ' + os.environ['CUDA_VISIBLE_DEVICES'])\ntell(failed='no reason')\nsys.exit(1)\n")
+    child(u"tell(note='devices ' + os.environ['CUDA_VISIBLE_DEVICES'])\ntell(failed='no "
+          u"reason')\nsys.exit(1)\n")
     status, out, err = run_and_listen(SHORT + ['--num_runs', '2'])
     assert status == EXIT_FAILED and out.count('devices -1\n') == 1 and 'Result/digits.mat' not in out
-    assert ['error: trial %d: no reason (the others go on;' % number in err for number in (0, 1)] == [True, True]
-    assert err.endswith('2 trials failed (0, 1); the same command tries them again\n') and err.count('\n') == 3
+    assert ['error: trial %d: no reason (the others go on;' % number in err
+            for number in (0, 1)] == [True, True]
+    assert err.endswith('2 trials failed (0, 1); the same command tries them again\n') and err.count(
+        '\n') == 3
     assert not os.path.exists(MAT)
 
 
 def test_a_refused_gpu_is_named_once_and_recorded(folder, child):
-    child(u"tell(device={'name': 'card %s' % sys.argv[3]})\ntell(error='the GPU computes wrongly')\nsys.exit(2)\n")
+    child(u"tell(device={'name': 'card %s' % sys.argv[3]})\ntell(error='the GPU computes "
+          u"wrongly')\nsys.exit(2)\n")
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
-    assert status == EXIT_USER_ERROR and err == ('error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
+    assert status == EXIT_USER_ERROR and err == (
+        'error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
                                              'command tries them again\n')
     path, = glob.glob(os.path.join('Result', 'digits', '*', 'config.json'))
     first = config_of(path)
@@ -366,7 +394,8 @@ def config_of(path):
 def test_a_killed_trial_gets_one_line(folder, child):
     child(u'os.kill(os.getpid(), signal.SIGKILL)\n')
     status, _, err = run_and_listen(SHORT + ['--num_runs', '1'])
-    assert status == EXIT_FAILED and err.startswith('error: trial 0 ended with signal 9; the same command resumes it')
+    assert status == EXIT_FAILED and err.startswith(
+        'error: trial 0 ended with signal 9; the same command resumes it')
 
 
 def test_words_that_are_no_message_of_a_trial_are_passed_over(folder, child):
@@ -401,7 +430,9 @@ def test_a_hangup_that_is_ignored_stays_ignored(folder, child):
 
 def test_a_trial_takes_every_signal_that_asks_it_to_stop(tmp_path):
     """The handlers are those of the process of a trial, without TensorFlow."""
-    program = ('import os, signal, sys\nfrom classification.runs import trial_process\nfrom utils.utils import STOP_SIGNALS\n'
+    program = (
+        'import os, signal, sys\nfrom classification.runs import trial_process\nfrom utils.utils import '
+        'STOP_SIGNALS\n'
                'signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1:] else signal.SIG_DFL)\n'
                'stop = trial_process.Stop()\nfor number in STOP_SIGNALS:\n'
                '    stop.asked = False\n    os.kill(os.getpid(), number)\n    print(int(stop()), end="")\n')

@@ -1,4 +1,5 @@
-"""scripts/gpu_check.py on the CPU: a device that computes the same is fine, one with a wrong gradient is found."""
+"""scripts/gpu_check.py on the CPU: a device that computes the same is fine, one with a wrong gradient is
+found."""
 import json
 import sys
 
@@ -25,7 +26,8 @@ def faults(row):
 def test_a_device_that_computes_the_same(folder):
     row = gpu_check.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
     assert (row['loss'], row['weights'], row['again']) == (0, 0, True) and faults(row) == []
-    assert row['operations'] > 50 and row['kernels'] is row['bytes'] is None        # nothing was launched on a GPU
+    # nothing was launched on a GPU
+    assert row['operations'] > 50 and row['kernels'] is row['bytes'] is None
     assert min(row['milliseconds'], row['images'], row['cpu_milliseconds'], row['cpu_images']) > 0
 
 
@@ -36,11 +38,13 @@ def test_a_wrong_gradient_is_found(folder, monkeypatch):
         """In the first graph, the device's: the first kernel's gradient is 2 % too long."""
         graphs.append(loss.graph)
         if loss.graph is graphs[0]:
-            loss += 0.02 * nn.tf.reduce_sum(nn.tf.stop_gradient(nn.tf.gradients(loss, variables[0])[0]) * variables[0])
+            loss += 0.02 * nn.tf.reduce_sum(nn.tf.stop_gradient(nn.tf.gradients(loss, variables[0])[0])
+                                            * variables[0])
         return right(optimizer, loss, variables)
     monkeypatch.setattr(nn, 'apply', wrong)
     row = gpu_check.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
-    assert len(graphs) == 3 and any('what a few steps teach Hybrid_HPS on DIGITS5' in fault for fault in faults(row)), row
+    assert len(graphs) == 3 and any('what a few steps teach Hybrid_HPS on DIGITS5' in fault
+                                    for fault in faults(row)), row
 
 
 def test_the_cifar_files_are_read_as_cifar_100(folder):
@@ -69,7 +73,8 @@ def test_the_exit_status_and_the_file(faults, status, monkeypatch, tmp_path, cap
         for fault in faults:
             report.fault(fault)
     monkeypatch.setattr(gpu_check, 'check', check)
-    monkeypatch.setattr(sys, 'argv', ['gpu_check', '--gpu', '-1', '--models', 'DEN,HPS', '--report', str(tmp_path / 'said.txt')])
+    monkeypatch.setattr(sys, 'argv', ['gpu_check', '--gpu', '-1', '--models', 'DEN,HPS', '--report',
+                                      str(tmp_path / 'said.txt')])
     assert gpu_check.main() == status
     said = capsys.readouterr().out
     assert said == (tmp_path / 'said.txt').read_text() and 'checked ["Hybrid_HPS", "DEN"] on -1' in said

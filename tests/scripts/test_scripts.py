@@ -1,4 +1,5 @@
-"""The command lines of scripts/: a wrong option is answered in one line, before anything is trained or started."""
+"""The command lines of scripts/: a wrong option is answered in one line, before anything is trained or
+started."""
 import importlib
 import sys
 from types import ModuleType
@@ -8,8 +9,10 @@ import pytest
 SLURM = 'slurm_dask'
 WRONG = [
     ('sharing_study', '--model ENTROPY', "argument --model: invalid choice: 'ENTROPY'"),
-    ('sharing_study', '--model EWC', "argument --model: invalid choice: 'EWC'"),         # it has no posterior to print
-    ('sharing_study', '--seeds 1', 'argument --seeds: 1: at least 2 is needed'),         # for a standard deviation
+    # it has no posterior to print
+    ('sharing_study', '--model EWC', "argument --model: invalid choice: 'EWC'"),
+    # for a standard deviation
+    ('sharing_study', '--seeds 1', 'argument --seeds: 1: at least 2 is needed'),
     ('sharing_study', '--epochs 0', 'argument --epochs: 0: at least 1 is needed'),
     ('sharing_study', '--seeds many', "argument --seeds: invalid whole number value: 'many'"),
     ('bench', '--models HPS,ENTROPY', '--model_type ENTROPY is not known'),
@@ -28,7 +31,8 @@ def test_a_wrong_option_is_one_line_and_status_2(script, options, says, monkeypa
     with pytest.raises(SystemExit) as end:
         importlib.import_module('scripts.' + script).main()
     out, err = capsys.readouterr()
-    assert (end.value.code, out) == (2, '') and err.startswith('error: ') and err.count('\n') == 1 and says in err, err
+    assert (end.value.code, out) == (2, '') and err.startswith('error: ') and err.count(
+        '\n') == 1 and says in err, err
 
 
 def test_bench_takes_some_models(monkeypatch):

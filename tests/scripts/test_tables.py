@@ -1,4 +1,5 @@
-"""The scripts of the paper's tables: every command of theirs is one that main.py accepts; failures, signals, one alone."""
+"""The scripts of the paper's tables: every command of theirs is one that main.py accepts; failures, signals,
+one alone."""
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from tests.support import data_files
 from tests.support.commands import TABLES, listed_commands
 
 SCRIPTS = os.path.join(os.path.dirname(main.__file__), 'scripts')
-# Stands for Python: notes its arguments, then ends as the file says that is named like the command's --model_type.
+# Stands for Python: notes its arguments, then ends as the file says that is named like the command's
+# --model_type.
 FAKE = '''#!/bin/bash
 echo "$*" >> {place}/calls
 while [ $# -gt 0 ]; do [ "$1" != --model_type ] || model=$2; shift; done
@@ -38,8 +40,10 @@ def test_every_command_is_an_experiment_of_its_own(script, data):
     assert all(one.lifelong for one in experiments)
     patterns = {one.pattern for one in experiments if one.model_type == 'Hybrid_TF'}
     assert len(patterns) == sum(one.model_type == 'Hybrid_TF' for one in experiments) >= 6
-    assert {'STL', 'SNN', 'ProgNN', 'DEN', 'EWC', 'ChannelGate', 'APD', 'Hybrid_HPS', 'Hybrid_DFCNN', 'LASEM_HPS', 'LASEM_TF',
-            'LASEM_DFCNN', 'LASEMG_HPS', 'DARTS_HPS', 'DARTS_DFCNN'} <= {one.model_type for one in experiments}
+    assert {'STL', 'SNN', 'ProgNN', 'DEN', 'EWC', 'ChannelGate', 'APD', 'Hybrid_HPS', 'Hybrid_DFCNN',
+            'LASEM_HPS', 'LASEM_TF',
+            'LASEM_DFCNN', 'LASEMG_HPS', 'DARTS_HPS', 'DARTS_DFCNN'} <= {one.model_type
+                                                                         for one in experiments}
     for options in listed:
         model = options[options.index('--model_type') + 1]
         assert options[options.index('--save_mat_name') + 1] == '%s_%s.mat' % (script, model)
@@ -50,10 +54,13 @@ def test_a_table_that_was_begun_in_one_file_goes_on_there(begun, tmp_path, monke
     (tmp_path / 'home' / begun).parent.mkdir(parents=True)
     (tmp_path / 'home' / begun).write_text(u'')
     monkeypatch.setenv('HOME', str(tmp_path))
-    for given in (['--result_dir', str(tmp_path / 'home')], ['--result_dir=' + str(tmp_path / 'home')], ['--result_dir', '~/home']):
-        names = [options[options.index('--save_mat_name') + 1] for options in listed_commands('table_stl10', *given)]
+    for given in (['--result_dir', str(tmp_path / 'home')], ['--result_dir=' + str(tmp_path / 'home')],
+                  ['--result_dir', '~/home']):
+        names = [options[options.index('--save_mat_name') + 1]
+                 for options in listed_commands('table_stl10', *given)]
         assert set(names) == {'table_stl10.mat'} and len(names) > 30
-    assert listed_commands('table_stl10', '--save_mat_name', 'mine.mat')[0][-2:] == ['--save_mat_name', 'mine.mat']
+    assert listed_commands('table_stl10', '--save_mat_name',
+                           'mine.mat')[0][-2:] == ['--save_mat_name', 'mine.mat']
 
 
 def test_the_quick_look_runs_on_both_data_sets():
@@ -71,8 +78,10 @@ def fake(tmp_path):
     python.chmod(0o755)
 
     def start(script, *arguments, **environment):
-        return subprocess.Popen([os.path.join(SCRIPTS, script + '.sh')] + list(arguments), stderr=subprocess.PIPE,
-                                stdout=subprocess.PIPE, env=dict(os.environ, PYTHON=str(python), **environment))
+        return subprocess.Popen([os.path.join(SCRIPTS, script + '.sh')] + list(arguments),
+                                stderr=subprocess.PIPE,
+                                stdout=subprocess.PIPE, env=dict(os.environ, PYTHON=str(python),
+                                                                 **environment))
     return start
 
 
@@ -88,7 +97,8 @@ def test_a_failed_trial_does_not_stop_a_table_but_a_mistake_does(fake, tmp_path)
     _, err = child.communicate()
     assert child.returncode == 1 and len(calls(tmp_path)) == total
     assert all(call.endswith(' --gpu 1') for call in calls(tmp_path))
-    assert err.decode('utf-8') == '== 1 of %d commands had trials that failed; the same script tries them again\n' % total
+    assert err.decode(
+        'utf-8') == '== 1 of %d commands had trials that failed; the same script tries them again\n' % total
     (tmp_path / 'ProgNN').write_text('exit 2')
     (tmp_path / 'calls').unlink()
     child = fake('table_stl10')
@@ -101,14 +111,16 @@ WARNINGS = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU]
 
 
 @pytest.mark.parametrize('number', WARNINGS + [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize('script, more', [('table_cifar100', {}), ('slurm_array', {'SLURM_ARRAY_TASK_ID': '2'})])
+@pytest.mark.parametrize('script, more', [('table_cifar100', {}),
+                                          ('slurm_array', {'SLURM_ARRAY_TASK_ID': '2'})])
 def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, number, fake, tmp_path):
     """What Slurm's time limit ends is queued again, what somebody cancels is not."""
     (tmp_path / 'SNN').write_text('while true; do sleep 0.05; done')
     (tmp_path / 'scontrol').write_text('#!/bin/bash\necho "scontrol $*" >> %s/calls\n' % tmp_path)
     (tmp_path / 'scontrol').chmod(0o755)
     arguments = [] if script != 'slurm_array' else [os.path.join(SCRIPTS, 'table_cifar100.sh')]
-    child = fake(script, *arguments, SLURM_ARRAY_JOB_ID='7', PATH='%s:%s' % (tmp_path, os.environ['PATH']), **more)
+    child = fake(script, *arguments, SLURM_ARRAY_JOB_ID='7', PATH='%s:%s' % (tmp_path, os.environ['PATH']),
+                 **more)
     deadline = time.monotonic() + 20
     while not any('SNN' in call for call in calls(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -116,7 +128,8 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
     child.send_signal(number)
     assert child.wait() == 75
     models = [call.split()[2] if call.startswith('main.py') else call for call in calls(tmp_path)]
-    assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number in WARNINGS) if more else
+    assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number in WARNINGS) if more
+                      else
                       ['STL', 'SNN', 'SNN told to stop'])
 
 
@@ -127,5 +140,6 @@ def test_one_command_alone(fake, tmp_path):
     assert call.split()[1:] == listed_commands('table_officehome')[3]
     child = fake('table_officehome', ONLY='43')
     _, err = child.communicate()
-    assert child.returncode == 2 and err.decode('utf-8') == 'error: ONLY=43: this script has the commands 1 to 42\n'
+    assert child.returncode == 2 and err.decode(
+        'utf-8') == 'error: ONLY=43: this script has the commands 1 to 42\n'
     assert len(calls(tmp_path)) == 1

@@ -1,4 +1,5 @@
-"""The bare operations of a network: none forgotten, none added, their number of operations counted by hand."""
+"""The bare operations of a network: none forgotten, none added, their number of operations counted by
+hand."""
 import numpy as np
 import pytest
 
@@ -20,7 +21,8 @@ def test_training(rig):
     operations = bare_operations([rig.method.update])
     kinds = [op.type for op in operations]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
-        'Conv2D': 3, 'Conv2DBackpropFilter': 3, 'Conv2DBackpropInput': 2, 'MatMul': 6}      # images need no gradient
+        # images need no gradient
+        'Conv2D': 3, 'Conv2DBackpropFilter': 3, 'Conv2DBackpropInput': 2, 'MatMul': 6}
     bare = Bare(operations, BATCH, 1)
     once = sum(CONVOLUTIONS) + sum(PRODUCTS)
     assert bare.flops == 2 * BATCH * (3 * once - CONVOLUTIONS[0])

@@ -1,8 +1,8 @@
 """main.py on a network of two layers that learns DIGITS5 at once, so that a few epochs show every difference.
 
-`python -m tests.support.command_line OPTIONS`, from the root of the repository; --num_clayers 2 chooses that network.
-`python -m tests.support.command_line ONE_PROCESS OPTIONS ONE_PROCESS OPTIONS ...`: several command lines, one after the other,
-their trials not in processes of their own: TensorFlow is imported once.
+`python -m tests.support.command_line OPTIONS`, from the root of the repository; --num_clayers 2 chooses that
+network. `python -m tests.support.command_line ONE_PROCESS OPTIONS ONE_PROCESS OPTIONS ...`: several command
+lines, one after the other, their trials not in processes of their own: TensorFlow is imported once.
 """
 import itertools
 import sys
@@ -53,7 +53,8 @@ class PoolHere(object):
 
 
 class Ended(object):
-    """A trial that has ended, as far as it looks like the subprocess.Popen of one; one that failed said why."""
+    """A trial that has ended, as far as it looks like the subprocess.Popen of one; one that failed said
+    why."""
 
     def __init__(self, status):
         self.status, self.stdout = status, [b'{"failed": "pretended"}'] if status == EXIT_FAILED else []

@@ -1,5 +1,5 @@
-"""Commands of the project: main.py called in this process and in others, which are frozen, killed and started again; a
-cluster of processes; plug-ins; what the scripts of the tables would start.
+"""Commands of the project: main.py called in this process and in others, which are frozen, killed and started
+again; a cluster of processes; plug-ins; what the scripts of the tables would start.
 """
 import contextlib
 import io
@@ -28,13 +28,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 EXAMPLES = os.path.join(ROOT, 'examples')
 TABLES = ['table_cifar100', 'table_officehome', 'table_stl10']
 DIGITS = ['--data_type', 'DIGITS5', '--model_type', 'HPS', '--test_type', '10', '--lifelong']
-SHORT = DIGITS + ['--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1', '--save_mat_name', 'digits.mat']
+SHORT = DIGITS + ['--num_tasks', '2', '--epochs_per_task', '2', '--threads', '1', '--save_mat_name',
+                  'digits.mat']
 MAT = os.path.join('Result', 'digits.mat')
-QUICK = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--checkpoint_minutes', '0',
-         '--num_runs', '1']
+QUICK = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1',
+         '--checkpoint_minutes', '0', '--num_runs', '1']
 # What a user types, word for word behind main.py; the longest first.
 SAMPLES = [
-    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DEN --lifelong --save_mat_name officehome_den.mat',
+    '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DEN --lifelong --save_mat_name '
+    'officehome_den.mat',
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type DARTS_HPS --lifelong '
     '--save_mat_name officehome_darts_hps.mat',
     '--gpu 0 --data_type OfficeHome --num_clayers 4 --model_type ProgNN --test_type 1 --lifelong '
@@ -45,7 +47,8 @@ SAMPLES = [
     '--save_mat_name stl10_dfcnnAlter.mat',
     '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type LASEM_HPS --lifelong '
     '--save_mat_name cifar100_lasem_hps.mat',
-    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 --lifelong '
+    '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 '
+    '--lifelong '
     '--save_mat_name cifar100_hpsTop2.mat',
 ]
 SECONDS = 120       # before a run is taken to hang; only a defect makes a test wait that long
@@ -92,14 +95,16 @@ def imports_nothing_of_tensorflow(options):
 def is_refused(options, says):
     """Asserts that the answer is one line of error with these words, and status 2."""
     status, out, err = run_and_listen(options)
-    assert (status, out) == (2, '') and err.startswith('error: ') and err.count('\n') == 1 and says in err, err
+    assert (status, out) == (2, '') and err.startswith('error: ') and err.count(
+        '\n') == 1 and says in err, err
 
 
 # ---- in processes of their own ----
 
 def resumptions(log):
     """(position, epoch of the task) at which a trial was taken up, each time."""
-    return [tuple(int(word.rstrip(',')) for word in line.split('resumed at')[1].split() if word.rstrip(',').isdigit())
+    return [tuple(int(word.rstrip(',')) for word in line.split('resumed at')[1].split()
+                  if word.rstrip(',').isdigit())
             for line in log if 'resumed at' in line]
 
 
@@ -114,7 +119,8 @@ class Run(object):
     """
 
     def __init__(self, folder, options, program=('-m', 'tests.support.command_line'), seconds=SECONDS):
-        self.folder, self.program, self.seconds, self.parent, self.said = folder, list(program), seconds, None, ''
+        self.folder, self.program, self.seconds, self.parent, self.said = folder, list(
+            program), seconds, None, ''
         self.said_at = folder / 'said.txt'
         self.children = []
         self.options = options + ['--save_mat_name', 'found.mat', '--result_dir', str(folder)]
@@ -270,12 +276,14 @@ class DaskCluster(object):
     def __init__(self, folder, workers):
         self.folder, self.workers = folder, []
         self.folder.mkdir()
-        self.scheduler = self._start('dask_scheduler', ['--host', '127.0.0.1', '--port', '0'], 'scheduler.txt')
+        self.scheduler = self._start('dask_scheduler', ['--host', '127.0.0.1', '--port', '0'],
+                                     'scheduler.txt')
         self.address = waited_for(self._address)
         for number in range(workers):       # with one thread, in a working folder that is not the project's
             name = 'worker%d' % number
             self.workers.append(self._start('dask_worker', [
-                '--nthreads', '1', '--no-nanny', '--local-directory', str(self.folder / name)], name + '.txt'))
+                '--nthreads', '1', '--no-nanny', '--local-directory', str(self.folder / name)],
+                                            name + '.txt'))
 
     def _address(self):
         path = self.folder / 'scheduler.json'
@@ -286,8 +294,8 @@ class DaskCluster(object):
             return None
 
     def _start(self, command, options, said):
-        words = ['-c', 'from distributed.cli.%s import main; main()' % command, '--no-dashboard', '--scheduler-file',
-                 str(self.folder / 'scheduler.json')] + options
+        words = ['-c', 'from distributed.cli.%s import main; main()' % command, '--no-dashboard',
+                 '--scheduler-file', str(self.folder / 'scheduler.json')] + options
         return start(words, self.folder / said, folder=self.folder)
 
     def trial(self, number):
@@ -319,8 +327,8 @@ class Plugins(object):
     """Loads plug-ins, and forgets them again: the tables are then what they were."""
 
     def __init__(self):
-        self.tables = (declare.MECHANISMS, declare.METHODS, declare.MODELS, gen_data.DATASETS, env.TRAINING, env.NETWORKS,
-                       plugin_files.LOADED)
+        self.tables = (declare.MECHANISMS, declare.METHODS, declare.MODELS, gen_data.DATASETS, env.TRAINING,
+                       env.NETWORKS, plugin_files.LOADED)
         self.kept = [list(table.items()) for table in self.tables]
 
     def load(self, *paths):
@@ -339,5 +347,6 @@ def listed_commands(script, *options):
     out = subprocess.check_output([os.path.join(ROOT, 'scripts', script + '.sh')] + list(options),
                                   env=dict(os.environ, LIST='1', PYTHON='python'))
     lines = [shlex.split(line) for line in out.decode('utf-8').splitlines()]
-    assert [line[:3] for line in lines] == [['%d:' % number, 'python', 'main.py'] for number in range(1, len(lines) + 1)]
+    assert [line[:3] for line in lines] == [['%d:' % number, 'python', 'main.py']
+                                            for number in range(1, len(lines) + 1)]
     return [line[3:] for line in lines]

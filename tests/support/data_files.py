@@ -1,7 +1,9 @@
-"""Writes small data sets in the original file formats: what a user who downloaded them has, with fewer images.
+"""Writes small data sets in the original file formats: what a user who downloaded them has, with fewer
+images.
 
-Every image is a pattern of its class under noise, so a network can learn it. Each function takes the data folder.
-At the end an HTTP server on this machine that misbehaves as it is told, and data sets packed as their authors do.
+Every image is a pattern of its class under noise, so a network can learn it. Each function takes the data
+folder. At the end an HTTP server on this machine that misbehaves as it is told, and data sets packed as their
+authors do.
 """
 import gzip
 import hashlib
@@ -74,8 +76,8 @@ def _cifar_batch(path, labels, key, seed):
 
 def cifar100(folder, per_class_train=24, per_class_test=4, seed=0, layout='cifar-100-python'):
     """CIFAR-100; returns (images, fine labels), training before test."""
-    parts = [_cifar_batch(os.path.join(str(folder), *(layout.split('/') + [name])), _mixed(100, count, seed + place),
-                          b'fine_labels', seed + place)
+    parts = [_cifar_batch(os.path.join(str(folder), *(layout.split('/') + [name])),
+                          _mixed(100, count, seed + place), b'fine_labels', seed + place)
              for place, (name, count) in enumerate([('train', per_class_train), ('test', per_class_test)])]
     return tuple(np.concatenate(arrays) for arrays in zip(*parts))
 
@@ -94,11 +96,14 @@ def cifar10(folder, per_class_train=60, per_class_test=12, seed=0, layout='cifar
 
 def idx(array):
     """The bytes of an IDX file."""
-    return struct.pack('>BBBB%dI' % array.ndim, 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return struct.pack('>BBBB%dI' % array.ndim, 0, 0, 8, array.ndim,
+                       *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def mnist(folder, per_class_train=60, per_class_test=12, seed=0, layout='MNIST_data', compressed=True, style=0):
-    """MNIST; returns (images, labels), training before test. The first twelfth of the training images validates."""
+def mnist(folder, per_class_train=60, per_class_test=12, seed=0, layout='MNIST_data', compressed=True,
+          style=0):
+    """MNIST; returns (images, labels), training before test. The first twelfth of the training images
+    validates."""
     place, parts = os.path.join(str(folder), *layout.split('/')), []
     os.makedirs(place, exist_ok=True)
     for name, count, salt in (('train', per_class_train, 0), ('t10k', per_class_test, 1)):
@@ -119,16 +124,18 @@ def fashion(folder, per_class_train=60, per_class_test=12, seed=0, layout='FASHI
 
 # ---- Office-Home ----
 
-def officehome(folder, per_class=10, seed=0, layout='OfficeHomeDataset_10072016', domains=('Product', 'Real World'),
-               size=16):
-    """Office-Home: all 65 classes of each domain, small JPEGs; `per_class` is one number, or one for each class."""
+def officehome(folder, per_class=10, seed=0, layout='OfficeHomeDataset_10072016',
+               domains=('Product', 'Real World'), size=16):
+    """Office-Home: all 65 classes of each domain, small JPEGs; `per_class` is one number, or one for each
+    class."""
     import cv2
     for place, domain in enumerate(domains):
         labels = np.repeat(np.arange(len(OFFICEHOME_CLASSES)), per_class)
         images = pictures(labels, size, size + 4, 3, seed + place, style=2)
         numbers = np.arange(len(labels)) - np.searchsorted(labels, labels)      # within the class
         for number, label, image in zip(numbers, labels, images):
-            path = os.path.join(str(folder), layout, domain, OFFICEHOME_CLASSES[label], '%05d.jpg' % (number + 1))
+            path = os.path.join(str(folder), layout, domain, OFFICEHOME_CLASSES[label], '%05d.jpg'
+                                % (number + 1))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, 'wb') as stream:
                 stream.write(cv2.imencode('.jpg', image[..., ::-1])[1].tobytes())
@@ -153,7 +160,8 @@ def stl10(folder, per_class_train=20, per_class_test=3, seed=0, layout='stl10_bi
 # ---- all of them ----
 
 def few_images(folder):
-    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for tests."""
+    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for
+    tests."""
     cifar = np.full(100, 3)                            # per class: 2 train, none validates
     cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
     cifar100(folder, cifar, 1)
@@ -185,7 +193,8 @@ class Server(object):
         self.breaks, self.ranges, self.status, self.headers, self.length, self.gate = {}, True, {}, {}, True, None
         self.server = _Threads(('127.0.0.1', 0), type('Handler', (_Handler,), {'told': self}))
         self.url = 'http://127.0.0.1:%d' % self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, kwargs=dict(poll_interval=0.01), daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs=dict(poll_interval=0.01),
+                         daemon=True).start()
 
     def close(self):
         self.server.shutdown()
@@ -265,5 +274,5 @@ def zipped(folder):
 
 def remote(path, content, *bases, **more):
     """A row of the table of downloads for this content."""
-    return Remote(path, 'md5:' + hashlib.md5(content).hexdigest(), tuple('%s/%s' % (base, path) for base in bases),
-                  **dict(dict(megabytes=5), **more))
+    return Remote(path, 'md5:' + hashlib.md5(content).hexdigest(),
+                  tuple('%s/%s' % (base, path) for base in bases), **dict(dict(megabytes=5), **more))

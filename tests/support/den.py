@@ -1,4 +1,5 @@
-"""DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers, tasks and options of its trials."""
+"""DEN's small network and its shrinking, computed the plain way in NumPy, and bodies of random numbers, tasks
+and options of its trials."""
 import numpy as np
 
 from classification.gen_data import Split, Task
@@ -16,7 +17,8 @@ CLASSES = 3
 
 
 def logits(body, head_bias, images):
-    """[n, classes] from the definition of a block: entry (p, i, j) is what unit j reads of unit i at position p."""
+    """[n, classes] from the definition of a block: entry (p, i, j) is what unit j reads of unit i at position
+    p."""
     x = np.asarray(images, np.float64)
     for block, bias in zip(body.blocks[:2], body.biases[:2]):
         size = x.shape[1]
@@ -33,14 +35,16 @@ def random_body(seed, widths=WIDTHS, presence=1., scale=0.5, dtype=np.float64):
     """A Body in which a share `presence` of the edges is not 0."""
     state = np.random.RandomState(seed)
     sizes = [NET.image_shape[2]] + list(widths) + [CLASSES]
-    blocks = [(state.uniform(-scale, scale, (m, i, j)) * (state.uniform(size=(i, j)) < presence)).astype(dtype)
+    blocks = [(state.uniform(-scale, scale, (m, i, j)) * (state.uniform(size=(i, j)) < presence)).astype(
+        dtype)
               for m, i, j in zip(POSITIONS, sizes, sizes[1:])]
     return Body(blocks[:-1], [state.uniform(-.2, .5, n).astype(dtype) for n in widths], blocks[-1])
 
 
 def copy_of(body):
     """A deep copy."""
-    return Body([block.copy() for block in body.blocks], [bias.copy() for bias in body.biases], body.head.copy())
+    return Body([block.copy() for block in body.blocks], [bias.copy() for bias in body.biases],
+                body.head.copy())
 
 
 def narrowed(body, widths):
@@ -94,7 +98,8 @@ CHANNELS = NET.image_shape[2]
 
 
 def options(**changes):
-    """Thresholds and penalties with which the small network, in a few steps, selects, grows, prunes and splits."""
+    """Thresholds and penalties with which the small network, in a few steps, selects, grows, prunes and
+    splits."""
     chosen = dict(env.DEN, den_expansion=K, den_split_cap=2, den_drift_threshold=(0.05, 0.05), l1_lambda=1e-4,
                   den_l1_mode='per_step', den_zero_eps=0.1, den_zero_mode='absolute', l2_lambda=1e-3,
                   reg_lambda=0.05, gl_lambda=0.3, loss_threshold=-1.)
@@ -116,7 +121,8 @@ def blocks_of(values, task, prefix=''):
 
 
 def make_task(index):
-    """A task of COUNTS[index] classes: noise, and a quarter of the image that is brighter, another one for each class."""
+    """A task of COUNTS[index] classes: noise, and a quarter of the image that is brighter, another one for
+    each class."""
     state, parts, classes = np.random.RandomState(100 + index), {}, COUNTS[index]
     for part, size in tiny.SIZES.items():
         labels = state.permutation(np.arange(size, dtype=np.int32) % classes)
@@ -124,5 +130,6 @@ def make_task(index):
         for row, label in enumerate(labels):
             down, right = divmod((label + index) % 4, 2)
             pixels[row, 4 * down:4 * down + 4, 4 * right:4 * right + 4, index % 2] += 90
-        parts[part] = Split(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels, np.arange(size), None)
+        parts[part] = Split(labels, np.full(2, 1 / 100., np.float32), np.full(2, -.5, np.float32), pixels,
+                            np.arange(size), None)
     return Task(index, classes, classes=tuple('abc'[:classes]), **parts)

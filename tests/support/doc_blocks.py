@@ -1,4 +1,5 @@
-"""The pages of the documentation, and what stands in them: blocks of code, links, headings, words in the type of code."""
+"""The pages of the documentation, and what stands in them: blocks of code, links, headings, words in the type
+of code."""
 import glob
 import os
 import re
@@ -13,7 +14,8 @@ OWN = ('main.py', 'utils.report', 'classification.download')       # programs wh
 
 
 class Block(NamedTuple):
-    """A block of code. The marker is the comment before it: ('needs', 'Slurm'), ('takes', 'minutes'), ('run by', FILE)."""
+    """A block of code. The marker is the comment before it: ('needs', 'Slurm'), ('takes', 'minutes'), ('run
+    by', FILE)."""
     page: str
     line: int
     language: str       # sh, python, matlab, text; '' of a listing
@@ -75,7 +77,8 @@ def links(page):
 
 
 def commands(text):
-    """The commands of shell text, each a list of words: lines are joined and split at pipes, comments left out."""
+    """The commands of shell text, each a list of words: lines are joined and split at pipes, comments left
+    out."""
     found = []
     for line in text.replace('\\\n', ' ').split('\n'):
         split = shlex.shlex(line, posix=True, punctuation_chars='|&;')

@@ -1,6 +1,8 @@
-"""Result files: as the authors' release writes them, with made numbers for the report, of earlier versions; what is the same.
+"""Result files: as the authors' release writes them, with made numbers for the report, of earlier versions;
+what is the same.
 
-`DUMP` is what a file of the authors' release (HPS, --test_type 10, 3 tasks, 2 trials of 2 epochs per task) was seen to hold:
+`DUMP` is what a file of the authors' release (HPS, --test_type 10, 3 tasks, 2 trials of 2 epochs per task)
+was seen to hold:
 a line per field, its class and its shape. `dump` and `equal` compare.
 """
 import json
@@ -78,7 +80,8 @@ training_summary: cell 1x1
 
 
 def relu(inputs):
-    """The authors' release puts the function itself into the file; SciPy makes a struct without fields of it."""
+    """The authors' release puts the function itself into the file; SciPy makes a struct without fields of
+    it."""
     return inputs
 
 
@@ -97,7 +100,8 @@ def published_summary():
         'model_specific_info': {
             'architecture': 'hybrid_hps_cnn', 'learning_rate': 0.0001, 'improvement_threshold': 1.002,
             'early_stopping_para': [2, 1.5], 'padding_type': 'SAME', 'max_pooling': True, 'dropout': True,
-            'image_dimension': [32, 32, 3], 'skip_connect': [], 'highway_connect': 0, 'hidden_activation': relu,
+            'image_dimension': [32, 32, 3], 'skip_connect': [], 'highway_connect': 0,
+            'hidden_activation': relu,
             'batch_size': 10, 'hidden_layer': [64], 'kernel_sizes': [3] * 8, 'stride_sizes': [1] * 8,
             'channel_sizes': [32, 32, 64, 64], 'pooling_size': [1, 1, 2, 2, 1, 1, 2, 2],
             'conv_sharing': [False, False, True, True], 'number_of_trainable_parameters': 874430},
@@ -147,7 +151,8 @@ def _shape(value):
 def equal(one, other):
     """Equal in value, type and shape, through dicts and lists; NaN equals NaN."""
     if isinstance(one, dict):
-        return isinstance(other, dict) and list(one) == list(other) and all(map(equal, one.values(), other.values()))
+        return isinstance(other, dict) and list(one) == list(other) and all(
+            map(equal, one.values(), other.values()))
     if isinstance(one, list):
         return isinstance(other, list) and len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, str):
@@ -170,7 +175,8 @@ LAYERS = 4
 def info(model='Hybrid_HPS', pattern=None, **more):
     """`model_specific_info` of a model type."""
     fields = OrderedDict([
-        ('architecture', MODELS[model].architecture), ('learning_rate', 1e-3), ('early_stopping_para', [2., 1.5]),
+        ('architecture', MODELS[model].architecture), ('learning_rate', 1e-3),
+        ('early_stopping_para', [2., 1.5]),
         ('image_dimension', [8, 8, 1]), ('channel_sizes', [16, 16, 32, 32])])
     if pattern:
         fields['conv_sharing'] = [letter == 'S' for letter in pattern]
@@ -194,8 +200,8 @@ def record(R, peak=None, trial=0, order=None, epochs=4, seconds=10., parameters=
     learned = [R[order.index(task), place] for place, task in enumerate(tasks)]
     peak = np.array(learned if peak is None else peak, dtype=np.float64)
     best = np.concatenate([[0.5]] + [np.full(epochs, peak[tasks.index(task)]) for task in order])
-    return TrialRecord(trial, accuracy, best, np.arange(1, rows, epochs), R, peak, np.full(len(order), seconds / len(order)),
-                       seconds, parameters, extra or {})
+    return TrialRecord(trial, accuracy, best, np.arange(1, rows, epochs), R, peak,
+                       np.full(len(order), seconds / len(order)), seconds, parameters, extra or {})
 
 
 def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9):
@@ -206,7 +212,8 @@ def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9):
     R = np.full((positions, tasks), np.nan)
     for place in range(tasks):
         first = order.index(distinct(order)[place])
-        R[first:, place] = np.clip(level + 0.05 * draws.randn() - np.cumsum(0.03 * draws.rand(positions - first)), 0, 1)
+        R[first:, place] = np.clip(level + 0.05 * draws.randn()
+                                   - np.cumsum(0.03 * draws.rand(positions - first)), 0, 1)
     rows, extra = positions * epochs, OrderedDict()
     if model.startswith('LASEM'):
         weight = np.cumsum(draws.rand(rows, 2 ** LAYERS), axis=0)
@@ -224,16 +231,20 @@ def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9):
 def write(path, model, records, order=None, pattern=None, config=False, **more):
     """Appends an experiment to a result file; with `config` also its config.json."""
     order = list(range(len(records[0].accuracy_matrix))) if order is None else list(order)
-    facts = dict([('data_type', 'DIGITS5'), ('data_percent', -1), ('seed', 0), ('command', 'main.py --model_type ' + model),
-                  ('versions', {'numpy': '1.16.6'}), ('fingerprint', ('%-64s' % (model + (pattern or ''))).replace(' ', '0')),
+    facts = dict([('data_type', 'DIGITS5'), ('data_percent', -1), ('seed', 0),
+                  ('command', 'main.py --model_type ' + model),
+                  ('versions', {'numpy': '1.16.6'}),
+                  ('fingerprint', ('%-64s' % (model + (pattern or ''))).replace(' ', '0')),
                   ('run_id', model + (pattern or ''))], **more)
     append_entry(str(path), summary(info(model, pattern), records, order, facts))
     if config:
         folder = os.path.join(os.path.splitext(str(path))[0], '%s-%s' % (model, facts['fingerprint'][:8]))
         os.makedirs(folder)
         with open(os.path.join(folder, 'config.json'), 'w') as stream:
-            json.dump({'experiment': {'model_type': model, 'checksums': {'raw': 'c0ffee', 'design': None}, 'normalize': 'split'},
-                       'fingerprint': facts['fingerprint'], 'versions': {'numpy': '1.16.6', 'tensorflow': '1.14.0'},
+            json.dump({'experiment': {'model_type': model, 'checksums': {'raw': 'c0ffee', 'design': None},
+                                      'normalize': 'split'},
+                       'fingerprint': facts['fingerprint'],
+                       'versions': {'numpy': '1.16.6', 'tensorflow': '1.14.0'},
                        'command': facts['command'], 'git_commit': 'abc', 'host': {'name': 'here'}}, stream)
     return str(path)
 
@@ -287,7 +298,8 @@ def same_result(run, calm):
     """Asserts that the result files of two runs hold the same numbers, and that these say something."""
     one = run.entry()
     same_entry(dict(one), calm.entry())
-    assert len(np.unique(one['result_of_each_run'][0]['history_train_error'].round(3))) > 5      # something was learned
+    # something was learned
+    assert len(np.unique(one['result_of_each_run'][0]['history_train_error'].round(3))) > 5
 
 
 def same_trial(trial, record, other_trial, other_record):

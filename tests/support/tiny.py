@@ -1,4 +1,5 @@
-"""Methods, graphs and trials small enough for a test: few pixels, few channels, made images, a handful of steps."""
+"""Methods, graphs and trials small enough for a test: few pixels, few channels, made images, a handful of
+steps."""
 import itertools
 from collections import OrderedDict
 
@@ -26,12 +27,14 @@ BATCH = 4
 
 def make_method(selection, mechanism='hps', keep=1., net=NET, classes=None, **options):
     """A method on the tiny network, dropout off unless `keep` says otherwise."""
-    return METHODS[selection].make(Setting(net, classes or CLASSES, mechanism, dict({'pattern': None}, **options), keep))
+    return METHODS[selection].make(Setting(net, classes or CLASSES, mechanism,
+                                           dict({'pattern': None}, **options), keep))
 
 
 def draw(name):
     """Initial values that depend on the variable's name only."""
-    return np.random.RandomState(sum(ord(letter) * (place + 1) for place, letter in enumerate(name)) % (2 ** 31))
+    return np.random.RandomState(sum(ord(letter) * (place + 1) for place, letter in enumerate(name))
+                                 % (2 ** 31))
 
 
 class Rig(object):
@@ -46,7 +49,8 @@ class Rig(object):
             self.rate, self.seed = tf.placeholder(dtype, []), tf.placeholder(tf.int32, [2])
             method.build(self.parameters, task, Batch(self.images, self.labels, self.rate, self.seed, batch))
             self.eval_images = tf.placeholder(dtype, (None,) + method.net.image_shape)
-            self.logits_of = {index: method.logits(self.parameters, index, self.eval_images) for index in learned}
+            self.logits_of = {index: method.logits(self.parameters, index, self.eval_images)
+                              for index in learned}
             start, initialise = self.parameters.start_values(), tf.global_variables_initializer()
             self.built()
         self.graph.finalize()
@@ -61,7 +65,8 @@ class Rig(object):
     def step(self, images, labels, rate=1e-2, seed=(1, 2), fetch=None):
         """One training step; returns what `fetch` gave before the update's effects are visible."""
         feed = {self.images: images, self.labels: labels, self.rate: rate, self.seed: seed}
-        return self.session.run([self.method.update] if fetch is None else [fetch, self.method.update], feed)[0]
+        return self.session.run([self.method.update] if fetch is None else [fetch, self.method.update],
+                                feed)[0]
 
     def logits(self, task, images):
         return self.session.run(self.logits_of[task], {self.eval_images: images})
@@ -105,7 +110,8 @@ def numpy_pool(x, size, padding):
     rows, columns = x.shape[1], x.shape[2]
     if padding == 'SAME':
         add = [(-n) % size for n in (rows, columns)]
-        x = np.pad(x, ((0, 0),) + tuple((a // 2, a - a // 2) for a in add) + ((0, 0),), 'constant', constant_values=-np.inf)
+        x = np.pad(x, ((0, 0),) + tuple((a // 2, a - a // 2) for a in add) + ((0, 0),), 'constant',
+                   constant_values=-np.inf)
     rows, columns = x.shape[1] // size, x.shape[2] // size
     return x[:, :rows * size, :columns * size].reshape(len(x), rows, size, columns, size, -1).max(axis=(2, 4))
 
@@ -134,8 +140,10 @@ TRIAL_NETWORK = env.Network(kernels=(3, 3, 3), channels=(3, 4, 4), pools=(2, 1, 
 SIZES = OrderedDict([('train', 63), ('valid', 13), ('test', 17)])      # no multiples of the batch
 
 # Options of which small networks and few steps need other values.
-_SMALL = {'channel_gate': dict(gating_module_size=4), 'lasem_fixed': dict(em_maxP=0.7), 'ewc': dict(fisher_multiplier=1.),
-          'den': dict(den_expansion=2), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)), 'apd': dict(lambda1=0.1)}
+_SMALL = {'channel_gate': dict(gating_module_size=4), 'lasem_fixed': dict(em_maxP=0.7),
+          'ewc': dict(fisher_multiplier=1.),
+          'den': dict(den_expansion=2), 'dfcnn': dict(regularization_scale=(1e-2, 1e-3)),
+          'apd': dict(lambda1=0.1)}
 
 
 def make_net(depth=2):
@@ -144,7 +152,8 @@ def make_net(depth=2):
 
 
 def make_task(index):
-    """A task of two classes: noise, and one of four corners that is brighter for one class than for the other."""
+    """A task of two classes: noise, and one of four corners that is brighter for one class than for the
+    other."""
     state, parts = np.random.RandomState(100 + index), {}
     for part, size in SIZES.items():
         labels = state.permutation(np.arange(size, dtype=np.int32) % 2)
@@ -152,23 +161,28 @@ def make_task(index):
         rows = state.permutation(2 * size)[:size]
         row, column = 2 * (index % 2), 2 * (index // 2 % 2)
         pixels[rows, row:row + 2, column:column + 2] += (90 * labels[:, None, None, None]).astype(np.uint8)
-        parts[part] = Split(labels, np.full(1, 1 / 16., np.float32), np.full(1, -4., np.float32), pixels, rows, None)
+        parts[part] = Split(labels, np.full(1, 1 / 16., np.float32), np.full(1, -4., np.float32), pixels,
+                            rows, None)
     return Task(index, 2, classes=('dark', 'bright'), **parts)
 
 
-def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2, seed=5,
-                    **options):
+def make_experiment(model_type, order=(0, 1), epochs=2, early_stopping=0, pattern=None, lr=1e-2, depth=2,
+                    seed=5, **options):
     """An experiment on the tasks of `make_task`."""
     model, net = MODELS[model_type], make_net(depth)
     if model.pattern != 'searched':
-        pattern = pattern or env.pattern_from_name('alternating' if model.pattern == 'asked' else model.pattern, depth)
+        pattern = pattern or env.pattern_from_name('alternating' if model.pattern == 'asked'
+                                                   else model.pattern, depth)
     small = dict(_SMALL.get(model.mechanism, {}), **_SMALL.get(model.selection, {}))
-    small = {name: value for name, value in small.items() if name in default_options(model_type, net, **options)}
+    small = {name: value for name, value in small.items()
+             if name in default_options(model_type, net, **options)}
     options = default_options(model_type, net, **dict(small, **options))
     return Experiment(
         data_type='made', data_percent=None, normalize='split', checksums={}, task_order=tuple(order),
-        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=net, pattern=pattern,
-        options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs, batch_size=BATCH),
+        class_counts={task: 2 for task in sorted(set(order))}, model_type=model_type, net=net,
+        pattern=pattern,
+        options=options, training=env.Training(lr=lr, lr_decay=0.1, patience=epochs, epochs=epochs,
+                                               batch_size=BATCH),
         early_stopping=early_stopping, keep=0.5, evaluation_batch=8, seed=seed, tensorflow=1)
 
 
@@ -179,9 +193,11 @@ def make_joint(model_type, tasks=(0, 1, 2), epochs=2, **options):
 
 
 def learned(model_type, patterns, **options):
-    """(method, store) of tasks 0, 1, ... as if they were learned with these patterns, with values at random."""
+    """(method, store) of tasks 0, 1, ... as if they were learned with these patterns, with values at
+    random."""
     experiment = make_experiment(model_type, range(len(patterns)), **options)
-    method = registry.make_method(model_type, Setting(experiment.net, experiment.class_counts, experiment.model.mechanism,
+    method = registry.make_method(model_type, Setting(experiment.net, experiment.class_counts,
+                                                      experiment.model.mechanism,
                                              dict(experiment.options, pattern=patterns[0])))
     with tf.Graph().as_default():
         parameters = Parameters({}, (), lambda name: np.random.RandomState(len(name)))
@@ -189,7 +205,8 @@ def learned(model_type, patterns, **options):
             method.remember(task, pattern)
             method.logits(parameters, task, tf.placeholder(tf.float32, (None,) + experiment.net.image_shape))
     state = np.random.RandomState(0)
-    return method, {name: state.normal(size=value.shape).astype(np.float32) for name, value in parameters.start.items()}
+    return method, {name: state.normal(size=value.shape).astype(np.float32) for name,
+                    value in parameters.start.items()}
 
 
 def quick_config():
@@ -213,7 +230,8 @@ def train(experiment, folder):
 
 
 def train_with_stops(experiment, folder, between=lambda: None, most=60, **more):
-    """(trial, record, log) of a trial that is stopped after every epoch and taken up by a new object each time."""
+    """(trial, record, log) of a trial that is stopped after every epoch and taken up by a new object each
+    time."""
     log = []
     for _ in range(most):
         trial = make_trial(experiment, folder, log.append, stopping=lambda: True, **more)
@@ -230,8 +248,10 @@ def accuracies(experiment, store, state, tasks):
         raise AssertionError('%s is not in the store' % name)
 
     method = registry.make_method(experiment.model_type, Setting(
-        experiment.net, experiment.class_counts, experiment.model.mechanism, dict(experiment.options, pattern=experiment.pattern)))
+        experiment.net, experiment.class_counts, experiment.model.mechanism,
+        dict(experiment.options, pattern=experiment.pattern)))
     method.state = state
     tasks = [make_task(task) for task in tasks]
-    with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw, GraphSettings(BATCH, 5, runtime.session_config(1))) as graph:
+    with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw,
+                   GraphSettings(BATCH, 5, runtime.session_config(1))) as graph:
         return {task.index: graph.accuracy(task) for task in tasks}

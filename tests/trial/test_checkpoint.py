@@ -1,4 +1,5 @@
-"""Checkpoints: what was saved comes back, and no moment of a crash, no damage to a file costs more than one of them."""
+"""Checkpoints: what was saved comes back, and no moment of a crash, no damage to a file costs more than one
+of them."""
 import os
 import subprocess
 import sys
@@ -9,13 +10,16 @@ import pytest
 from classification.trial import checkpoint
 from tests.support.commands import ROOT
 
-META = {'position': 3, 'progress': [0.1 + 0.2, 1 / 3., 0], 'state': {'patterns': {'0': 'ST'}}, 'scores': [], 'inside': True}
+META = {'position': 3, 'progress': [0.1 + 0.2, 1 / 3., 0], 'state': {'patterns': {'0': 'ST'}}, 'scores': [],
+        'inside': True}
 GROUPS = {
-    'store': {'conv0/shared/hps/kernel': np.random.RandomState(0).standard_normal((3, 3, 1, 2)).astype(np.float32),
+    'store': {'conv0/shared/hps/kernel': np.random.RandomState(0).standard_normal((3, 3, 1, 2)).astype(
+        np.float32),
               'conv0/task1/own/bias': np.array([np.nan, -0., np.inf], np.float32)},
     'history': {'rows': np.zeros((0, 2, 3)), 'extra/history_net_prior': np.array([[1 / 3., 2 / 3.]]),
                 'changed': np.array([1, 2**40])},
-    'winner': {'values/a:b': np.array(7.5), 'shared': np.array([True, False]), 'pixels': np.arange(256, dtype=np.uint8)},
+    'winner': {'values/a:b': np.array(7.5), 'shared': np.array([True, False]),
+               'pixels': np.arange(256, dtype=np.uint8)},
 }
 
 
@@ -45,17 +49,21 @@ def test_what_was_saved_comes_back(path):
     for group, values in GROUPS.items():
         for name, value in values.items():
             back = groups[group][name]
-            assert (back.dtype, back.shape, back.tobytes()) == (value.dtype, value.shape, value.tobytes()), name
+            assert (back.dtype, back.shape, back.tobytes()) == (value.dtype, value.shape,
+                                                                value.tobytes()), name
 
 
 def test_what_several_groups_hold_alike_is_written_once(path):
     state = np.random.RandomState(0)
     kept, zero = state.normal(size=9000), np.zeros(9000)
-    groups = {'store': {'a': kept, 'b': zero}, 'before': {'a': kept, 'b': -zero}, 'variables': {'a': kept.copy(), 'b': zero[1:]}}
+    groups = {'store': {'a': kept, 'b': zero}, 'before': {'a': kept, 'b': -zero},
+              'variables': {'a': kept.copy(), 'b': zero[1:]}}
     checkpoint.save(str(path), {}, groups)
-    assert os.path.getsize(str(path)) < 8 * 9000 * 4.5            # a once, b three times: they differ, if only in their sign
+    # a once, b three times: they differ, if only in their sign
+    assert os.path.getsize(str(path)) < 8 * 9000 * 4.5
     back = checkpoint.load(str(path), pytest.fail)[1]
-    assert {(group, name): value.tobytes() for group, values in back.items() for name, value in values.items()} == {
+    assert {(group, name): value.tobytes() for group, values in back.items() for name,
+            value in values.items()} == {
         (group, name): value.tobytes() for group, values in groups.items() for name, value in values.items()}
 
 
@@ -91,7 +99,8 @@ def flipped(share):
     return damage
 
 
-DAMAGES.update(('bit flipped at %.3f' % share, flipped(share)) for share in (0, 0.004, 0.01, 0.1, 0.5, 0.9, 1))
+DAMAGES.update(('bit flipped at %.3f' % share, flipped(share))
+               for share in (0, 0.004, 0.01, 0.1, 0.5, 0.9, 1))
 
 
 @pytest.mark.parametrize('damage', sorted(DAMAGES))
@@ -103,14 +112,16 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(path, damage):
     assert path.read_bytes() != content
     number, said = load(path)
     assert number == 1
-    assert len(said) == 1 and '%s is damaged' % path in said[0] and 'the one before' in said[0] and '\n' not in said[0]
+    assert len(said) == 1 and '%s is damaged' % path in said[0] and 'the one before' in said[
+        0] and '\n' not in said[0]
 
 
 def test_without_a_good_one_the_trial_starts_anew(path):
     save(path, 1)
     path.write_bytes(b'')
     number, said = load(path)
-    assert number is None and len(said) == 1 and '%s is damaged' % path in said[0] and 'starts anew' in said[0]
+    assert number is None and len(said) == 1 and '%s is damaged' % path in said[0] and 'starts anew' in said[
+        0]
     save(path, 1)
     save(path, 2)
     for one in (path, path.parent / 'checkpoint.previous'):
@@ -156,7 +167,8 @@ print(int(sys.argv[2]) - left[0])
 def test_a_kill_at_any_moment_of_a_save_leaves_a_good_checkpoint(path):
     found = []
     for calls in range(20):
-        child = subprocess.Popen([sys.executable, '-c', KILLED, str(path), str(calls)], cwd=ROOT, stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, '-c', KILLED, str(path), str(calls)], cwd=ROOT,
+                                 stdout=subprocess.PIPE)
         finished = child.communicate()[0]
         found.append(load(path))
         if finished:
@@ -170,7 +182,8 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_good_checkpoint(path):
 
 def test_killed_saves_do_not_fill_the_disk(path):
     for _ in range(2):
-        child = subprocess.Popen([sys.executable, '-c', KILLED, str(path), '1'], cwd=ROOT, stdout=subprocess.PIPE)
+        child = subprocess.Popen([sys.executable, '-c', KILLED, str(path), '1'], cwd=ROOT,
+                                 stdout=subprocess.PIPE)
         assert child.communicate()[0] == b'' and child.returncode == -9
     assert len(os.listdir(str(path.parent))) <= 3       # the newest, the one before, the unfinished one
     save(path, 4)

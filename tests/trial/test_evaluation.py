@@ -1,4 +1,5 @@
-"""Evaluation: against answers counted one image at a time; maps that are kept change no number; epochs passed over."""
+"""Evaluation: against answers counted one image at a time; maps that are kept change no number; epochs passed
+over."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -34,7 +35,8 @@ def plural(graph, task):
     with graph.graph.as_default():
         shares = []
         for part in (task.train, task.valid, task.test):
-            answers = [graph.probe('logits%d' % task.index, one_of(part, row))[0].argmax() for row in range(part.size)]
+            answers = [graph.probe('logits%d' % task.index, one_of(part, row))[0].argmax()
+                       for row in range(part.size)]
             shares.append(np.mean(answers == part.labels))
     return np.array(shares)
 
@@ -43,7 +45,8 @@ def one_of(part, row):
     return part._replace(labels=part.labels[[row]], rows=part.rows[[row]])
 
 
-@pytest.mark.parametrize('batch', [1, 8, 70, 1000])      # ends of parts inside, at the end of and outside a batch
+# ends of parts inside, at the end of and outside a batch
+@pytest.mark.parametrize('batch', [1, 8, 70, 1000])
 def test_accuracy_is_the_share_of_correct_answers(batch):
     with opened(['TS', 'SS'], batch=batch) as graph:
         for task in graph.learned:
@@ -68,18 +71,21 @@ def images_read(graph, monkeypatch, task):
 
 @pytest.mark.parametrize('pattern, room, kept', [
     ('TS', 2 ** 30, True), ('SS', 2 ** 30, False), ('ST', 2 ** 30, False),
-    ('TS', 4 * sum(SIZES.values()) * 2 * 2 * 3, True), ('TS', 4 * sum(SIZES.values()) * 2 * 2 * 3 - 1, False)])
+    ('TS', 4 * sum(SIZES.values()) * 2 * 2 * 3, True), ('TS', 4 * sum(SIZES.values()) * 2 * 2 * 3 - 1,
+                                                        False)])
 def test_maps_that_cannot_change_are_computed_once_within_the_budget(pattern, room, kept, monkeypatch):
     monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
     with opened([pattern, 'SS']) as graph:
         first, running = graph.learned
         size = sum(SIZES.values())
-        assert [images_read(graph, patch, first) for patch in (monkeypatch, monkeypatch)] == [size, 0 if kept else size]
+        assert [images_read(graph, patch, first) for patch in (monkeypatch, monkeypatch)] == [
+            size, 0 if kept else size]
         assert [images_read(graph, monkeypatch, running) for _ in range(2)] == [size] * 2
 
 
 def test_kept_maps_are_those_of_the_parameters_as_they_are_now(monkeypatch):
-    """After training steps the accuracies equal those of a graph that keeps nothing, bit for bit in the logits."""
+    """After training steps the accuracies equal those of a graph that keeps nothing, bit for bit in the
+    logits."""
     found = []
     for room in (2 ** 30, 0):
         monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
@@ -107,13 +113,14 @@ MAPS = 4 * sum(SIZES.values()) * 2 * 2 * 4       # bytes of a second layer's map
 
 
 def third_task(room, spoilt, monkeypatch, augments=False):
-    """What five steps leave of the third task's parameters, and its accuracies, if the second layers of these earlier
-    columns are set to 0 after the first evaluation."""
+    """What five steps leave of the third task's parameters, and its accuracies, if the second layers of these
+    earlier columns are set to 0 after the first evaluation."""
     monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
     with opened(['TTT'] * 3, model_type='ProgNN', augments=augments, depth=3) as graph:
         first, values = graph.accuracy(graph.task), graph.values()
         assert (first == plural(graph, graph.task)).all()
-        graph.set_values({'conv1/task%d/own/%s' % (column, part): 0 * values['conv1/task%d/own/%s' % (column, part)]
+        graph.set_values({'conv1/task%d/own/%s' % (column, part): 0
+                          * values['conv1/task%d/own/%s' % (column, part)]
                           for column in spoilt for part in ('kernel', 'bias')})
         for step in range(5):
             graph.step({'training': np.arange(4 * step, 4 * step + 4)}, 0.05, (0, step),
@@ -130,9 +137,11 @@ def nothing_kept():
         return third_task(0, [], monkeypatch)
 
 
-@pytest.mark.parametrize('room, column, read', [(2 * MAPS, 0, False), (2 * MAPS, 1, False), (2 * MAPS - 1, 0, True),
+@pytest.mark.parametrize('room, column, read', [(2 * MAPS, 0, False), (2 * MAPS, 1, False),
+                                                (2 * MAPS - 1, 0, True),
                                                 (2 * MAPS - 1, 1, False), (MAPS - 1, 1, True)])
-def test_maps_of_earlier_columns_are_computed_once_within_the_budget(room, column, read, nothing_kept, monkeypatch):
+def test_maps_of_earlier_columns_are_computed_once_within_the_budget(room, column, read, nothing_kept,
+                                                                     monkeypatch):
     """A column whose maps are kept can be spoilt; the last one is kept first."""
     difference = np.abs(third_task(room, [column], monkeypatch) - nothing_kept).max()
     assert difference > 1e-3 if read else difference < 1e-6
@@ -148,7 +157,8 @@ def test_a_trial_of_columns_records_the_same_with_and_without_kept_maps(tmp_path
     for room in (2 ** 30, 0):
         monkeypatch.setattr(evaluation, 'ACTIVATION_BYTES', room)
         (tmp_path / str(room)).mkdir()
-        found.append(train(make_experiment('ProgNN', (0, 1, 2), 3, depth=3, early_stopping=2), tmp_path / str(room)))
+        found.append(train(make_experiment('ProgNN', (0, 1, 2), 3, depth=3, early_stopping=2),
+                           tmp_path / str(room)))
     (trial, record), (other, expected) = found
     np.testing.assert_array_equal(record.accuracy, expected.accuracy)
     for name, value in other.store.items():
@@ -165,7 +175,8 @@ def test_probes_keep_the_order_of_images():
     with opened(['SS']) as graph:
         whole = graph.probe('logits0', graph.task.train)
         assert whole.shape == (63, 2)
-        np.testing.assert_allclose(whole[17], graph.probe('logits0', one_of(graph.task.train, 17))[0], atol=1e-5)
+        np.testing.assert_allclose(whole[17], graph.probe('logits0', one_of(graph.task.train, 17))[0],
+                                   atol=1e-5)
 
 
 # ---- epochs passed over ----
@@ -201,7 +212,8 @@ def test_epochs_passed_over_in_the_results(tmp_path):
     history = run_struct(record, (0, 1))['history_test_error']
     test = list(SPLITS).index('test')
     before = [every[3, 0, test], every[5, 0, test], every[6, 0, test]]
-    np.testing.assert_array_equal(history[4:, 0], before)           # epoch 1 repeats the value of the task's end
+    # epoch 1 repeats the value of the task's end
+    np.testing.assert_array_equal(history[4:, 0], before)
     np.testing.assert_array_equal(history[4:, 1], every[4:, 1, test])
     np.testing.assert_allclose(history[4:, 2], (np.array(before) + every[4:, 1, test]) / 2, rtol=1e-12)
     lines = [line.split(',') for line in history_csv(record, (0, 1)).split('\n')[1:-1]]
@@ -211,7 +223,8 @@ def test_epochs_passed_over_in_the_results(tmp_path):
 
 
 def test_early_stopping_evaluates_all_at_the_end(tmp_path):
-    record = train(make_experiment('Hybrid_HPS', (0, 1), 12, early_stopping=1)._replace(eval_interval=50), tmp_path)[1]
+    record = train(make_experiment('Hybrid_HPS', (0, 1), 12, early_stopping=1)._replace(eval_interval=50),
+                   tmp_path)[1]
     assert len(record.accuracy) < 25 and not np.isnan(record.accuracy[-1]).any()
 
 

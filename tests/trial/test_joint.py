@@ -25,8 +25,8 @@ def test_one_task_alone_is_trained_as_ever(model_type, tmp_path):
 
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory):
-    """(values at the start and after each epoch, record) of hard-parameter sharing of the second layer on three tasks,
-    four epochs each."""
+    """(values at the start and after each epoch, record) of hard-parameter sharing of the second layer on
+    three tasks, four epochs each."""
     trial = make_trial(make_joint('Hybrid_HPS', epochs=4, pattern='TS'), tmp_path_factory.mktemp('joint'))
     seen, evaluate = [], trial.recorder.evaluate
 
@@ -48,7 +48,8 @@ def test_each_epoch_trains_the_task_that_was_drawn(watched):
 
 def test_a_shared_variable_has_one_running_mean_of_squares(watched):
     slots = [name for name in watched[0][0] if name.startswith('conv1/shared/hps/kernel/')]
-    assert len([name for name in slots if not name.endswith('_1')]) == 1 and len(slots) == 2      # and the momentum, unused
+    # and the momentum, unused
+    assert len([name for name in slots if not name.endswith('_1')]) == 1 and len(slots) == 2
     before, after = [values[slots[0]] for values in watched[0][:2]]
     assert (before == 1).all() and (after != before).any()
 
@@ -61,7 +62,8 @@ def test_histories_and_best_epoch(watched):
     assert record.extra['best_epoch'] == best
     assert record.extra['best_validation_error'] == pytest.approx(valid[best])
     assert record.extra['test_error_at_best_epoch'] == pytest.approx(test[best])
-    np.testing.assert_allclose(record.best_test, [test[max(range(row + 1), key=lambda r: (valid[r], -r))] for row in range(13)])
+    np.testing.assert_allclose(record.best_test, [test[max(range(row + 1), key=lambda r: (valid[r], -r))]
+                                                  for row in range(13)])
     assert record.peak.tolist() == record.accuracy[best, :, 2].tolist()
     assert record.accuracy_matrix.tolist() == [record.accuracy[-1, :, 2].tolist()]
 
@@ -78,7 +80,8 @@ def test_accuracies_without_sharing_are_carried_forward_rightly(tmp_path):
 def test_published_patience(improved_at, least):
     training = env.Training(lr=1., lr_decay=0., patience=10, epochs=100)
     progress = PublishedPatience(training, 0, (0.5, 0.5, improved_at))
-    assert [progress.exhausted(epoch) for epoch in (int(np.ceil(least)) - 1, int(np.ceil(least)))] == [False, True]
+    assert [progress.exhausted(epoch) for epoch in (int(np.ceil(least)) - 1, int(np.ceil(least)))] == [
+        False, True]
 
 
 def test_apd_as_in_its_paper(tmp_path):
@@ -92,7 +95,8 @@ def test_apd_as_in_its_paper(tmp_path):
 
 def test_patience_ends_the_training(tmp_path):
     experiment = make_joint('Hybrid_HPS', epochs=20, lr=0., pattern='SS')
-    record = make_trial(experiment._replace(training=experiment.training._replace(patience=3)), tmp_path).run()
+    record = make_trial(experiment._replace(training=experiment.training._replace(patience=3)),
+                        tmp_path).run()
     assert len(record.accuracy) == 1 + 3                         # nothing improves
 
 
@@ -110,24 +114,30 @@ def test_stopped_after_every_epoch(tmp_path):
 def test_result_has_the_published_layout_of_joint_training(tmp_path, monkeypatch, capsys):
     import main
     monkeypatch.chdir(tmp_path)
-    assert main.main('--gpu -1 --data_type DIGITS5 --model_type HPS --num_tasks 2 --num_runs 2 --epochs_per_task 2 --threads 1 '
+    assert main.main(
+        '--gpu -1 --data_type DIGITS5 --model_type HPS --num_tasks 2 --num_runs 2 --epochs_per_task 2 '
+        '--threads 1 '
                      '--save_mat_name joint.mat --quiet'.split()) == 0
     entry, = entries('Result/joint.mat')
     assert not {'best_test_error_each_task', 'test_error_at_last_epoch'} & set(entry)
     runs = np.ravel(entry['result_of_each_run'])
-    for name, of in (('best_valid_error', 'best_validation_error'), ('best_test_error', 'test_error_at_best_epoch')):
+    for name, of in (('best_valid_error', 'best_validation_error'),
+                     ('best_test_error', 'test_error_at_best_epoch')):
         values = [run[of].item() for run in runs]
         assert np.ravel(entry[name]).tolist() == values
         assert entry[name + '_mean'].item() == pytest.approx(np.mean(values))
         assert entry[name + '_stddev'].item() == pytest.approx(np.std(values, ddof=1))
-    assert all('task_changed_epoch' not in run and run['history_trained_task'].size == run['num_epoch'].item() for run in runs)
+    assert all('task_changed_epoch' not in run and run['history_trained_task'].size == run['num_epoch'].item()
+               for run in runs)
     assert 'forgetting' not in capsys.readouterr().out
 
 
 def test_analyses_of_joint_training(tmp_path, monkeypatch):
-    """The batches of every task are augmented, all tasks are in the parameter file and have mutual information."""
+    """The batches of every task are augmented, all tasks are in the parameter file and have mutual
+    information."""
     seen = []
-    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images, state: seen.append(images) or images)
+    monkeypatch.setattr('classification.trial.task_graph.augmented', lambda images, state: seen.append(images)
+                        or images)
     settings = {'data_augment': True, 'saveparam': True,
                 'mutual_info': {'alpha': 1.01, 'kernel_h': 1., 'kernel_h_backward': 1.}}
     experiment = make_joint('Hybrid_HPS', (0, 1))._replace(analyses=settings)

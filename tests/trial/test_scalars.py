@@ -37,7 +37,8 @@ def expected(record):
 def test_every_epoch_once_after_interruptions(model, epochs, tmp_path):
     scalars = tmp_path / 'scalars'
     scalars.mkdir()
-    _, record, log = train_with_stops(make_experiment(model, epochs=epochs), tmp_path, scalar_folder=str(scalars))
+    _, record, log = train_with_stops(make_experiment(model, epochs=epochs), tmp_path,
+                                      scalar_folder=str(scalars))
     assert any('resumed' in line for line in log)
     read, wanted = events(scalars), expected(record)
     assert sorted(read) == sorted(wanted)

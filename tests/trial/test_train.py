@@ -1,4 +1,5 @@
-"""The loop of a trial: batches, learning rates, what is evaluated and what is only repeated, when a trial fails."""
+"""The loop of a trial: batches, learning rates, what is evaluated and what is only repeated, when a trial
+fails."""
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -43,7 +44,8 @@ def test_batches_and_learning_rates(steps, tmp_path):
     experiment = make_experiment('Hybrid_HPS', (0, 1, 0))
     train(experiment, tmp_path)
     epochs = by_epoch(steps)
-    assert len(epochs) == 6                                       # 15 whole batches of 4; three of 63 images are left over
+    # 15 whole batches of 4; three of 63 images are left over
+    assert len(epochs) == 6
     for epoch in epochs:
         assert all(len(rows['training']) == BATCH for rows, _, _ in epoch)
         assert len(set(order_of(epoch))) == STEPS * BATCH         # no image twice
@@ -80,7 +82,8 @@ def test_validation_batches_cycle_in_an_order_of_their_own(steps, tmp_path):
 
 def test_every_pattern_of_a_search_starts_alike(steps, tmp_path):
     trial = train(make_experiment('BruteForce_HPS', (0, 1), epochs=1), tmp_path)[0]
-    epochs = [(tuple(order_of(epoch)), tuple((rate, seed) for _, rate, seed in epoch)) for epoch in by_epoch(steps)]
+    epochs = [(tuple(order_of(epoch)), tuple((rate, seed) for _, rate, seed in epoch))
+              for epoch in by_epoch(steps)]
     assert len(epochs) == 1 + 4
     assert len(set(epochs[1:])) == 1
     assert [epoch[1][0][0] for epoch in epochs] == [0.01] + [0.01 / 1.1] * 4
@@ -119,7 +122,8 @@ def test_accuracies_are_those_of_the_parameters_handed_on(model_type, handed_on,
     assert len(handed_on) == 2
     for position, (store, state) in enumerate(handed_on):
         found = accuracies(experiment, store, state, range(position + 1))
-        assert record.accuracy_matrix[position].tolist()[:position + 1] == [found[task][TEST] for task in sorted(found)]
+        assert record.accuracy_matrix[position].tolist()[:position + 1] == [found[task][TEST]
+                                                                            for task in sorted(found)]
     assert sum(value.size for value in handed_on[-1][0].values()) == record.num_parameters
 
 
@@ -129,7 +133,8 @@ def shared_part(store, layer):
 
 @pytest.mark.parametrize('model_type, choices', [
     ('LASEM_HPS', ['SS', 'TS', 'ST']), ('LASEM_DFCNN', ['ST', 'TT']), ('DARTS_HPS', ['SS', 'TS'])])
-def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, handed_on, tmp_path, monkeypatch):
+def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, handed_on, tmp_path,
+                                                          monkeypatch):
     experiment = make_experiment(model_type, range(len(choices)), 1)
     trial = make_trial(experiment, tmp_path)
     monkeypatch.setattr(trial.method, 'chosen_now', lambda session: choices[trial.state.position])
@@ -152,9 +157,11 @@ def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
     trial = make_trial(make_experiment('LASEM_HPS', (0, 1), 2, lr=0.03, depth=1, seed=0), tmp_path)
     end_epoch = trial.method.end_epoch
 
-    def disturb(graph, task, last):        # the second task spoils what it shares with the first, which it then does not choose
+    # the second task spoils what it shares with the first, which it then does not choose
+    def disturb(graph, task, last):
         if trial.state.position == 1:
-            shared = [variable for variable in graph.session.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+            shared = [variable for variable in graph.session.graph.get_collection(
+                tf.GraphKeys.GLOBAL_VARIABLES)
                       if variable.op.name.startswith('conv0/shared/') and 'RMSProp' not in variable.op.name]
             assert len(shared) == 2
             assign(graph.session, {variable: -graph.session.run(variable) for variable in shared})
@@ -174,7 +181,8 @@ def test_patience_grows_with_the_best_epoch():
     best = [progress.add(epoch, value, epoch / 100.) for epoch, value in enumerate(valid)]
     assert best == [True, True, True, False, True] + [False] * 6
     assert progress.improved_at == 4 and progress.best_test == 0.04
-    assert [progress.exhausted(epoch) for epoch in (8, 9, 10, 11)] == [False, False, True, True]      # 4 + 1.5 * 4
+    # 4 + 1.5 * 4
+    assert [progress.exhausted(epoch) for epoch in (8, 9, 10, 11)] == [False, False, True, True]
     progress.early_stopping = 7
     assert [progress.exhausted(epoch) for epoch in (10, 11)] == [False, True]
     progress.early_stopping = 0
@@ -195,7 +203,8 @@ def test_early_stopping_ends_a_task(tmp_path):
 def first_epoch_is_best(monkeypatch):
     """The validation accuracies are taken as if a task's first epoch were its best."""
     add = TaskProgress.add
-    monkeypatch.setattr(TaskProgress, 'add', lambda self, epoch, valid, test: add(self, epoch, float(epoch == 1), test))
+    monkeypatch.setattr(TaskProgress, 'add', lambda self, epoch, valid,
+                        test: add(self, epoch, float(epoch == 1), test))
 
 
 def test_early_stopping_hands_on_the_best_epoch(first_epoch_is_best, handed_on, tmp_path):
@@ -205,14 +214,17 @@ def test_early_stopping_hands_on_the_best_epoch(first_epoch_is_best, handed_on, 
     assert (best != last).any()
     np.testing.assert_array_equal(accuracies(experiment, *handed_on[0], tasks=[0])[0], best)
     assert record.accuracy_matrix[0, 0] == record.peak[0] == best[TEST]
-    np.testing.assert_array_equal(record.accuracy[3:, 0], [best, best])      # of an independent task, carried forward
+    # of an independent task, carried forward
+    np.testing.assert_array_equal(record.accuracy[3:, 0], [best, best])
 
 
-def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, handed_on, tmp_path, monkeypatch):
+def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, handed_on, tmp_path,
+                                                        monkeypatch):
     trial = make_trial(make_experiment('LASEM_HPS', (0,), 2, early_stopping=9), tmp_path)
     start_epoch = trial.method.start_epoch
 
-    def favour(graph, task):      # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
+    # as if the first epoch spoke for TS (pattern 1), the second for ST (pattern 2)
+    def favour(graph, task):
         start_epoch(graph, task)
         assign(graph.session, {trial.method.total: 1e6 * np.eye(4)[1 + trial.state.epoch]})
     monkeypatch.setattr(trial.method, 'start_epoch', favour)
@@ -226,9 +238,11 @@ def test_early_stopping_hands_on_the_best_epochs_choice(first_epoch_is_best, han
 
 def test_a_clock_that_is_set_back_costs_no_checkpoint_and_no_time(falling_clock, tmp_path, monkeypatch):
     kept, save = [], checkpoint.save
-    monkeypatch.setattr(checkpoint, 'save', lambda path, meta, groups: kept.append((meta['inside'], meta['epoch'])) or
+    monkeypatch.setattr(checkpoint, 'save', lambda path, meta,
+                        groups: kept.append((meta['inside'], meta['epoch'])) or
                         save(path, meta, groups))
-    _, record = train(make_experiment('SNN', (0, 1), epochs=3, depth=1), tmp_path)       # it saves whenever it may
+    # it saves whenever it may
+    _, record = train(make_experiment('SNN', (0, 1), epochs=3, depth=1), tmp_path)
     assert [epoch for inside, epoch in kept if inside] == [1, 2, 1, 2]
     assert record.training_time > 0 and (record.time_per_task > 0).all()
     assert record.time_per_task.sum() <= record.training_time < 600

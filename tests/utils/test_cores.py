@@ -16,7 +16,8 @@ def fake_process(folder, groups, mounts):
     (folder / 'proc').mkdir()
     (folder / 'proc' / 'cgroup').write_text(''.join('%s\n' % line for line in groups))
     (folder / 'proc' / 'mountinfo').write_text('22 1 0:2 / / rw - ext4 /dev/sda rw\n' + ''.join(
-        '31 23 0:28 %s %s rw,nosuid shared:9 - %s\n' % (root, folder / place, kind) for root, place, kind in mounts))
+        '31 23 0:28 %s %s rw,nosuid shared:9 - %s\n' % (root, folder / place, kind) for root, place,
+        kind in mounts))
     return str(folder / 'proc')
 
 
@@ -52,11 +53,13 @@ def test_quotas_of_a_container_that_sees_its_own_group_only(tmp_path):
 
 def test_there_may_be_no_control_groups(tmp_path):
     assert list(cores._quotas(str(tmp_path))) == []
-    assert list(cores._quotas(fake_process(tmp_path, ['rubbish', '0::/'], [('/', 'none', 'cgroup2 cgroup2 rw')]))) == []
+    assert list(cores._quotas(fake_process(tmp_path, ['rubbish', '0::/'],
+                                           [('/', 'none', 'cgroup2 cgroup2 rw')]))) == []
 
 
 @pytest.mark.parametrize('variables, quota, expected', [
-    ({}, [], 8), ({'SLURM_CPUS_PER_TASK': '4', 'SLURM_CPUS_ON_NODE': '6'}, [], 4), ({'SLURM_CPUS_ON_NODE': '6'}, [], 6),
+    ({}, [], 8), ({'SLURM_CPUS_PER_TASK': '4', 'SLURM_CPUS_ON_NODE': '6'}, [], 4),
+    ({'SLURM_CPUS_ON_NODE': '6'}, [], 6),
     ({'SLURM_CPUS_PER_TASK': '40'}, [], 8), ({'SLURM_CPUS_PER_TASK': 'x', 'SLURM_CPUS_ON_NODE': '0'}, [], 8),
     ({'SLURM_CPUS_PER_TASK': '4'}, [3.5, float('inf')], 3), ({}, [0.5], 1)])
 def test_the_smallest_limit_counts(variables, quota, expected, tmp_path, monkeypatch):
@@ -80,7 +83,8 @@ def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):
     try:
         with open(group + '/cpu.cfs_quota_us', 'w') as stream:
             stream.write('50000')
-        program = ('import os; open(%r, "w").write(str(os.getpid())); from utils.cores import cores, _quotas; '
+        program = (
+            'import os; open(%r, "w").write(str(os.getpid())); from utils.cores import cores, _quotas; '
                    'print(cores(), min(_quotas("/proc/self")))' % (group + '/cgroup.procs'))
         assert subprocess.check_output([sys.executable, '-c', program], cwd=ROOT).split() == [b'1', b'0.5']
     finally:
@@ -88,7 +92,8 @@ def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):
 
 
 def test_what_counts_cores_asks_in_one_place():
-    for name in ('classification/runs/trial_process.py', 'classification/runs/experiment_files.py', 'classification/data/readers_officehome.py'):
+    for name in ('classification/runs/trial_process.py', 'classification/runs/experiment_files.py',
+                 'classification/data/readers_officehome.py'):
         with open(os.path.join(ROOT, name)) as stream:
             source = stream.read()
         assert 'from utils.cores import cores' in source and 'sched_getaffinity' not in source and 'os.cpu_count' not in source

@@ -1,4 +1,5 @@
-"""A GPU that computes wrongly trains nothing. There is none here: what it would say and compute is made up."""
+"""A GPU that computes wrongly trains nothing. There is none here: what it would say and compute is made
+up."""
 import io
 import json
 import os
@@ -21,7 +22,9 @@ KNOWN = {'name': 'Tesla V100-SXM2-16GB', 'compute_capability': '7.0'}
 @pytest.fixture(autouse=True)
 def driver(monkeypatch, tmp_path):
     path = tmp_path / 'version'
-    path.write_text('NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\nGCC version: 9\n')
+    path.write_text(
+        'NVRM version: NVIDIA UNIX x86_64 Kernel Module  470.57.02  Tue Jul 13 16:14:05 UTC 2021\nGCC '
+        'version: 9\n')
     monkeypatch.setattr(gpu, 'DRIVER', str(path))
 
 
@@ -62,9 +65,11 @@ def test_the_convolution_that_is_compared_is_one():
             output += padded[part].dot(kernel[row, column])
             of_images[part] += weights.dot(kernel[row, column].T)
             of_kernel[row, column] = np.einsum('nhwc,nhwd->cd', padded[part], weights)
-    for name, expected in (('a convolution', output), ('the gradient of its images', of_images[:, 1:-1, 1:-1]),
+    for name, expected in (('a convolution', output), ('the gradient of its images',
+                                                       of_images[:, 1:-1, 1:-1]),
                            ('the gradient of its kernel', of_kernel)):
-        np.testing.assert_allclose(values[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max(), err_msg=name)
+        np.testing.assert_allclose(values[name], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max(),
+                                   err_msg=name)
 
 
 def test_a_gpu_that_rounds_otherwise_is_used(computes):
@@ -72,7 +77,8 @@ def test_a_gpu_that_rounds_otherwise_is_used(computes):
     gpu.check(runtime.session_config(1, True), KNOWN)
 
 
-@pytest.mark.parametrize('name', ['a convolution', 'the gradient of its images', 'the gradient of its kernel'])
+@pytest.mark.parametrize('name', ['a convolution', 'the gradient of its images',
+                                  'the gradient of its kernel'])
 @pytest.mark.parametrize('change', [lambda value: 0 * value, lambda value: value + np.float32(np.nan),
                                     lambda value: np.where(np.arange(value.shape[-1]) == 3, 0, value)])
 def test_a_gpu_that_computes_wrongly_is_refused(name, change, computes):
@@ -97,16 +103,18 @@ def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_
     options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--gpu', '0']
     command_line.change(monkeypatch.setitem)
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
-    settings = dict(data_dir='', gpu=[0], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0, graph_folder=None,
-                    parameter_folder=None, tensorfactor_file=None, tensorboard=False)
+    settings = dict(data_dir='', gpu=[0], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0,
+                    graph_folder=None, parameter_folder=None, tensorfactor_file=None, tensorboard=False)
     (tmp_path / 'trial0').mkdir()
     with io.open(str(tmp_path / trial_process.CONFIG), 'w') as stream:
         stream.write(json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings}))
     assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 2
     device, error = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert device['device']['compute_capability'] == '7.0' and device['device']['driver'] == '470.57.02'
-    assert error['error'].startswith('the GPU Tesla V100-SXM2-16GB') and 'computes a convolution wrongly' in error['error']
-    assert sorted(path.name for path in (tmp_path / 'trial0').iterdir() if not path.name.startswith('.')) == []
+    assert error['error'].startswith(
+        'the GPU Tesla V100-SXM2-16GB') and 'computes a convolution wrongly' in error['error']
+    assert sorted(path.name for path in (tmp_path / 'trial0').iterdir()
+                  if not path.name.startswith('.')) == []
 
 
 # ---- finding it ----
@@ -119,7 +127,8 @@ def environment(monkeypatch):
 
 
 def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch, environment):
-    """The first call that opens a GPU decides for the whole process; without a config it would take all memory."""
+    """The first call that opens a GPU decides for the whole process; without a config it would take all
+    memory."""
     from tensorflow.python.client import device_lib
     asked = []
     monkeypatch.setattr(device_lib, 'list_local_devices', lambda config=None: asked.append(config) or [])
@@ -135,7 +144,8 @@ def test_a_gpu_computes_in_full_precision_and_the_same_each_time(monkeypatch, en
         return [V100]
     monkeypatch.setattr(runtime, 'usable_gpus', cards)
     assert gpu.find(runtime.session_config(1, True))['name'] == KNOWN['name']
-    assert seen == {'NVIDIA_TF32_OVERRIDE': '0', 'TF_DETERMINISTIC_OPS': '1', 'TF_CUDNN_DETERMINISTIC': 'mine'}
+    assert seen == {'NVIDIA_TF32_OVERRIDE': '0', 'TF_DETERMINISTIC_OPS': '1',
+                    'TF_CUDNN_DETERMINISTIC': 'mine'}
     assert {name: os.environ[name] for name in gpu.EXACT} == seen
 
 

@@ -57,8 +57,10 @@ def path(tmp_path):
 
 @pytest.fixture
 def holder(path):
-    """Another process, which has locks of the system and holds this one; ends without giving it back if killed."""
-    child = subprocess.Popen([sys.executable, '-c', HOLDER, path], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    """Another process, which has locks of the system and holds this one; ends without giving it back if
+    killed."""
+    child = subprocess.Popen([sys.executable, '-c', HOLDER, path], cwd=ROOT, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
     assert child.stdout.readline() == b'held\n'
     yield child
     child.send_signal(signal.SIGCONT)
@@ -68,7 +70,8 @@ def holder(path):
 
 def token(path, **facts):
     """A token that somebody else has left."""
-    known = {'host': 'elsewhere', 'pid': 7, 'boot': 'b', 'space': 's', 'started': '', 'word': 'w', 'heartbeat': '0', 'locked': ''}
+    known = {'host': 'elsewhere', 'pid': 7, 'boot': 'b', 'space': 's', 'started': '', 'word': 'w',
+             'heartbeat': '0', 'locked': ''}
     with open(path + '.token', 'w') as stream:
         json.dump(dict(known, **facts), stream)
 
@@ -100,7 +103,8 @@ def test_processes_with_and_without_locks_exclude_each_other(no_flock, path, hol
 def test_what_a_killed_process_held_is_free_at_once(system, path, holder):
     holder.kill()           # and not waited for: a zombie holds nothing
     waited_for(lambda: not locks._runs(holder.pid, ''))
-    Lock(path).acquire(5).release()         # its other threads may take a moment to end; stale it would be after 90 s
+    # its other threads may take a moment to end; stale it would be after 90 s
+    Lock(path).acquire(5).release()
     assert os.listdir(os.path.dirname(path)) == ['x.lock']
 
 
@@ -144,7 +148,8 @@ def test_a_heartbeat_keeps_it_and_a_silent_token_is_broken(system, path):
         while not over.wait(STALE / 10):
             count += 1
             with open(path + '.token', 'r+') as stream:
-                stream.write(json.dumps({'host': 'elsewhere', 'pid': 7, 'heartbeat': '%09d' % count}).ljust(150))
+                stream.write(json.dumps({'host': 'elsewhere', 'pid': 7, 'heartbeat': '%09d' % count}).ljust(
+                    150))
     beating = threading.Thread(target=beat)
     beating.start()
     try:
@@ -192,7 +197,8 @@ def test_two_observers_cannot_both_break_a_token(path, monkeypatch, no_flock):
     token(path)
     one, other = Lock(path), Lock(path)
     for lock in (one, other):
-        lock._seen[path + '.token'] = locks._content(path + '.token'), 2 * lock.stale_seconds, time.monotonic()
+        lock._seen[path + '.token'] = locks._content(path
+                                                     + '.token'), 2 * lock.stale_seconds, time.monotonic()
     remove, seen = os.remove, []
 
     def within(name):
@@ -221,7 +227,8 @@ def test_a_holder_that_was_stopped_finds_that_it_lost_the_lock(no_flock, path, h
         holder.send_signal(signal.SIGCONT)
         assert holder.communicate(b'')[0] == b'False\n'
         time.sleep(STALE)
-        assert lock.still_mine()        # its heartbeats go to its own token, and it gives back nothing of ours
+        # its heartbeats go to its own token, and it gives back nothing of ours
+        assert lock.still_mine()
 
 
 def test_a_holder_that_was_stopped_and_missed_by_nobody_goes_on(path, holder):
@@ -272,7 +279,8 @@ def test_the_lock_file_was_removed_while_it_was_being_locked(path, monkeypatch):
 def test_as_a_command(path):
     """scripts/environment.sh runs pip with it; Python need not have any package."""
     program = 'import os, sys; sys.exit(3 if os.path.exists(sys.argv[1] + ".token") else 4)'
-    child, out, err = process(['-S', os.path.join(ROOT, 'utils', 'locks.py'), path, sys.executable, '-c', program, path])
+    child, out, err = process(['-S', os.path.join(ROOT, 'utils', 'locks.py'), path, sys.executable, '-c',
+                               program, path])
     assert (child.returncode, out, err) == (3, '', '')
     child, _, err = process(['-S', os.path.join(ROOT, 'utils', 'locks.py'), os.path.join(path, 'x'), 'true'])
     assert child.returncode == 1 and err == 'error: %s/x cannot be locked: [Errno 20] Not a directory: %r\n' % (path, path + '/x')

@@ -102,8 +102,10 @@ def test_what_a_reader_sees_and_a_computer_does_not_changes_nothing():
 
 
 @pytest.mark.parametrize('other', [
-    'def f(a):\n    return [a, "y"]\n', 'def f(a):\n    return (a, "x")\n', 'def f(b):\n    return [b, "x"]\n',
-    'def f(a=1):\n    return [a, "x"]\n', 'def f(a):\n    "x"\n    return ["x", a]\n', 'def f(*a):\n    return [a, "x"]\n'])
+    'def f(a):\n    return [a, "y"]\n', 'def f(a):\n    return (a, "x")\n',
+    'def f(b):\n    return [b, "x"]\n',
+    'def f(a=1):\n    return [a, "x"]\n', 'def f(a):\n    "x"\n    return ["x", a]\n',
+    'def f(*a):\n    return [a, "x"]\n'])
 def test_what_computes_something_else_changes_it(other):
     assert digest('def f(a):\n    return [a, "x"]\n') != digest(other)
 
@@ -114,7 +116,8 @@ def test_equal_numbers_of_different_kinds_differ():
 
 @pytest.fixture
 def project(tmp_path):
-    """function name, text -> the file of a small project is written; .digests(): of what `start.run` reaches."""
+    """function name, text -> the file of a small project is written; .digests(): of what `start.run`
+    reaches."""
     class Project(object):
         rows = {('package.table', 'TABLE'): 'a'}
 
@@ -128,11 +131,15 @@ def project(tmp_path):
             return Source(str(tmp_path)).digests([('start', 'run')], self.rows)
 
     made = Project()
-    made.write('start', 'import json\nfrom package import helper as h, table\nfrom package.deep import LIMIT\n'
-                        'def run():\n    return h.used(table.TABLE["a"], LIMIT, json)\ndef other():\n    return h.unused()\n')
-    made.write('package.helper', 'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return a\ndef unused():\n    pass\n')
+    made.write('start',
+               'import json\nfrom package import helper as h, table\nfrom package.deep import LIMIT\n'
+                        'def run():\n    return h.used(table.TABLE["a"], LIMIT, json)\ndef other():\n    '
+                        'return h.unused()\n')
+    made.write('package.helper',
+               'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return a\ndef unused():\n    pass\n')
     made.write('package.deep', 'LIMIT = 3\nMESSAGE = "hello"\n')
-    made.write('package.table', 'from package.one import A\nfrom package.two import B\nTABLE = {"a": A, "b": B}\n')
+    made.write('package.table',
+               'from package.one import A\nfrom package.two import B\nTABLE = {"a": A, "b": B}\n')
     made.write('package.one', 'class A:\n    pass\n')
     return made.write('package.two', 'class B:\n    pass\n')
 
@@ -142,9 +149,13 @@ def test_only_what_is_reached_counts(project):
     assert sorted(before) == ['package.deep', 'package.helper', 'package.one', 'package.table', 'start']
     project.write('package.deep', 'LIMIT = 3\nMESSAGE = "good day"\n')
     project.write('package.two', 'class B:\n    x = 1\n')
-    project.write('package.helper', 'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return a\ndef unused():\n    return 1\n')
+    project.write('package.helper',
+                  'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return a\ndef unused():\n    '
+                  'return 1\n')
     assert project.digests() == before
-    project.write('package.helper', 'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return [a]\ndef unused():\n    pass\n')
+    project.write('package.helper',
+                  'def used(*a):\n    return _inner(a)\ndef _inner(a):\n    return [a]\ndef unused():\n    '
+                  'pass\n')
     after = project.digests()
     assert [name for name in after if after[name] != before[name]] == ['package.helper']
     project.write('package.one', 'class A:\n    x = 1\n')
@@ -159,19 +170,24 @@ def test_what_runs_when_a_module_is_imported_counts(project):
 
 def test_the_order_of_definitions_and_a_moved_module_change_no_digest(project):
     before = project.digests()
-    project.write('package.helper', 'def unused():\n    pass\ndef _inner(a):\n    return a\ndef used(*a):\n    return _inner(a)\n')
+    project.write('package.helper',
+                  'def unused():\n    pass\ndef _inner(a):\n    return a\ndef used(*a):\n    return '
+                  '_inner(a)\n')
     project.write('package.elsewhere', '"""Moved."""\nLIMIT = 3\n')
-    project.write('start', 'import json\nfrom package import helper as h, table\nfrom package.elsewhere import LIMIT\n'
+    project.write('start',
+                  'import json\nfrom package import helper as h, table\nfrom package.elsewhere import LIMIT\n'
                            'def run():\n    return h.used(table.TABLE["a"], LIMIT, json)\n')
     after = project.digests()
-    assert set(before.values()) == set(after.values()) and 'package.elsewhere' in after and 'package.deep' not in after
+    assert set(before.values()) == set(
+        after.values()) and 'package.elsewhere' in after and 'package.deep' not in after
 
 
 @pytest.fixture
 def house(tmp_path):
     """A copy of this project's sources: pathlib.Path."""
     for name in ('classification', 'utils'):
-        shutil.copytree(os.path.join(ROOT, name), str(tmp_path / name), ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copytree(os.path.join(ROOT, name), str(tmp_path / name),
+                        ignore=shutil.ignore_patterns('__pycache__'))
     return tmp_path
 
 
@@ -198,18 +214,24 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
                 for name in after if after[name] != before[name]}
 
     first = digests()
-    assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'data.readers', 'model.method'))
-    assert not any(name in first['HPS'] for name in ('classification.experiment.flags', 'classification.data.readers_officehome', 'utils.report'))
-    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'def _notes(', 'UNUSED = 1\n\n\ndef _notes(')
+    assert all('classification.%s' % name in first['HPS'] for name in ('train', 'gen_data', 'data.readers',
+                                                                       'model.method'))
+    assert not any(name in first['HPS'] for name in ('classification.experiment.flags',
+                                                     'classification.data.readers_officehome',
+                                                     'utils.report'))
+    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'def _notes(',
+         'UNUSED = 1\n\n\ndef _notes(')
     edit(house / 'utils' / 'utils_env_cl.py', "('den_split', True)", "('den_split', False)")
     assert changed_since(first) == {}           # an unused name, and a value that an experiment holds itself
-    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'class DEN(Method):', 'class DEN(Method):\n    new = 1\n')
+    edit(house / 'classification' / 'model' / 'cnn_den_model.py', 'class DEN(Method):',
+         'class DEN(Method):\n    new = 1\n')
     assert changed_since(first) == {'DEN': ['classification.model.cnn_den_model']}
     second = digests()
     edit(house / 'classification' / 'model' / 'mechanisms.py', 'class TensorFactors(Mechanism):',
          'class TensorFactors(Mechanism):\n    new = 1\n')
     assert changed_since(second) == {'Hybrid_TF': ['classification.model.mechanisms']}
-    edit(house / 'classification' / 'trial' / 'schedule.py', "purpose='task of an epoch'", "purpose='another'")
+    edit(house / 'classification' / 'trial' / 'schedule.py', "purpose='task of an epoch'",
+         "purpose='another'")
     edit(house / 'classification' / 'trial' / 'task_graph.py', "'training%d' % task", "'trained%d' % task")
     assert changed_since(dict(second, Hybrid_TF=digests()['Hybrid_TF'])) == {
         'joint': ['classification.trial.schedule', 'classification.trial.task_graph']}

@@ -21,15 +21,18 @@ def run(tensor):
         return session.run(tensor)
 
 
-@pytest.mark.parametrize('padding, skips', [('SAME', ()), ('VALID', ()), ('SAME', ((0, 1),)), ('SAME', ((1, 1), (0, 2)))])
-@pytest.mark.parametrize('shape, kernels, pools', [((8, 8), (3, 3, 2), (1, 2, 1)), ((17, 18), (5, 3, 1), (3, 1, 2))])
+@pytest.mark.parametrize('padding, skips', [('SAME', ()), ('VALID', ()), ('SAME', ((0, 1),)),
+                                            ('SAME', ((1, 1), (0, 2)))])
+@pytest.mark.parametrize('shape, kernels, pools', [((8, 8), (3, 3, 2), (1, 2, 1)),
+                                                   ((17, 18), (5, 3, 1), (3, 1, 2))])
 def test_convolutional_part(padding, skips, shape, kernels, pools):
     state = np.random.RandomState(0)
     network = env.Network(kernels=kernels, channels=(4, 4, 4), pools=pools, hidden=(5,))
     net = env.build_net(network, shape + (4,), padding, skips)
     images = state.normal(size=(3,) + shape + (4,))
     weights = [(state.normal(size=layer.shape), state.normal(size=4)) for layer in net.layers]
-    features = nn.convolutional_part(net, tf.constant(images), [[[nn.activation(w, padding) for w in weights]]])
+    features = nn.convolutional_part(net, tf.constant(images),
+                                     [[[nn.activation(w, padding) for w in weights]]])
     expected = numpy_features(net, images, weights)
     assert expected.shape[1] == net.num_features
     np.testing.assert_allclose(run(features), expected, atol=1e-9)
@@ -37,10 +40,13 @@ def test_convolutional_part(padding, skips, shape, kernels, pools):
 
 def test_stacked_choices_are_all_combinations_in_order():
     state = np.random.RandomState(1)
-    net = env.build_net(env.Network((3, 3, 3), (4, 4, 4), (2, 1, 1), (5,)), (6, 6, 4), 'SAME', ((0, 2), (1, 2)))
+    net = env.build_net(env.Network((3, 3, 3), (4, 4, 4), (2, 1, 1), (5,)), (6, 6, 4), 'SAME',
+                        ((0, 2), (1, 2)))
     images = state.normal(size=(2, 6, 6, 4))
-    weights = [[(state.normal(size=layer.shape), state.normal(size=4)) for _ in range(2)] for layer in net.layers]
-    branches = [[[nn.activation(weights[layer][choice], 'SAME')] for choice in range(2)] for layer in range(3)]
+    weights = [[(state.normal(size=layer.shape), state.normal(size=4)) for _ in range(2)]
+               for layer in net.layers]
+    branches = [[[nn.activation(weights[layer][choice], 'SAME')] for choice in range(2)]
+                for layer in range(3)]
     features = run(nn.convolutional_part(net, tf.constant(images), branches)).reshape(8, 2, -1)
     for combination in range(8):
         chosen = [weights[layer][combination >> layer & 1] for layer in range(3)]
@@ -63,7 +69,8 @@ def test_head_and_cross_entropy():
         x = np.maximum(x, 0) if layer < 2 else x
     np.testing.assert_allclose(run(logits), x, atol=1e-12)
     log_p = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(run(nn.cross_entropy(logits, tf.constant(labels))), -log_p[np.arange(3), labels], atol=1e-9)
+    np.testing.assert_allclose(run(nn.cross_entropy(logits, tf.constant(labels))),
+                               -log_p[np.arange(3), labels], atol=1e-9)
 
 
 def test_rmsprop_as_in_the_specification():
@@ -83,9 +90,11 @@ def test_rmsprop_as_in_the_specification():
 def test_initial_values():
     state = np.random.RandomState(3)
     normal = nn.truncated_normal((200, 300), state)
-    assert np.abs(normal).max() <= 0.1 and abs(normal.std() - 0.05 * 0.8796) < 3e-4 and abs(normal.mean()) < 5e-4
+    assert np.abs(normal).max() <= 0.1 and abs(normal.std() - 0.05 * 0.8796) < 3e-4 and abs(
+        normal.mean()) < 5e-4
     assert (nn.bias_value((4,), state) == 0.2).all()
-    for shape, limit in (((3, 3, 4, 8), np.sqrt(6. / (36 + 72))), ((64, 64), np.sqrt(3. / 64)), ((32,), np.sqrt(3. / 32)),
+    for shape, limit in (((3, 3, 4, 8), np.sqrt(6. / (36 + 72))), ((64, 64), np.sqrt(3. / 64)),
+                         ((32,), np.sqrt(3. / 32)),
                          ((1, 2, 2, 24), np.sqrt(6. / (4 + 48))), ((1, 1, 1, 48), np.sqrt(6. / 49)),
                          ((48, 32, 16), np.sqrt(6. / (48 * 32 + 48 * 16)))):
         values = nn.glorot_uniform(shape, state)
@@ -94,7 +103,8 @@ def test_initial_values():
 
 def test_dropout_is_a_function_of_its_seed_and_keeps_the_mean():
     x = tf.ones([100, 100])
-    first, again, other = [run(nn.dropout(x, 0.7, tf.constant(seed, tf.int32))) for seed in ((1, 2), (1, 2), (1, 3))]
+    first, again, other = [run(nn.dropout(x, 0.7, tf.constant(seed, tf.int32)))
+                           for seed in ((1, 2), (1, 2), (1, 3))]
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert set(np.unique(first)) == {0., np.float32(1 / 0.7)} and abs(first.mean() - 1) < 0.03
@@ -102,8 +112,10 @@ def test_dropout_is_a_function_of_its_seed_and_keeps_the_mean():
 
 def test_a_stored_value_wins_over_a_drawn_one_and_only_the_current_task_is_trained():
     parameters = nn.Parameters({'a/shared/x/k': np.array([7.])}, [3], lambda name: np.random.RandomState(0))
-    assert parameters.shared('a', 'x', 'k', (1,), nn.zeros) is parameters.shared('a', 'x', 'k', (1,), nn.zeros)
-    parameters.own('a', 3, 'x', 'k', (2,), nn.bias_value), parameters.own('a', 2, 'x', 'k', (2,), nn.bias_value)
+    assert parameters.shared('a', 'x', 'k', (1,), nn.zeros) is parameters.shared('a', 'x', 'k', (1,),
+                                                                                 nn.zeros)
+    parameters.own('a', 3, 'x', 'k', (2,), nn.bias_value), parameters.own('a', 2, 'x', 'k', (2,),
+                                                                          nn.bias_value)
     assert {v.op.name for v in parameters.trained} == {'a/shared/x/k', 'a/task3/x/k'}
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
