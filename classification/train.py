@@ -219,5 +219,4 @@ class Trial(object):
         if earlier and now and difference:
             self.context.send(
                 note='trial %d goes on from a checkpoint of another origin (%s); the reports will say so; '
-                     '--restart %d '
-                     'trains this trial from the start' % (self.number, difference, self.number))
+                     '--restart %d trains this trial from the start' % (self.number, difference, self.number))

@@ -139,8 +139,7 @@ def bench_memory(threads):
     began = time.monotonic()
     stepper.step()
     print('LASEM_HPS, 64 patterns, STL-10 network of 6 layers, 96x96, batch %d on TensorFlow %s: %.0f ms '
-          'per step, peak '
-          'memory %.0f MB (%.0f MB before)' % (
+          'per step, peak memory %.0f MB (%.0f MB before)' % (
               BATCH, tf.__version__, 1000 * (time.monotonic() - began), _peak_megabytes(), before))
 
 

@@ -136,8 +136,7 @@ def _types(value, name=''):
             yield pair
     else:
         yield name, ('char' if isinstance(value, str) else 'cell %d' % len(value) if isinstance(value, list)
-                     else
-                     '%s %s' % (value.dtype, 'x'.join(map(str, value.shape))))
+                     else '%s %s' % (value.dtype, 'x'.join(map(str, value.shape))))
 
 
 def recorded():

@@ -32,8 +32,7 @@ def cached(data_dir, name, key, shape, decode, say):
     version = _version(path)
     if version > VERSION:
         say('%s was written by newer code (version %d of such files; this code reads up to version %d): the '
-            'images '
-            'are decoded anew each time' % (path, version, VERSION))
+            'images are decoded anew each time' % (path, version, VERSION))
         return decode()
     images = _opened(path, shape)
     if images is not None:

@@ -49,8 +49,7 @@ _gpus.__name__ = 'list of GPUs'      # for argparse's message
 
 PLUGIN = dict(action='append', metavar='FILE.py', type=path_argument,
               help='load a file that declares methods, mechanisms or data sets (docs/extending.md); may be '
-                   'repeated (default: '
-                   'none)')
+                   'repeated (default: none)')
 
 
 def load_plugins(argv):
@@ -79,12 +78,10 @@ def _data_flags(data):
     data.add_argument('--num_tasks', type=int, default=None, help='use the first N tasks only (default: all)')
     data.add_argument('--normalize', choices=('split', 'train'), default='split',
                       help='CIFAR: standardise each split with its own statistics, or all splits with the '
-                           'training split\'s '
-                           '(default: %(default)s)')
+                           'training split\'s (default: %(default)s)')
     data.add_argument('--data_augment', action='store_true',
                       help='augment training batches: each image is, with equal chances, left as it is, put '
-                           'under noise, '
-                           'rotated by 180 degrees, or shifted')
+                           'under noise, rotated by 180 degrees, or shifted')
     data.add_argument('--data_dir', type=path_argument, default='Data',
                       help='folder of the raw data and of caches (default: %(default)s)')
     data.add_argument('--download', action='store_true',
@@ -129,8 +126,7 @@ def _option_flags(method):
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
                         help='set an option of the method or data set by its name, also one without a flag; '
-                             'may be repeated; '
-                             '--list shows the options (default: none)')
+                             'may be repeated; --list shows the options (default: none)')
 
 
 def _start_flags(method):
@@ -144,12 +140,10 @@ def _start_flags(method):
 def _schedule_flags(schedule):
     schedule.add_argument('--lifelong', action='store_true',
                           help='train one task after the other; without it, all tasks together (STL, SNN, '
-                               'HPS, Hybrid_TF, '
-                               'Hybrid_DFCNN, APD)')
+                               'HPS, Hybrid_TF, Hybrid_DFCNN, APD)')
     schedule.add_argument('--task_order_type', type=int, default=0,
                           help='order of the tasks; 0: each task once; 1: the first half, then all; 2: all '
-                               'tasks twice '
-                               '(default: %(default)s)')
+                               'tasks twice (default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,
                           help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
     schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
@@ -173,14 +167,12 @@ def _analysis_flags(analyses):
                                'task before it is learned')
     analyses.add_argument('--mutual_info', action='store_true',
                           help='compute the mutual information of each convolution layer with the images '
-                               'and with the labels, '
-                               'after training')
+                               'and with the labels, after training')
     analyses.add_argument('--mutual_info_alpha', type=float, default=1.01,
                           help='--mutual_info: order of the Renyi entropy (default: %(default)g)')
     analyses.add_argument('--mutual_info_kernel_h', type=float, default=1.,
                           help='--mutual_info: kernel width for images and layers, in units of n^(-1/(4+d)) '
-                               'for n images of d '
-                               'values (default: %(default)g)')
+                               'for n images of d values (default: %(default)g)')
     analyses.add_argument('--mutual_info_kernel_h_backward', type=float, default=1.,
                           help='--mutual_info: kernel width for the labels, in the same units (default: '
                                '%(default)g)')
@@ -191,29 +183,24 @@ def _analysis_flags(analyses):
                           help='--stl_analysis: the task to learn; -1: none (default: %(default)s)')
     analyses.add_argument('--stl_total_data_ratio', type=float, default=1.,
                           help='--stl_analysis: share of the images to train on, 0 to 1; never fewer than '
-                               'the task\'s own '
-                               '(default: %(default)g)')
+                               'the task\'s own (default: %(default)g)')
 
 
 def _run_flags(run):
     run.add_argument('--gpu', type=_gpus, default='-1',
                      help='GPU to train on: N-th of the visible ones, or several like 0,1,2 for --jobs; -1: '
-                          'the CPU '
-                          '(default: %(default)s)')
+                          'the CPU (default: %(default)s)')
     run.add_argument('--scheduler', default=None, metavar='ADDRESS',
                      help='train the trials on the workers of a Dask cluster; the address of its scheduler, '
-                          'like '
-                          'tcp://host:8786 (default: on this machine)')
+                          'like tcp://host:8786 (default: on this machine)')
     run.add_argument('--jobs', type=int, default=1,
                      help='train so many trials side by side (default: %(default)s)')
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where '
-                          'several trials '
-                          'use one GPU equal shares of 0.9)')
+                          'several trials use one GPU equal shares of 0.9)')
     run.add_argument('--threads', type=int, default=None,
                      help='CPU threads of a trial (default: the cores of this machine / --jobs; with '
-                          '--scheduler the '
-                          'worker\'s cores)')
+                          '--scheduler the worker\'s cores)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='name of the result file, below --result_dir (default: %(default)s)')
     run.add_argument('--result_dir', type=path_argument, default='Result',

@@ -26,8 +26,7 @@ FILES = (Field('conv_trainable_weights', own_names('conv', 'own')),
                         'ProgNN: scale of the dimension reduction (default: by --test_type)', stored=True),
                  Option('prognn_lateral_head', False, yes_or_no(),
                         'ProgNN: the layers of the head have lateral inputs too, as in its paper (default: '
-                        'none, as in the '
-                        'authors\' release)', 'prognn_lateral_head', later=True)))
+                        'none, as in the authors\' release)', 'prognn_lateral_head', later=True)))
 class ProgNN(Method):
     """Layer l > 0 of column t: relu(X * W + b + sum_c relu((alpha_c H_c) * V_c + v_c) * U_c), c the earlier
     columns.

@@ -41,19 +41,16 @@ def parser(argv=()):
                       help='result files, also temp_NAME.mat and those of the authors\' release')
     made.add_argument('--out', type=path_argument, default=None, metavar='DIR',
                       help='write the report there, and the plots as PNG and SVG (html holds them itself); '
-                           'default: print it; '
-                           'for html: report')
+                           'default: print it; for html: report')
     made.add_argument('--format', choices=sorted(ENDINGS), default='text',
                       help='of the report; default: %(default)s')
     made.add_argument('--baseline', default=None, metavar='METHOD',
                       help='the method, by its label or model type, that the others are compared with; '
-                           'default: STL if there '
-                           'is one')
+                           'default: STL if there is one')
     made.add_argument('--plugin', **PLUGIN)
     made.add_argument('--assume_same_data', action='store_true',
                       help='compare files of the authors\' release, which do not say what data they used, '
-                           'where image sizes and '
-                           'orders of tasks agree; default: each stands alone')
+                           'where image sizes and orders of tasks agree; default: each stands alone')
     return made
 
 

@@ -63,8 +63,7 @@ def load_record(path):
                       for name in stored.namelist()}
         version = int(arrays.get('version', FIRST_VERSION))
         fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra' and version <= VERSION
-                  and
-                  (name in arrays or name not in TrialRecord._field_defaults)}
+                  and (name in arrays or name not in TrialRecord._field_defaults)}
     except Exception as problem:    # NumPy has another class of error for every kind of damage
         raise UserError(
             '%s cannot be read as the record of a finished trial (%s); delete it and run the same command '

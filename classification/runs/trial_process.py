@@ -133,6 +133,26 @@ def _given(experiment, path):
     return values
 
 
+def _open_device(settings, threads):
+    """(ConfigProto of the sessions, name of the device, how many evaluation batches of a CPU it takes).
+
+    Tells the command which GPU it is, or that there is none.
+    """
+    from utils import gpu, runtime
+    from utils.utils_env_cl import EVALUATION_BATCH_GPU
+    asked = min(settings['gpu']) >= 0
+    config = runtime.session_config(threads, asked, settings['gpu_memory_fraction'])
+    known = gpu.find(config) if asked else None
+    if known is not None:
+        send(device=known)
+        gpu.check(config, known)
+        return config, known.get('name', 'GPU'), EVALUATION_BATCH_GPU
+    if asked:
+        send(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU'
+             % ','.join(map(str, settings['gpu'])))
+    return config, 'CPU', 1
+
+
 def train_trial(run_folder, folder, number, stop, check_lock):
     """Trains a trial of the experiment in `run_folder` and leaves its record in `folder`.
 
@@ -146,14 +166,12 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     from classification.experiment import plugin_files
     from classification.runs import provenance
     from classification.trial import checkpoint
-    from utils import gpu, runtime
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment.experiment import Experiment
     from classification.results.texts import accuracy_matrix_csv, history_csv
     from classification.results.trial_record import save_record
     from classification.train import Trial
     from classification.trial.context import TrialContext
-    from utils.utils_env_cl import EVALUATION_BATCH_GPU
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
     gen_data.choose_options(experiment.data_type, experiment.data_options)
@@ -161,17 +179,8 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     def log(line):
         log_line(run_folder, line)
 
-    threads, device = settings['threads'] or cores(), 'CPU'
-    asked = min(settings['gpu']) >= 0
-    session = runtime.session_config(threads, asked, settings['gpu_memory_fraction'])
-    known = gpu.find(session) if asked else None
-    if known is not None:
-        device = known.get('name', 'GPU')
-        send(device=known)
-        gpu.check(session, known)
-    elif asked:
-        send(note='--gpu %s: this TensorFlow sees no usable GPU; training on the CPU'
-             % ','.join(map(str, settings['gpu'])))
+    threads = settings['threads'] or cores()
+    session, device, evaluation_factor = _open_device(settings, threads)
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
                                     gen_data.folder_of(experiment.data_type, settings['data_dir']))
     raw_checksums.take(run_folder)
@@ -182,7 +191,7 @@ def train_trial(run_folder, folder, number, stop, check_lock):
         folder, session, minutes=settings['checkpoint_minutes'], log=log, send=send, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None,
         parameter_folder=settings['parameter_folder'],
-        evaluation_factor=EVALUATION_BATCH_GPU if known is not None else 1,
+        evaluation_factor=evaluation_factor,
         scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()

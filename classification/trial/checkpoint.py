@@ -90,8 +90,7 @@ def load(path, say):
                 return _unpack(payload)
         os.replace(candidate, path + _DAMAGED)
         say('checkpoint %s is damaged; %s' % (candidate, 'the trial starts anew' if candidate == found[-1]
-                                              else
-                                              'the one before it is used'))
+                                              else 'the one before it is used'))
     return None
 
 

@@ -95,8 +95,7 @@ def test_what_is_set_arrives_and_makes_another_experiment_that_says_so(name, opt
         option.stored), 'not in the .mat'
     if not callable(option.stored):
         assert fields[option.name] == (list(value) if isinstance(value, tuple) else 'none' if value is None
-                                       else
-                                       found.options[option.name])
+                                       else found.options[option.name])
     assert encoded(OrderedDict(model_specific_info=fields))
 
 

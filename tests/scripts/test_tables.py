@@ -129,8 +129,7 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
     assert child.wait() == 75
     models = [call.split()[2] if call.startswith('main.py') else call for call in calls(tmp_path)]
     assert models == (['SNN', 'SNN told to stop'] + ['scontrol requeue 7_2'] * (number in WARNINGS) if more
-                      else
-                      ['STL', 'SNN', 'SNN told to stop'])
+                      else ['STL', 'SNN', 'SNN told to stop'])
 
 
 def test_one_command_alone(fake, tmp_path):

@@ -48,8 +48,7 @@ SAMPLES = [
     '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type LASEM_HPS --lifelong '
     '--save_mat_name cifar100_lasem_hps.mat',
     '--gpu 0 --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --model_type HPS --test_type 10 '
-    '--lifelong '
-    '--save_mat_name cifar100_hpsTop2.mat',
+    '--lifelong --save_mat_name cifar100_hpsTop2.mat',
 ]
 SECONDS = 120       # before a run is taken to hang; only a defect makes a test wait that long
 
