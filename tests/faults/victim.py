@@ -45,7 +45,7 @@ TRIAL_STAGES = {
                'results.trial_record:save_record', 'trial.checkpoint:remove'],
 }
 COMMAND_STAGES = {
-    'beginning': ['runs.run_folder:Place.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
+    'beginning': ['runs.run_folder:ResultPaths.make', 'train_wrapper:hold', 'train_wrapper:Run.announce'],
     'result file': ['train_wrapper:Run.finish'],
 }
 

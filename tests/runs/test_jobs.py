@@ -50,17 +50,17 @@ def make_run(tmp_path, monkeypatch):
                                           str(tmp_path)]
                                           + list(options))
         experiment = resolve(flags, lambda line: None)
-        place = ResultPaths(flags.result_dir, 'jobs.mat', experiment)
-        place.make()
-        files = ExperimentFiles(experiment, flags, [], lambda line: None, place,
-                                hold(place.run, 'this experiment', pytest.fail),
+        paths = ResultPaths(flags.result_dir, 'jobs.mat', experiment)
+        paths.make()
+        files = ExperimentFiles(experiment, flags, [], lambda line: None, paths,
+                                hold(paths.run, 'this experiment', pytest.fail),
                                 provenance.of_command(experiment), range(flags.num_runs))
         return supervisor.Supervisor(supervisor.choose_pool(flags, 6, None), files, 'the same command')
     return make
 
 
 def events(run):
-    with open(os.path.join(run.files.place.run, 'seen.txt')) as stream:
+    with open(os.path.join(run.files.paths.run, 'seen.txt')) as stream:
         return [line.split() for line in stream]
 
 
@@ -91,7 +91,7 @@ def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):
     worker = threading.Thread(target=lambda: failed.append(run.train(list(range(5)),
                                                                      Progress(5, quiet=True))))
     worker.start()
-    waited_for(lambda: all(os.path.exists(os.path.join(run.files.place.run, 'ready%d' % number))
+    waited_for(lambda: all(os.path.exists(os.path.join(run.files.paths.run, 'ready%d' % number))
                            for number in (0, 1)))
     began = time.monotonic()
     run.stop(signal.SIGTERM, None)
