@@ -7,10 +7,8 @@ Each model type trains on DIGITS5 and on generated images in CIFAR-100's format.
 First a few steps on both devices, from the same values with the same images. `loss` is the largest relative
 difference of a step's loss; `weights` that of a variable beside what the steps changed; `logits` that of the
 outputs on the test images. `again` says whether the device gives the same bits a second time. Then the
-speeds, on the device and on the CPU. `ops` and
-`kernels`: operations that a step runs, and what it launches on the GPU; a launch takes microseconds, however
-small the work.
-`MB`: memory that a step takes on the device.
+speeds, on the device and on the CPU. `ops` and `kernels`: operations that a step runs, and what it launches
+on the GPU; a launch takes microseconds, however small the work. `MB`: memory of a step on the device.
 
 Then two whole tasks by main.py. `weights` is the difference of the parameters beside their size; `shapes`:
 they chose other layers or widths. Accuracies are shown and not judged: a network that is just leaving chance

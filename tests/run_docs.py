@@ -1,12 +1,11 @@
 """Runs the commands and Python blocks of the documentation in a temporary folder, with few epochs and trials.
 
-    python -m tests.run_docs             also those that take minutes (part of make test-all); a line for each
-    block python -m tests.run_docs PAGE...     of these pages
+    python -m tests.run_docs             also those that take minutes (make test-all); a line for each block
+    python -m tests.run_docs PAGE...     of these pages
 
 The tests run those that take seconds. Blocks that need what a test cannot have are marked, and only checked.
-Training is cut
-short: one trial, two tasks, one epoch; it happens in the process of the command, so that TensorFlow is
-imported once.
+Training is cut short: one trial, two tasks, one epoch; it happens in the process of the command, so that
+TensorFlow is imported once.
 """
 import os
 import subprocess

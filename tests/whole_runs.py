@@ -1,7 +1,8 @@
 """Whole trials of every model type against what was written down: no number, name or field moves.
 
-    python -m tests.whole_runs [--only EWC]            what differs from tests/whole_runs/, a line each; then
-    status 1 python -m tests.whole_runs --write [--only EWC]    writes what this code finds there
+    python -m tests.whole_runs [--only EWC]            what differs from tests/whole_runs/, a line each;
+                                                       status 1 if something does
+    python -m tests.whole_runs --write [--only EWC]    writes what this code finds there
 
 Three tasks of DIGITS5, four epochs each, on the network of tests/support/command_line.py. One file per
 TensorFlow generation.

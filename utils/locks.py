@@ -1,7 +1,6 @@
 """Locks between processes of one machine, or of several machines that share a file system.
 
     python3 utils/locks.py FILE COMMAND [WORD...]    runs a command while it holds a lock; waits for the lock
-    if need be
 
 A lock is taken in two ways together, because file systems differ. The system's lock (flock) ends with its
 process, however that ends, but some file systems know none and others keep it on one machine. A token is a

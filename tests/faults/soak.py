@@ -5,9 +5,8 @@
 
 One experiment per model type is struck again and again, each time at another stage, and taken up by the same
 command, until it is finished; its .mat file must equal, bit for bit, that of a run that nobody disturbed.
-Prints how often each
-fault hit each stage, and the losses: what was not as it should be, be it numbers, exit status or words. The
-exit status is 1 if there was one, or if a stage was hit by nothing.
+Prints how often each fault hit each stage, and the losses: what was not as it should be, be it numbers, exit
+status or words. The exit status is 1 if there was one, or if a stage was hit by nothing.
 """
 import argparse
 import functools
