@@ -7,7 +7,7 @@ Each model type trains on DIGITS5 and on generated images in CIFAR-100's format.
 First a few steps on both devices, from the same values with the same images. `loss` is the largest relative
 difference of a step's loss; `weights` that of a variable beside what the steps changed; `logits` that of the
 outputs on the test images. `again` says whether the device gives the same bits a second time. Then the
-speeds, on the device and on the CPU. `ops` and `kernels`: operations that a step runs, and what it launches
+speeds, on the device and on the CPU. `ops` and `launches`: operations that a step runs, and what it launches
 on the GPU; a launch takes microseconds, however small the work. `MB`: memory of a step on the device.
 
 Then two whole tasks by main.py. `weights` is the difference of the parameters beside their size; `shapes`:
@@ -356,7 +356,7 @@ def check_steps(report, names, folder, gpu):
     """The table of steps."""
     report.say('%-14s %-8s %9s %9s %9s %6s %18s %20s %6s %8s %6s' % (
         'steps of', 'data', 'loss', 'weights', 'logits', 'again', 'ms/step (CPU)', 'images/s (CPU)', 'ops',
-        'kernels', 'MB'))
+        'launches', 'MB'))
     expected = [(name, data) for name in names for data in DATA]
     with tempfile.TemporaryFile('w+') as errors:
         child = subprocess.Popen(
