@@ -6,7 +6,7 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from classification.data import readers, stl10_designs, task_lists
+from classification.data import image_layouts, readers, readers_images, stl10_designs, task_lists
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.data.stl10_designs import NoisyImages, Preset
 from utils import declarations
@@ -15,6 +15,7 @@ from utils.utils import UserError, lookup, plural, random_state
 
 SPLITS = OrderedDict([('train', 'training'), ('valid', 'validation'), ('test', 'test')])
 DEFAULT_PERCENT = 100
+BLOCK = 1000    # images that are counted at a time
 SMALL = 10      # a class of fewer images has no tenth to validate with
 
 
@@ -226,6 +227,27 @@ def _train_counts(index):
     return [len(index.rows('train', number)) for number in range(stl10_designs.CLASSES)]
 
 
+def own(dataset, index, request):
+    """The user's own images: tasks, classes and, where the files say them, splits as in the listing; other
+    splits are drawn.
+
+    Where the listing has an order it stays.
+    """
+    listing, cuts = dataset.source.listing, []
+    for task, classes in enumerate(dataset.tasks):
+        of_class = [dataset.source.splits_of(number, np.flatnonzero(
+            (listing.task == task) & (listing.label == label)), request) for label,
+                    number in enumerate(classes)]
+        splits = {split: [rows[split] for rows in of_class] for split in SPLITS}
+        if listing.ordered:
+            ordered = {split: np.sort(np.concatenate(rows)) for split, rows in splits.items()}
+            splits = {split: (rows, listing.label[rows]) for split, rows in ordered.items()}
+        else:
+            splits = {split: _labelled(rows, request, task, split) for split, rows in splits.items()}
+        cuts.append(TaskRows(classes, splits))
+    return cuts
+
+
 # ---- the table ----
 
 class Dataset(NamedTuple):
@@ -243,6 +265,7 @@ class Dataset(NamedTuple):
     least: Optional[int] = None
     options: Tuple[Any, ...] = ()     # declarations.Option
     version: int = 1                  # numeric version
+    normalize: Optional[str] = None   # whose statistics standardise a split; None: --normalize says it
     origin: Optional[str] = None      # of a plug-in: its file
 
     @property
@@ -294,6 +317,9 @@ DATASETS = OrderedDict([
                           Preset(share=25, valid=15, tasks=20, classes=3), scaling=CENTRED)),
     ('DIGITS5', Dataset('digit 2t or 2t + 1, 8 x 8 pixels, needs no download', 'digits5', readers.DIGITS,
                         several_classes, task_lists.DIGIT_PAIRS, fixed_thirty_test, scaling=SIXTEENTHS)),
+    # Without tasks and family before `choose_options` is told which images.
+    ('Images', Dataset('your own images: --images PATH', None, readers_images.OwnImages(), own, (),
+                        options=readers_images.OPTIONS)),
 ])
 
 
@@ -308,9 +334,24 @@ def add(name, dataset):
     DATASETS[name] = dataset._replace(origin=declarations.loading())
 
 
-def choose_options(data_type, options):
-    """From now on the data set has these options (dict name -> value)."""
-    if options:
+def choose_options(data_type, options, images=None, num_tasks=None, bar=False):
+    """From now on the data set has these options (dict name -> value).
+
+    Args:
+        images: path of own images; None for other data sets.
+        num_tasks: of own images, the first ones only; None for all.
+        bar: show a progress bar if stderr is a terminal.
+    """
+    if images is not None:
+        listing = image_layouts.read(images, options.get('images_layout', 'auto'),
+                                     options.get('classes_per_task', 2))
+        source = readers_images.OwnImages(listing.first(num_tasks or len(listing.tasks)), options)
+        source.bar = bar
+        standard = options['scaling'] == 'standard'
+        DATASETS[data_type] = DATASETS[data_type]._replace(
+            family=DATASETS[options['network']].family, source=source, tasks=source.tasks,
+            scaling=STANDARDISED if standard else (1 / 255., 0.), normalize='train' if standard else None)
+    elif options:
         DATASETS[data_type].source.options = dict(options)
 
 
@@ -332,14 +373,19 @@ def check_request(data_type, data_percent, data_dir):
 
 
 def checksums(data_type, data_dir, seed):
-    """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}."""
+    """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}.
+
+    Of own images also 'tasks': list of SHA-256.
+    """
     dataset = lookup(DATASETS, data_type, 'data_type')
     design = None
     with dataset.source.one_version():
         if dataset.cut is designed:
             counts = _train_counts(Index(dataset.source.labels(data_dir)))
             design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
-        return {'raw': dataset.source.checksum(data_dir), 'design': design}
+        found = {'raw': dataset.source.checksum(data_dir), 'design': design}
+        of_tasks = dataset.source.task_checksums(data_dir)
+        return found if of_tasks is None else dict(found, tasks=of_tasks)
 
 
 def folder_of(data_type, data_dir):
@@ -400,6 +446,8 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
             _check_same(request, 'raw', lambda: source.checksum(data_dir), source.folder(data_dir))
         cuts = _cut(data_type, dataset, request, num_tasks)
         images = dataset.source.images(data_dir, say)
+    dataset.source.look_at(images, [np.concatenate([cut.splits[split][0] for cut in cuts])
+                                    for split in SPLITS], say)
     return [_task(dataset, index, cut, images, request, normalize) for index, cut in enumerate(cuts)]
 
 
@@ -480,7 +528,8 @@ def _standardisation(images):
     """
     scale, offset = [], []
     for channel in range(images.shape[-1]):
-        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        counts = sum(np.bincount(images[start:start + BLOCK, ..., channel].ravel(), minlength=256)
+                     for start in range(0, len(images), BLOCK))       # which makes eight bytes of each
         number, total, squares = [int((counts * np.arange(256, dtype=np.int64) ** power).sum())
                                   for power in range(3)]
         mean = total / number / 255

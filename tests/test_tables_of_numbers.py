@@ -59,7 +59,7 @@ TRAINING = {       # data type: learning rate, its decay, patience, batch, epoch
 }
 
 
-@pytest.mark.parametrize('data_type', sorted(DATASETS))
+@pytest.mark.parametrize('data_type', sorted(TRAINING))
 def test_training_of_every_data_set(data_type):
     row = env.TRAINING[DATASETS[data_type].family]
     assert (row.lr, row.lr_decay, row.patience, row.batch_size, row.epochs) == TRAINING[data_type]
@@ -86,8 +86,9 @@ def test_size_of_one_network(data_type, depth, classes, features, convolutions, 
 
 
 def test_default_depths():
-    for data_type, dataset in DATASETS.items():
-        expected = 2 if data_type.startswith('MNIST') else 6 if data_type.startswith('STL10') else 4
+    for data_type in TRAINING:
+        dataset, expected = DATASETS[data_type], 2 if data_type.startswith(
+            'MNIST') else 6 if data_type.startswith('STL10') else 4
         assert env.network_of(dataset.family, data_type, -1)[0] == expected
 
 

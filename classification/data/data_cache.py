@@ -24,7 +24,8 @@ def cached(data_dir, name, key, shape, decode, say):
         name: of the data set's source.
         key: text that names everything the images depend on.
         shape: of the images; they are uint8.
-        decode: function without arguments.
+        decode: function without arguments: the images, or what yields them in blocks that need not fit into
+            memory together.
         say: function of one line for the user.
     """
     folder = os.path.join(data_dir, 'cache')
@@ -42,16 +43,26 @@ def cached(data_dir, name, key, shape, decode, say):
         if images is not None:
             return images
         images = decode()
-        assert images.shape == tuple(shape) and images.dtype == np.uint8
-        # this process was stopped, and another one writes the file
-        if not refusal and not lock.still_mine():
+        blocks = None if isinstance(images, np.ndarray) else images
+        assert blocks or images.shape == tuple(shape) and images.dtype == np.uint8
+        # this process was stopped, another one writes the file
+        if not blocks and not refusal and not lock.still_mine():
             return images
-        refusal = refusal or _write(path, images)
+        refusal = refusal or _write(path, shape, blocks or [images], lock.still_mine)
     if refusal:
         say('%s cannot be written (%s): the images are decoded anew each time' % (folder, refusal))
-        return images
-    mapped = _opened(path, shape)
-    return images if mapped is None else mapped
+    mapped = None if refusal else _opened(path, shape)
+    if mapped is not None:
+        return mapped
+    return _together(shape, decode()) if blocks else images
+
+
+def _together(shape, blocks):
+    images, row = np.empty(shape, np.uint8), 0
+    for block in blocks:
+        images[row:row + len(block)] = block
+        row += len(block)
+    return images
 
 
 def _version(path):
@@ -101,17 +112,24 @@ def _lock(path, say):
         raise
 
 
-def _write(path, images):
+def _write(path, shape, blocks, still_mine):
     """Writes a cache file, version and checksum of the pixels behind them; returns why not, if that fails."""
     # the same for all: who writes holds the lock, and takes what a killed one left
     temporary = path + '.tmp'
+    checksum = 0
     try:
         with open(temporary, 'wb') as stream:
-            np.save(stream, images, allow_pickle=False)
-            stream.write(_TRAILER.pack(_MARK, VERSION, zlib.crc32(images)))
+            np.lib.format.write_array_header_1_0(stream, {'descr': '|u1', 'fortran_order': False,
+                                                          'shape': tuple(shape)})
+            for block in blocks:
+                block = np.ascontiguousarray(block)
+                checksum = zlib.crc32(block, checksum)
+                stream.write(block.data)
+            stream.write(_TRAILER.pack(_MARK, VERSION, checksum))
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        if still_mine():
+            os.replace(temporary, path)
     except OSError as error:
         return error.strerror or str(error)
     finally:

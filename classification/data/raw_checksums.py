@@ -75,7 +75,7 @@ def checksum(data_dir, name, files, version=None):
         if version is not None:
             version.check(path, stamp)
         total.update(os.fsencode('%s %s\n' % (role, digest)))      # names are bytes, whatever the language
-    _new[memory] = new
+    _new.setdefault(memory, {}).update(new)
     return total.hexdigest()
 
 

@@ -1,12 +1,11 @@
 """The reader of Office-Home: a folder of photographs for each domain and class, resized to 128 x 128."""
-import contextlib
 import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from classification.data import jpeg
+from classification.data import photographs
 from classification.data.source import Incomplete, Source, below
 from classification.data.task_lists import OFFICEHOME_CLASSES
 from utils.cores import cores
@@ -14,7 +13,7 @@ from utils.utils import UserError, plural, silent_libraries
 
 ARCHIVES = ('OfficeHomeDataset_10072016', 'OfficeHomeDataset')
 SPELLINGS = {'Product': ('Product',), 'RealWorld': ('Real World', 'RealWorld', 'Real_World')}
-ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+ENDINGS = photographs.ENDINGS
 SIZE = 128
 
 
@@ -115,40 +114,18 @@ class OfficeHomeFolders(Source):
 
     @staticmethod
     def _packages():
-        """OpenCV and scikit-image, imported here because no other data set needs them."""
-        try:
-            import cv2
-        except ImportError as error:
-            raise UserError(
-                'Office-Home needs OpenCV, which cannot be imported (%s); on a server without a display '
-                            'run: python3 -m pip install opencv-python-headless   or: apt-get install libgl1'
-                % error) from error
-        try:
-            import skimage.transform
-        except ImportError as error:
-            raise UserError('Office-Home needs scikit-image, which cannot be imported (%s); '
-                            'run: python3 -m pip install scikit-image' % error) from error
-        return cv2, skimage
+        """OpenCV and scikit-image, imported here because few data sets need them."""
+        return photographs.packages('Office-Home')
 
     def _decode_one(self, path):
         """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is
         dropped."""
-        cv2, skimage = self._packages()
-        content, image = self.read(path), None
-
-        def decode(part):
-            return cv2.imdecode(np.frombuffer(part, np.uint8),
-                                cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-
-        if content:
-            with contextlib.suppress(cv2.error):      # a header that speaks of more than 2^30 pixels
-                image = jpeg.whole(content, decode) if content.startswith(jpeg.START) else decode(content)
+        cv2, _ = self._packages()
+        content = self.read(path)
+        image = photographs.decoded(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
-        pixels = image[..., ::-1].astype(np.float32) / 255
-        small = skimage.transform.resize(pixels, self.image_shape, order=1, mode='reflect',
-                                         anti_aliasing=True)
-        return np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8)
+        return photographs.resized(image[..., ::-1], self.image_shape)
 
 
 OFFICEHOME = OfficeHomeFolders('officehome', ('Product', 'RealWorld'))

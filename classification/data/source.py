@@ -87,6 +87,10 @@ class Source(object):
         """SHA-256 of the raw data."""
         return raw_checksums.checksum(data_dir, self.name, self.files(data_dir), self.version)
 
+    def task_checksums(self, data_dir):
+        """List of the SHA-256 of each task, where the data set knows them apart; else None."""
+        return None
+
     def recipe(self):
         """What else determines the decoded images, as text."""
         return 'uint8'
@@ -100,6 +104,9 @@ class Source(object):
                                        (count,) + self.image_shape, lambda: self.decode(data_dir, say), say)
         raw_checksums.remember(data_dir, self.name)
         return images
+
+    def look_at(self, images, rows_of_splits, say):
+        """Says what the user should know of the images; `rows_of_splits`: of training, validation, test."""
 
     def name_of(self, number):
         """Name or number of a class."""

@@ -3,6 +3,7 @@ from collections import OrderedDict
 
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
+from classification.experiment import own_images
 from classification.experiment.experiment import plugins_of
 from classification.experiment.sizes import check, shown
 from classification.model.registry import MECHANISMS, METHODS, MODELS
@@ -19,8 +20,10 @@ def _rows(rows, indent='  '):
 def listing():
     """Data types, model types, and the transfer configurations of every depth."""
     lines = ['Data types (--data_type; layers: --num_clayers, the first by default):']
-    lines += _rows([(name, plural(dataset.num_tasks, 'task'), 'layers ' + ', '.join(
-        str(depth) for family, depth in env.NETWORKS if family == dataset.family), dataset.help)
+    lines += _rows([(name, plural(dataset.num_tasks, 'task') if dataset.tasks else 'your tasks',
+                     'layers ' + (', '.join(
+        str(depth) for family, depth in env.NETWORKS if family == dataset.family) or 'as --network'),
+                     dataset.help)
         for name, dataset in gen_data.DATASETS.items()])
     lines += ['', 'Sizes (--data_percent):']
     lines += _rows([(name, 'ignored' if dataset.sizes is None else ', '.join(map(str, sorted(dataset.sizes))))
@@ -81,6 +84,8 @@ def dry_run(experiment, flags, count):
         experiment.fingerprint()[:8])]
     lines += _rows([('task', 'classes', 'training', 'validation', 'test')]
                    + [tuple(map(str, size)) for size in sizes])
+    if gen_data.DATASETS[experiment.data_type].cut is gen_data.own:
+        lines += own_images.described(experiment.data_type)
     lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
     rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
     for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):

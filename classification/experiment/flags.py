@@ -70,6 +70,7 @@ def load_plugins(argv):
 
 
 def _data_flags(data):
+    from classification.data.readers_images import OPTIONS  # imports NumPy
     data.add_argument('--data_type', default='MNIST5',
                       help='data set; --list shows all (default: %(default)s)')
     data.add_argument('--data_percent', type=int, default=None,
@@ -89,6 +90,13 @@ def _data_flags(data):
     data.add_argument('--archive', type=path_argument, nargs='+', default=None, metavar='FILE',
                       help='take the data set\'s files from these archives, which were downloaded by hand '
                            '(default: none)')
+    data.add_argument('--images', type=path_argument, default=None, metavar='PATH',
+                      help='your own images for --data_type Images: a folder of class folders or of task '
+                           'folders of class '
+                           'folders, also below train/ and test/; a .csv or .npz file (docs/own_images.md; '
+                           'default: none)')
+    for option in OPTIONS:
+        _add_option(data, option)
 
 
 def _method_flags(method):
@@ -108,21 +116,26 @@ def _method_flags(method):
                         help='pad neither convolutions nor pools (TensorFlow\'s VALID instead of SAME)')
 
 
+def _add_option(group, option):
+    """The flag of a declared option, whose help says the default where that is not one word."""
+    default = option.fixed_default if not isinstance(option.default, tuple) else None
+    shown = '' if default is None or default is False else ' (default: %s)' % (
+        '%g' % default if isinstance(default, float) else default)
+    how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read,
+                                                          'choices': option.check.choices}
+    group.add_argument('--' + option.flag, action=_Given, default=default,
+                       help=(option.help + shown).replace('%', '%%'), **how)
+
+
 def _option_flags(method):
     from classification.model.registry import all_options  # imports NumPy
     from utils.utils import UserError
-    for flag, option in all_options().items():
-        default = option.fixed_default
-        shown = '' if default is None or default is False else ' (default: %s)' % (
-            '%g' % default if isinstance(default, float) else default)
-        how = {'nargs': 0} if isinstance(default, bool) else {'type': option.check.read,
-                                                              'choices': option.check.choices}
+    for option in all_options().values():
         try:
-            method.add_argument('--' + flag, action=_Given, default=default,
-                                help=(option.help + shown).replace('%', '%%'), **how)
+            _add_option(method, option)
         except argparse.ArgumentError:
             raise UserError('option %s: --%s is a flag of main.py already; choose another one'
-                            % (option.name, flag)) from None
+                            % (option.name, option.flag)) from None
     method.set_defaults(given={})
     method.add_argument('--set', action='append', metavar='NAME=VALUE',
                         help='set an option of the method or data set by its name, also one without a flag; '
@@ -146,6 +159,14 @@ def _schedule_flags(schedule):
                                'tasks twice (default: %(default)s)')
     schedule.add_argument('--epochs_per_task', type=int, default=None,
                           help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
+    schedule.add_argument('--learning_rate', type=float, default=None,
+                          help='learning rate of the first epoch (default: the data set\'s)')
+    schedule.add_argument('--lr_decay', type=float, default=None,
+                          help='fall of the learning rate: at epoch e of a trial it is --learning_rate / (1 '
+                               '+ X * e) '
+                               '(default: the data set\'s)')
+    schedule.add_argument('--batch_size', type=int, default=None,
+                          help='images of a training step (default: the data set\'s)')
     schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
                           help='end a task when validation accuracy has not improved for N epochs, or for '
                                '1.5 times the epochs to '

@@ -3,7 +3,7 @@ touched."""
 from collections import OrderedDict
 
 from classification import gen_data
-from classification.experiment import requested_analyses
+from classification.experiment import own_images, requested_analyses
 from classification.experiment.experiment import Experiment, numeric_versions, plugins_of
 from classification.model.declare import check_different
 from classification.model.registry import MODELS, all_options, canonical_model
@@ -41,20 +41,27 @@ def resolve(flags, say):
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
-    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path'):
+    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path', 'images'):
         if getattr(flags, name) == '':
             raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
                             % name)
     data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
-    context = _context(flags, data_type, dataset, model)
+    _check_training(flags)
+    check_different('%s on %s' % (model.name, data_type), model.options, dataset.options)
+    given = given_options(flags, model.options, dataset.options)
+    own = own_images.choose(flags, data_type, given, say)
+    dataset = gen_data.DATASETS[data_type]
+    context = _context(flags, data_type, dataset, model, given)
     pattern = _pattern(flags, model, context)
     skips = env.skip_connections(context.family, context.depth, flags.skip_connect_test_type)
     net = env.build_net(context.network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME',
                         skips)
     options = model.resolve(context)
-    data_options = resolved(dataset.options, context.without_options())
-    gen_data.choose_options(data_type, data_options)
+    data_options = own
+    if own is None:
+        data_options = resolved(dataset.options, context.without_options())
+        gen_data.choose_options(data_type, data_options)
     _check_model(flags, model.name, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
@@ -69,13 +76,13 @@ def resolve(flags, say):
     sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
     of_schedule = _schedule(flags, context.training, task_order(num_tasks, flags.task_order_type), asked)
     _check_sizes(sizes, of_schedule['training'], model.name, model,
-                 '' if percent is None else '; take a larger --data_percent')
+                 '; take a larger --data_percent' if percent is not None else
+                 '; take a smaller --batch_size' if own else '')
     for name, why in _ignored(flags, dataset, context, model):
         say('--%s is ignored: %s' % (name, why))
     return Experiment(
         data_type=data_type, data_percent=percent,
-        # nothing else is standardised
-        normalize=flags.normalize if dataset.scaling is None else 'split',
+        normalize=dataset.normalize or (flags.normalize if dataset.scaling is None else 'split'),
         class_counts={size[0]: size[1] for size in sizes}, model_type=model.name, net=net, pattern=pattern,
         options=options, keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
@@ -84,14 +91,25 @@ def resolve(flags, say):
         **dict(of_data, **of_schedule))
 
 
-def _context(flags, data_type, dataset, model):
+def _context(flags, data_type, dataset, model, given):
     """What the defaults of options may depend on."""
-    check_different('%s on %s' % (model.name, data_type), model.options, dataset.options)
     depth, network = env.network_of(dataset.family, data_type, flags.num_clayers)
+    asked = {'lr': flags.learning_rate, 'lr_decay': flags.lr_decay, 'batch_size': flags.batch_size}
+    training = env.TRAINING[dataset.family]._replace(
+        **{name: value for name, value in asked.items() if value is not None})
     return Context(model.name, data_type, dataset.family, depth,
                    model.network(data_type, dataset.family, depth, network),
-                   env.TRAINING[dataset.family], flags.test_type,
-                   given_options(flags, model.options, dataset.options), flags.given)
+                   training, flags.test_type, given, flags.given)
+
+
+def _check_training(flags):
+    """A UserError for a learning rate or a decay that trains nothing."""
+    for name, least in (('learning_rate', 'above 0'), ('lr_decay', 'of at least 0')):
+        value = getattr(flags, name)
+        if value is not None and not (0 < value < float('inf') or value == 0 and name == 'lr_decay'):
+            raise UserError('--%s %g: a finite number %s is needed' % (name, value, least))
+    if flags.batch_size is not None and not 1 <= flags.batch_size <= LARGEST_NUMBER:
+        raise UserError('--batch_size %d: at least 1 is needed' % flags.batch_size)
 
 
 def _facts_of_data(flags, data_type, dataset, percent, model, options):
@@ -129,17 +147,18 @@ def given_options(flags, options, of_data=()):
     Raises:
         UserError: a value is not possible, or said twice.
     """
-    given = OrderedDict()
-    for option in options:
+    given, every = OrderedDict(), tuple(options) + tuple(of_data)
+    for option in every:
         if option.flag in flags.given:
             value = flags.given[option.flag]
             given[option.name] = checked(option, value, '--%s %s' % (
-                option.flag, '%g' % value if isinstance(value, float) else value))
+                option.flag, '%g' % value if isinstance(value, float) else
+                env.listed(value) if isinstance(value, tuple) else value))
     for words in flags.set or ():
-        name, value = read_setting(words, tuple(options) + tuple(of_data))
+        name, value = read_setting(words, every)
         if name in given:
             raise UserError('--set %s: %s is already said%s; leave one of them away' % (
-                words, name, ''.join(' by --' + option.flag for option in options if option.name == name
+                words, name, ''.join(' by --' + option.flag for option in every if option.name == name
                                      and option.flag)))
         given[name] = value
     return given
@@ -196,8 +215,10 @@ def _ignored(flags, dataset, context, model):
                         0))
     if dataset.sizes is None:
         reasons.append(('data_percent', '%s has no size table' % context.data_type, None))
-    if dataset.scaling is not None:
-        reasons.append(('normalize', '%s is not standardised' % context.data_type, 'split'))
+    if dataset.scaling is not None or dataset.normalize:
+        why = '--scaling says it' if dataset.normalize else '%s is not standardised' % context.data_type
+        reasons.append(('normalize', why, 'split'))
+    reasons += own_images.ignored(context.data_type)
     if (context.family, context.depth) in env.ALWAYS_SKIPPED:
         reasons.append(('skip_connect_test_type', '%d layers always have the same skip connections'
                         % context.depth, 0))

@@ -127,13 +127,14 @@ def _number(value):
 
 
 def _by_checksums(members):
-    """Parts whose raw data and scaling are the same, as far as config.json tells: without it they join the
-    only other."""
+    """Parts whose raw data, splits and scaling are the same, as far as config.json tells: without it they
+    join the only other."""
     known = {}
     for one in members:
         experiment = one.config.get('experiment')
-        data = None if experiment is None else repr((experiment.get('checksums'),
-                                                     experiment.get('normalize')))
+        data = None if experiment is None else repr((
+            experiment.get('checksums'), experiment.get('normalize'),
+            experiment.get('data_options', {}).get('split')))
         known.setdefault(data, []).append(one)
     return [members] if len(set(known) - {None}) < 2 else list(known.values())
 

@@ -108,7 +108,8 @@ class ExperimentFiles(object):
         """What the trials are told that is no part of the experiment."""
         flags = self.flags
         return {'data_dir': os.path.abspath(flags.data_dir), 'data_folder': self.data_folder,
-                'gpu': flags.gpu, 'gpu_memory_fraction': memory_fraction(flags), 'jobs': flags.jobs,
+                'images': flags.images and os.path.abspath(flags.images), 'gpu': flags.gpu,
+                'gpu_memory_fraction': memory_fraction(flags), 'jobs': flags.jobs,
                 'scheduler': flags.scheduler and without_credentials(flags.scheduler, flags.scheduler),
                 # of a trial; None: all cores that it finds where it runs
                 'threads': flags.threads or (None if flags.scheduler else max(1, cores() // flags.jobs)),

@@ -174,7 +174,8 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     from classification.trial.context import TrialContext
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
-    gen_data.choose_options(experiment.data_type, experiment.data_options)
+    gen_data.choose_options(experiment.data_type, experiment.data_options, settings.get('images'),
+                            len(experiment.class_counts))
 
     def log(line):
         log_line(run_folder, line)

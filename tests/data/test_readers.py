@@ -601,7 +601,7 @@ def test_a_full_disk_works_without_cache(tmp_path, monkeypatch):
 
     def full(*arguments, **more):
         raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(data_cache.np, 'save', full)
+    monkeypatch.setattr(data_cache.np.lib.format, 'write_array_header_1_0', full)
     lines = []
     np.testing.assert_array_equal(readers.MNIST.images(str(tmp_path), lines.append), images)
     assert lines == ['%s cannot be written (No space left on device): the images are decoded anew each time'

@@ -1,0 +1,70 @@
+"""What --images and the flags around it mean: the data set Images, chosen from the command line."""
+from classification import gen_data
+from classification.data import image_layouts, readers_images
+from classification.experiment.sizes import shown
+from utils.utils import UserError, lookup, plural
+
+SHOWN = 20      # classes of a task
+
+
+def choose(flags, data_type, given, say):
+    """Makes the data set of the user's own images what the flags ask for; returns its options, None for other
+    data sets.
+
+    Args:
+        flags: namespace of main.py's parser.
+        given: dict name -> value of the options that the user gave.
+        say: function of one line for the user.
+    Raises:
+        UserError: anything wrong with the flags or the files.
+    """
+    if data_type != readers_images.NAME:
+        if flags.images is not None:
+            raise UserError(
+                '--images %s: it is for --data_type %s, and %s was asked for; leave one of them away'
+                            % (flags.images, readers_images.NAME, data_type))
+        return None
+    if flags.images is None:
+        readers_images.OwnImages().files(flags.data_dir)        # says what is missing
+    if given.get('network') is not None:
+        networks = {name: name for name, dataset in gen_data.DATASETS.items()
+                    if name != readers_images.NAME and dataset.origin is None}
+        given = dict(given, network=lookup(networks, given['network'], 'network'))
+    defaults = {option.name: option.default for option in readers_images.OPTIONS}
+    listing = image_layouts.read(flags.images, *[given.get(name, defaults[name]) for name in (
+        'images_layout', 'classes_per_task')])
+    for note in listing.notes:
+        say(note)
+
+    def facts():
+        source = readers_images.OwnImages(listing)
+        source.bar = not flags.quiet
+        return source.facts(flags.data_dir, say)
+
+    options = readers_images.settled(listing, given, facts)
+    num_tasks = flags.num_tasks if flags.num_tasks and flags.num_tasks > 0 else None
+    gen_data.choose_options(data_type, options, flags.images, num_tasks, not flags.quiet)
+    return options
+
+
+def ignored(data_type):
+    """(flag, why, default) of those flags that have no effect on this data set, chosen before."""
+    if data_type != readers_images.NAME:
+        return [(option.flag, 'it is for --data_type %s' % readers_images.NAME, option.default)
+                for option in readers_images.OPTIONS]
+    defaults = {option.name: option.default for option in readers_images.OPTIONS}
+    return [(name, why, defaults[name]) for name, why in readers_images.without_meaning(
+        gen_data.DATASETS[data_type].source.listing)]
+
+
+def described(data_type):
+    """Lines of --dry_run: the classes of each task, and the memory that the images take."""
+    source = gen_data.DATASETS[data_type].source
+    lines = ['task %d%s: %s' % (number, ' (%s)' % name if name else '', image_layouts.listed(classes, SHOWN))
+             for number, (name, classes) in enumerate(source.listing.tasks)]
+    count, (height, width, channels) = len(source.listing.images), source.image_shape
+    beside = 'an array of the .npz file' if source.listing.layout == 'npz' else 'two decoded files per core'
+    return lines + [
+        'memory: %s of %dx%dx%d, %s in the cache, read as needed; decoding takes at most %s, and %s' % (
+        plural(count, 'image'), height, width, channels, shown(count * height * width * channels),
+        shown(readers_images.BLOCK_BYTES), beside)]
