@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shlex
 import shutil
 import struct
 
@@ -23,9 +22,6 @@ from classification.report.groups import _by_checksums
 from utils.utils import UserError
 
 PER_CLASS = 12
-ROOT = os.path.dirname(os.path.abspath(main.__file__))
-with open(os.path.join(ROOT, 'docs', 'own_images.md'), encoding='utf-8') as document:
-    DOCUMENT = document.read()
 
 
 def picture(seed, height=8, width=8, channels=1):
@@ -441,22 +437,29 @@ def _prepared(kind, folder):
         damaged(path / 'b' / '3.jpg', cv2.imencode('.jpg', picture(3, 40, 40, 3))[1].tobytes()[:-20])
     elif kind == 'beside':
         write(path / 'x.png', picture(0))
-    elif kind == 'mixed depths':
+    else:
+        return _prepared_deeper(kind, folder)
+    return path
+
+
+def _prepared_deeper(kind, folder):
+    """Likewise, where more folders lie above or beside those of `_prepared`."""
+    path = folder / ('p' if kind == 'mixed depths' else 'q')
+    if kind == 'mixed depths':
         classes_in(path / 'c', ['x', 'y'])
     elif kind == 'three deep':
-        path = folder / 'q'
         shutil.copytree(str(folder / 'p'), str(path / 'r' / 's'))
     elif kind == 'one class of a task':
-        path = folder / 'q'
         shutil.copytree(str(folder / 'p'), str(path / 't'))
         classes_in(path / 'u', ['a'])
     elif kind in ('class without test', 'folder beside splits', 'val and valid'):
-        path = folder / 'q'
         for name in ('train', 'test') + {'folder beside splits': ('more',),
                                          'val and valid': ('val', 'valid')}.get(kind, ()):
             shutil.copytree(str(folder / 'p'), str(path / name))
         if kind == 'class without test':
             shutil.rmtree(str(path / 'test' / 'b'))
+    else:
+        path = folder / 'p'
     return path
 
 
@@ -642,14 +645,6 @@ def test_reports_compare_the_same_splits_only():
     one, other, same = Entry(split=[60, 10, 30]), Entry(split=[50, 20, 30]), Entry(split=[60, 10, 30],
                                                                                    network='DIGITS5')
     assert _by_checksums([one, other, same]) == [[one, same], [other]]
-
-
-@pytest.mark.parametrize('command', re.findall(r'^    python3 main.py (.*--data_type Images.*)$', DOCUMENT,
-                                               re.MULTILINE))
-def test_commands_of_the_document(command, folder):
-    classes_in(folder / 'pictures', ['cat', 'dog', 'horse', 'sheep'], 30, channels=3)
-    status, out, err = call(*(shlex.split(command) + ['--dry_run', '--data_dir', 'D']))
-    assert status == 0 and err == '' and 'task 1: horse, sheep\n' in out, err
 
 
 def test_a_run_trains_in_processes_that_find_the_images(folder):

@@ -101,7 +101,7 @@ def test_a_killed_worker_costs_no_numbers(dask, calm):
         child.resume()
         waited_for(lambda: gone(child))     # it does not train on
         left = run.last_checkpoint()
-        assert left['inside'] and meta['global_epoch'] <= left['global_epoch'] <= meta['global_epoch'] + 2
+        assert left['inside'] and meta['global_epoch'] <= left['global_epoch']
         assert run.wait() == 0 and run.errors() == [], run.said
     assert resumptions(run.log()) == [place_of(left)] and left['epoch'] > 0
     assert run.said.count('trial 0: process ') == 2 and run.said.count('trial 1: process ') == 1
