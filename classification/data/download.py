@@ -192,8 +192,6 @@ def _working_folder(source, target, say):
         shutil.rmtree(folder)
     finally:
         shutil.rmtree(os.path.join(folder, NEW), ignore_errors=True)       # it may hold a part only
-        with contextlib.suppress(OSError):         # nothing came: nothing to go on with
-            os.rmdir(folder)
         lock.release()
 
 
