@@ -261,8 +261,8 @@ def beside_torch(stepper, net, threads):
     except ImportError:
         return None
     ours, theirs, evaluation_times = _milliseconds([stepper.step, trained.step, evaluated.evaluate])
-    return float(np.median(theirs)), _ratio(ours, theirs), _per_second(env.evaluation_batch(32),
-                                                                       evaluation_times)
+    return (float(np.median(theirs)), _ratio(ours, theirs),
+            _per_second(env.evaluation_batch(32), evaluation_times))
 
 
 def measure(name, threads):

@@ -180,8 +180,8 @@ def device_steps(experiment, tasks, config, factor, timed=True):
         if not timed:
             return found
         found['logits'] = graph.probe('logits0', task.test)
-        found['milliseconds'] = 1000 * _median_seconds(lambda: [step(number)
-                                                                for number in range(STEPS)]) / STEPS
+        seconds = _median_seconds(lambda: [step(number) for number in range(STEPS)])
+        found['milliseconds'] = 1000 * seconds / STEPS
         size = sum(part.size for part in (task.train, task.valid, task.test))
         found['images'] = size / _median_seconds(lambda: graph.accuracy(task))
         graph.session = Traced(graph.session)
@@ -358,14 +358,13 @@ def check_steps(report, names, folder, gpu):
         'steps of', 'data', 'loss', 'weights', 'logits', 'again', 'ms/step (CPU)', 'images/s (CPU)', 'ops',
         'launches', 'MB'))
     expected = [(name, data) for name in names for data in DATA]
+    visible = visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES'))
     with tempfile.TemporaryFile('w+') as errors:
         child = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), '--gpu', str(gpu), '--models', ','.join(names),
              '--steps', folder],
             stdout=subprocess.PIPE, stderr=errors, universal_newlines=True,
-            env=dict(os.environ, CUDA_VISIBLE_DEVICES=visible_devices(gpu,
-                                                                      os.environ.get(
-                                                                          'CUDA_VISIBLE_DEVICES'))))
+            env=dict(os.environ, CUDA_VISIBLE_DEVICES=visible))
         for line in child.stdout:
             row, (name, data) = json.loads(line), expected.pop(0)
             report.say('%-14s %-8s %9.1e %9.1e %9.1e %6s %8.2f (%7.2f) %9.0f (%8.0f) %6d %8s %6s' % (

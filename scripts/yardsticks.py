@@ -6,8 +6,8 @@ from utils import runtime
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import assign
 
-CONVOLUTIONS, PRODUCTS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'), ('MatMul', 'BatchMatMul',
-                                                                                     'BatchMatMulV2')
+CONVOLUTIONS, PRODUCTS = (('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'),
+                          ('MatMul', 'BatchMatMul', 'BatchMatMulV2'))
 LARGE = 1500      # rows of the matrix product that stands for the machine's peak
 
 

@@ -108,8 +108,8 @@ class Lock(object):
             return
         from utils.utils import UserError  # needs NumPy, which is not there when an environment is made
         if os.path.exists(self.token):
-            why = '%s, because this process did not run for %d s or longer' % (self.holder(),
-                                                                               self.stale_seconds)
+            why = '%s, because this process did not run for %d s or longer' % (
+                self.holder(), self.stale_seconds)
         else:
             why = 'another process, which has ended, or %s was deleted' % self.token
         raise UserError('%s was taken over by %s; this process ends without writing anything more'

@@ -54,8 +54,8 @@ def printable_line(text):
     text = without_credentials(text)
     text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
                    for sign in readable(text))
-    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (text[:LONGEST_ERROR // 2],
-                                                                  text[-LONGEST_ERROR // 2:])
+    return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (
+        text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
 
 
 def tell_error(error):

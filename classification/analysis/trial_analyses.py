@@ -35,8 +35,8 @@ def fields(trial):
         found.update(leep.fields(trial.state.history.leep))
     if 'mutual_info' in trial.experiment.analyses:
         rows = [_mutual_information(trial, task) for task in trial.experiment.tasks]
-        found['mutual_info_input'], found['mutual_info_output'] = [np.array([row[side] for row in rows])
-                                                                   for side in (0, 1)]
+        found['mutual_info_input'], found['mutual_info_output'] = [
+            np.array([row[side] for row in rows]) for side in (0, 1)]
     return found
 
 

@@ -98,8 +98,8 @@ def enlarged(tasks, task, ratio, seed, trial):
     split, place = tasks[task].train, dict(seed=seed, trial=trial, task=task)
     more = enlarged_size([one.train.size for one in tasks], task, ratio) - split.size
     sources = random_state(purpose='stl analysis: sources', **place).randint(split.size, size=more)
-    images = EnlargedImages(split, sources, lambda number: random_state(step=number, purpose='stl analysis',
-                                                                        **place))
+    images = EnlargedImages(split, sources, lambda number: random_state(
+        step=number, purpose='stl analysis', **place))
     channels = split.scale.shape
     whole = split._replace(labels=np.concatenate([split.labels, split.labels[sources]]),
                            scale=np.ones(channels, np.float32),

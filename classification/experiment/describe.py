@@ -132,5 +132,5 @@ def _parameters(experiment, count):
     if experiment.pattern is not None:
         return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
     depth = len(experiment.net.layers)
-    return '{:,} if every layer is shared, {:,} if none is'.format(count(experiment, 'S' * depth),
-                                                                   count(experiment, 'T' * depth))
+    return '{:,} if every layer is shared, {:,} if none is'.format(
+        count(experiment, 'S' * depth), count(experiment, 'T' * depth))

@@ -231,8 +231,8 @@ def _ignored(flags, dataset, context, model):
 
 def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
-        raise UserError('--num_tasks %d: %s has 1 to %d tasks' % (flags.num_tasks, data_type,
-                                                                  dataset.num_tasks))
+        raise UserError('--num_tasks %d: %s has 1 to %d tasks'
+                        % (flags.num_tasks, data_type, dataset.num_tasks))
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1),
                         ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):

@@ -29,5 +29,5 @@ class SingleNetwork(FixedPattern):
 
     def head(self, parameters, task, features):
         return nn.head(features, self.net, self.setting.class_counts[task],
-                       lambda layer, part, shape, initial: parameters.shared(layer, 'hps', part, shape,
-                                                                             initial))
+                       lambda layer, part, shape, initial: parameters.shared(
+                           layer, 'hps', part, shape, initial))

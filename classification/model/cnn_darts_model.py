@@ -52,8 +52,8 @@ class Darts(PatternSearch):
             'darts_approx_order'] == 1 else self._second_order
         self.selection_gradients = gradients(parameters, task, batch, weights)
         optimizer = nn.rmsprop(batch.learning_rate, 'RMSProp_selection')
-        with tf.control_dependencies([optimizer.apply_gradients(zip(self.selection_gradients,
-                                                                    self._selections))]):
+        with tf.control_dependencies([
+                optimizer.apply_gradients(zip(self.selection_gradients, self._selections))]):
             # reads the selection after its update
             self.loss = self.mixed_loss(parameters, task, batch)
             self.update = nn.minimize(self.loss, weights, batch.learning_rate)

@@ -95,8 +95,8 @@ def _fields(size):
     return [('den_widths', (tasks, hidden), int), ('den_expanded', (tasks, hidden), int),
             ('den_split_candidates', (tasks, hidden), int), ('den_split', (tasks, hidden), int),
             ('den_stage_epochs', (tasks, 4), int), ('den_loss_before_expansion', (tasks,), float),
-            ('den_selected_fraction', (tasks, hidden), float), ('den_edge_density', (tasks, 4, hidden + 1),
-                                                                float),
+            ('den_selected_fraction', (tasks, hidden), float),
+            ('den_edge_density', (tasks, 4, hidden + 1), float),
             ('den_fresh_density', (tasks, hidden + 1), float), ('den_nonzeros', (1,), int)]
 
 

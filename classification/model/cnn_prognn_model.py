@@ -154,8 +154,8 @@ class ProgNN(Method):
         """Function (part, shape, initial) -> variable of the lateral input that a column has of the place-th
         one."""
         task, mechanism = self.state['columns'][column], 'lateral%d' % self.state['columns'][place]
-        return lambda part, shape, initial=truncated_normal: parameters.own(layer, task, mechanism, part,
-                                                                            shape, initial)
+        return lambda part, shape, initial=truncated_normal: parameters.own(
+            layer, task, mechanism, part, shape, initial)
 
     def _narrowed(self, variable, given, reduced):
         """(maps [n, height, width, reduced] made of an earlier column's, the bias that belongs to them)."""

@@ -129,8 +129,8 @@ class TensorFactors(Mechanism):
 
     def weights(self, task):
         core = self.shared('core', self.spec.shape, glorot_uniform)
-        return (tucker_product(core, self._mixers(task)), self.own(task, 'bias', self.spec.shape[-1:],
-                                                                   glorot_uniform))
+        return (tucker_product(core, self._mixers(task)),
+                self.own(task, 'bias', self.spec.shape[-1:], glorot_uniform))
 
     def extra_loss(self, task):
         return self.options['auxiliary_loss_weight'] * orthogonality(self._mixers(task))

@@ -175,8 +175,8 @@ class Network(object):
     def head(self, parameters, task, features):
         """Logits from features; a task owns its head."""
         return nn.head(features, self.net, self.setting.class_counts[task],
-                       lambda layer, part, shape, initial: parameters.own(layer, task, 'own', part, shape,
-                                                                          initial))
+                       lambda layer, part, shape, initial: parameters.own(
+                           layer, task, 'own', part, shape, initial))
 
     def pattern_loss(self, parameters, task, pattern, batch):
         """Loss of ordinary training with a fixed pattern."""

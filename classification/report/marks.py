@@ -17,8 +17,8 @@ class Mark(NamedTuple):
 
 def _at_chance(one):
     at_chance = one.result.get('at_chance')
-    return None if at_chance is None or not at_chance.any() else tasks_at_chance(at_chance, one.trials,
-                                                                                 one.tasks)
+    return None if at_chance is None or not at_chance.any() else tasks_at_chance(
+        at_chance, one.trials, one.tasks)
 
 
 def _mixed_origin(one):

@@ -268,8 +268,8 @@ def _patterns(one, number):
     groups = info.get('layer_group_config')
     groups = (1,) * len(np.ravel(info['channel_sizes'])) if groups is None else tuple(
         int(size) for size in groups)
-    return env.patterns_of(groups) if 2 ** len(groups) == number else ['pattern %d' % index
-                                                                       for index in range(number)]
+    return env.patterns_of(groups) if 2 ** len(groups) == number else [
+        'pattern %d' % index for index in range(number)]
 
 
 def chosen_layers(one):

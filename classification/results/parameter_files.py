@@ -166,8 +166,8 @@ def load(path):
                 raise ValueError('two values of %s' % name)
             store[name] = value
         about['tasks'] = [int(task) for task in about['tasks'].ravel()]
-        about.update((name, int(about[name].item())) for name in ('trial', 'position', 'task',
-                                                                  'schema_version'))
+        about.update((name, int(about[name].item()))
+                     for name in ('trial', 'position', 'task', 'schema_version'))
         about['state'] = json.loads(about['state'])
         if about.pop('checksum') != checksum(store):
             raise ValueError('its values are not those that were written')
