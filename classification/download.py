@@ -26,8 +26,8 @@ def parser(argv=()):
 
 
 def _sources():
-    """dict name of a data set, or data type in small letters -> its Source; one's own images are there
-    already."""
+    """dict name of a data set, or data type in small letters -> its Source;
+    one's own images are there already."""
     fetched = [(name, dataset.source) for name, dataset in DATASETS.items() if dataset.cut is not own]
     sources = OrderedDict((source.name, source) for _, source in fetched)
     sources.update((name.lower(), source) for name, source in fetched)

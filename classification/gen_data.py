@@ -151,8 +151,8 @@ def fixed_thirty_test(index, number, request):
 # ---- cuts: the tasks (functions of the data set, the index and a request; lists of Cut) ----
 
 def several_classes(dataset, index, request):
-    """Of each class as many images as the size table says, the same in all tasks; without a table all of
-    them."""
+    """Of each class as many images as the size table says, the same in all tasks;
+    without a table all of them."""
     sizes = dataset.sizes and dict(zip(SPLITS, dataset.sizes[request.percent]))
     available = {number: dataset.splits(index, number, request)
                  for number in OrderedDict.fromkeys(number for classes in dataset.tasks
@@ -163,8 +163,8 @@ def several_classes(dataset, index, request):
 
 
 def two_classes(dataset, index, request):
-    """One class, label 1, against another or against the rest, label 0; half and half where there are
-    enough."""
+    """One class, label 1, against another or against the rest, label 0;
+    half and half where there are enough."""
     available = [dataset.splits(index, number, request) for number in range(10)]
     cuts = []
     for task, (negative, positive) in enumerate(dataset.tasks):
@@ -416,8 +416,8 @@ def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
 
 
 def prepare(data_type, data_dir, say):
-    """Decodes the images, which no other check does, and keeps them for `load_tasks`; a UserError names a
-    damaged file."""
+    """Decodes the images, which no other check does, and keeps them for `load_tasks`;
+    a UserError names a damaged file."""
     lookup(DATASETS, data_type, 'data_type').source.images(data_dir, say)
 
 
@@ -461,8 +461,8 @@ def _check_same(request, what, checksum, folder):
 
 
 def percent_of(data_type, dataset, percent):
-    """The row of the table of data sizes, or None if there is no such table; a UserError if there is no such
-    row."""
+    """The row of the table of data sizes, or None if there is no such table;
+    a UserError if there is no such row."""
     if dataset.sizes is None:
         return None
     percent = DEFAULT_PERCENT if percent is None else percent

@@ -114,8 +114,8 @@ class Traced(object):
 
 
 def compare_steps(model, data, folder, use_gpu):
-    """Trains a few steps of the first task on the CPU and on the device: dict of the differences and the
-    speeds."""
+    """Trains a few steps of the first task on the CPU and on the device:
+    dict of the differences and the speeds."""
     from classification.experiment.resolve import resolve
     from classification.gen_data import load_tasks
     from utils import gpu, runtime
@@ -263,8 +263,8 @@ class Runs(object):
         return found
 
     def weights(self, names):
-        """Difference of the parameters of two runs, relative to their size; None where their shapes
-        differ."""
+        """Difference of the parameters of two runs, relative to their size;
+        None where their shapes differ."""
         stores = []
         for name in names:
             paths = glob.glob(os.path.join(glob.escape(self.path(name)), 'params', '*', '*',
@@ -277,8 +277,8 @@ class Runs(object):
                              / sum(np.sum(np.square(stores[1][name])) for name in stores[1])))
 
     def stopped(self, model, name, first, then):
-        """Stops a run on one device inside its second task and ends it on another; what became of it, in
-        words."""
+        """Stops a run on one device inside its second task and ends it on another;
+        what became of it, in words."""
         options = options_of(model, 'DIGITS5', self.folder) + ['--num_runs', '1', '--checkpoint_minutes', '0']
         name = '%s-%s' % (name, model)
         child = self.start(name, options, first)

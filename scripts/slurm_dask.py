@@ -38,8 +38,8 @@ def start_cluster(flags):
 
 
 def run_main(address, options):
-    """Runs main.py on the cluster; signals go to it, so that its trials save checkpoints. Returns its exit
-    status."""
+    """Runs main.py on the cluster; signals go to it, so that its trials save checkpoints.
+    Returns its exit status."""
     child = subprocess.Popen([sys.executable, MAIN, '--scheduler', address] + options)
     take_signals(lambda caught, frame: child.send_signal(caught))
     return child.wait()

@@ -63,8 +63,8 @@ def _known(tensor, batch):
 
 
 def _input(tensor, place, result, batch, variables):
-    """A variable of the input's shape, one for each shape and place; a shape is an operation's own
-    result's."""
+    """A variable of the input's shape, one for each shape and place;
+    a shape is an operation's own result's."""
     if not tensor.dtype.base_dtype.is_floating:
         return tf.constant(result, tensor.dtype.base_dtype)
     key = (place,) + tuple(_known(tensor, batch))

@@ -58,8 +58,8 @@ def options_of(name):
 
 @pytest.fixture(scope='module')
 def calm(tmp_path_factory):
-    """Function name -> the Run of an example that nobody disturbed; all are trained, in one process, while
-    tests go on."""
+    """Function name -> the Run of an example that nobody disturbed;
+    all are trained, in one process, while tests go on."""
     folder = tmp_path_factory.mktemp('calm')
     runs = {name: Run(folder / name, options_of(name)) for name in RUNS}
     words = [word for name in sorted(RUNS) for word in [command_line.ONE_PROCESS] + runs[name].options]
@@ -154,8 +154,8 @@ SELECTIONS = [declared.name for declared in METHODS.values() if declared.mechani
 
 
 def goes_on_and_is_saved(model_type, tmp_path, **options):
-    """Trains a small trial, stops it after each epoch, compares; returns the parameters of its file by
-    published field."""
+    """Trains a small trial, stops it after each epoch, compares;
+    returns the parameters of its file by published field."""
     experiment = make_experiment(model_type, depth=1, **options)._replace(analyses={'saveparam': True})
     for name in ('calm', 'stopped', 'params'):
         (tmp_path / name).mkdir()

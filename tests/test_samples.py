@@ -42,8 +42,8 @@ def cut_short(sample, place):
 
 @pytest.fixture(scope='module')
 def outcome(place, request):
-    """Function of a sample's name: (exit status, stdout, stderr, entry of its result file). All are started
-    at once."""
+    """Function of a sample's name: (exit status, stdout, stderr, entry of its result file).
+    All are started at once."""
     asked = [item.callspec.params['name'] for item in request.session.items if item.originalname
              == 'test_sample']
 

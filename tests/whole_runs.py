@@ -126,8 +126,8 @@ def _leaves(cell):
 
 
 def _types(value, name=''):
-    """Yields (field, 'float64 1x3') for each field of an entry of a result file; of structs in a cell the
-    first's."""
+    """Yields (field, 'float64 1x3') for each field of an entry of a result file;
+    of structs in a cell the first's."""
     if isinstance(value, dict):
         for key in value:
             for pair in _types(value[key], '%s.%s' % (name, key) if name else key):

@@ -51,8 +51,8 @@ def _mount(fields):
 
 
 def _upwards(folder, below):
-    """Paths of the folder `below` and of those above it, up to `folder`; of this one alone if it lies
-    elsewhere."""
+    """Paths of the folder `below` and of those above it, up to `folder`;
+    of this one alone if it lies elsewhere."""
     # elsewhere: the host's, in a container
     parts = [] if below == '.' or below.startswith('..') else below.split('/')
     for depth in range(len(parts), -1, -1):

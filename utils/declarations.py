@@ -82,8 +82,8 @@ def _bounds(least, most):
 # ---- options ----
 
 class Option(NamedTuple):
-    """A hyper-parameter of a method, a mechanism or a data set: all that the command line and the files need
-    to know."""
+    """A hyper-parameter of a method, a mechanism or a data set:
+    all that the command line and the files need to know."""
     name: str                         # in `options`, of --set and of the .mat file
     default: Any                      # a value, or a function of a Context where it depends on the rest
     check: Check                      # what it may be

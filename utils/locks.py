@@ -155,8 +155,8 @@ class Lock(object):
     # ---- the system's lock ----
 
     def _lock_system(self):
-        """Takes the system's lock, if the file system knows locks; returns False if another process has
-        it."""
+        """Takes the system's lock, if the file system knows locks;
+        returns False if another process has it."""
         while True:
             descriptor = _opened(self.path)
             try:

@@ -53,8 +53,8 @@ def usable_gpus(config):
 
 
 def cuda_versions():
-    """OrderedDict of the CUDA and cuDNN that this TensorFlow was built for; empty for a build without
-    them."""
+    """OrderedDict of the CUDA and cuDNN that this TensorFlow was built for;
+    empty for a build without them."""
     try:
         from tensorflow import sysconfig
         found = sysconfig.get_build_info()

@@ -187,8 +187,8 @@ class Source(object):
 
 
 def _row(statement, key):
-    """The value of one row of a table, a dict or OrderedDict written out; an empty tree where it has no such
-    row."""
+    """The value of one row of a table, a dict or OrderedDict written out;
+    an empty tree where it has no such row."""
     for node in ast.walk(statement.value):
         pairs = zip(node.keys, node.values) if isinstance(node, ast.Dict) else (
             [node.elts] if isinstance(node, ast.Tuple) and len(node.elts) == 2 else [])

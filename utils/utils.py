@@ -25,8 +25,8 @@ LONGEST_ERROR = 2000
 
 
 class UserError(ValueError):
-    """A mistake that the person at the keyboard can mend; its text is the one line they read (exit status
-    2)."""
+    """A mistake that the person at the keyboard can mend;
+    its text is the one line they read (exit status 2)."""
 
 
 def readable(text):
@@ -153,8 +153,8 @@ def prepare_process():
 
 
 def _as(kind, stream, number):
-    """A standard stream as another kind, beside the one that a library may know already; None: it was
-    closed."""
+    """A standard stream as another kind, beside the one that a library may know already;
+    None: it was closed."""
     encoding, errors = (stream.encoding, stream.errors) if stream else (None, 'strict')
     if stream:
         with contextlib.suppress(OSError):

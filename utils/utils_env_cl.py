@@ -387,8 +387,8 @@ class Net(NamedTuple):
         return sizes
 
     def uncrossed(self, layers):
-        """The most layers, at most `layers`, after which the network can be cut: no skip connection passes
-        over the cut."""
+        """The most layers, at most `layers`, after which the network can be cut:
+        no skip connection passes over the cut."""
         while any(start < layers <= end for start, end in self.skips):
             layers -= 1
         return layers

@@ -41,8 +41,8 @@ def fields(trial):
 
 
 def _mutual_information(trial, task):
-    """(with the images, with the labels), each [layers], on at most 500 test images, drawn: some test sets
-    are sorted."""
+    """(with the images, with the labels), each [layers], on at most 500 test images, drawn:
+    some test sets are sorted."""
     experiment, split = trial.experiment, trial.tasks[task].test
     rows = random_state(experiment.seed, trial.number, task, purpose='mutual information').permutation(
         split.size)

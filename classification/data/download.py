@@ -237,8 +237,8 @@ def _checksum(path):
 # ---- the network ----
 
 def _pooch():
-    """Imported when something is downloaded or checked: it takes as long as all the rest of the command
-    line."""
+    """Imported when something is downloaded or checked:
+    it takes as long as all the rest of the command line."""
     try:
         import pooch
     except ImportError as error:

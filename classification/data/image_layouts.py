@@ -125,8 +125,8 @@ def _listing(path, layout, images, notes, classes_per_task):
 
 
 def _cut(path, classes, size):
-    """(tasks of so many classes each, lines to say); a single class that is left over joins the task
-    before."""
+    """(tasks of so many classes each, lines to say);
+    a single class that is left over joins the task before."""
     starts, notes = list(range(0, len(classes), size)), ()
     if len(starts) > 1 and len(classes) - starts[-1] == 1:
         starts, notes = starts[:-1], ('class %s, the only one left over, joins task %d'
@@ -216,8 +216,8 @@ def _layout(path, layout, depths):
 
 
 def _tree(base, other_files):
-    """OrderedDict parts of a folder below `base` -> names of its image files, in natural order; adds other
-    files' paths."""
+    """OrderedDict parts of a folder below `base` -> names of its image files, in natural order;
+    adds other files' paths."""
     tree = OrderedDict()
 
     def visit(folder, parts):

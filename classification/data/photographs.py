@@ -11,8 +11,8 @@ ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def packages(title):
-    """OpenCV and scikit-image, imported here because most data sets need neither; `title`: of the data set
-    that does."""
+    """OpenCV and scikit-image, imported here because most data sets need neither; `title`:
+    of the data set that does."""
     try:
         import cv2
     except ImportError as error:
@@ -45,8 +45,8 @@ def decoded(content, mode):
 
 
 def shrunk(image, size):
-    """A large image, its sides still at least `size`, by means over blocks: `resized` computes all its pixels
-    in floats."""
+    """A large image, its sides still at least `size`, by means over blocks:
+    `resized` computes all its pixels in floats."""
     import cv2
     factor = min(image.shape[:2]) // size
     if factor < 2:

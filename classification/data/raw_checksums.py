@@ -29,8 +29,8 @@ def stamp_of(state):
 
 
 class OneVersion(object):
-    """What one reading of a data set has found: its files, and the stamp of each that was opened or
-    hashed."""
+    """What one reading of a data set has found:
+    its files, and the stamp of each that was opened or hashed."""
 
     def __init__(self):
         self.found, self.stamps = {}, {}

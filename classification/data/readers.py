@@ -36,8 +36,8 @@ class IdxFiles(Source):
                                        self.NAMES, ('', '.gz'))
 
     def spellings(self, name):
-        """The archives know their content as train-images.idx3-ubyte; some unpackers make a folder for
-        each."""
+        """The archives know their content as train-images.idx3-ubyte;
+        some unpackers make a folder for each."""
         dotted = name.replace('-idx', '.idx')
         return name, dotted, os.path.join(name, name), os.path.join(name, dotted)
 
@@ -64,8 +64,8 @@ class IdxFiles(Source):
         return array
 
     def _length(self, path):
-        """Bytes of a file when decompressed, as far as can be told without reading it: gzip ends with that
-        number."""
+        """Bytes of a file when decompressed, as far as can be told without reading it:
+        gzip ends with that number."""
         try:
             with open(path, 'rb') as stream:
                 size = stream.seek(0, os.SEEK_END)
@@ -122,8 +122,8 @@ def _numbers(content, kind):
 
 
 def _array(content, kind, shape, order, axes=None):
-    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`: the order of the dimensions in the
-    bytes."""
+    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`:
+    the order of the dimensions in the bytes."""
     array = _Array()
     array.found = _numbers(content, kind).reshape(shape, order='F' if order == 'F' else 'C')
     if order == 'K' and axes is not None:

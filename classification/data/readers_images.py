@@ -137,8 +137,8 @@ class OwnImages(Source):
                                          for pair in self._files_of(task))
 
     def _files_of(self, task):
-        """(role, path) of each image of a task; the role says all that the listing knows of it, and its
-        place."""
+        """(role, path) of each image of a task;
+        the role says all that the listing knows of it, and its place."""
         base = os.path.dirname(self.listing.path) if self.listing.layout == 'csv' else self.listing.path
         rows = np.flatnonzero(self.listing.task == task)
         for place, image in enumerate(self.listing.images[row] for row in rows):
@@ -240,8 +240,8 @@ class OwnImages(Source):
 
     @contextlib.contextmanager
     def _arrays(self):
-        """dict name -> array of an .npz file, the one that was asked for last in memory; None where there are
-        files."""
+        """dict name -> array of an .npz file, the one that was asked for last in memory;
+        None where there are files."""
         if self.listing.layout != 'npz':
             yield None
             return

@@ -118,8 +118,8 @@ class OfficeHomeFolders(Source):
         return photographs.packages('Office-Home')
 
     def _decode_one(self, path):
-        """One file as uint8 [128, 128, 3], red first; grey images get three channels, an alpha channel is
-        dropped."""
+        """One file as uint8 [128, 128, 3], red first;
+        grey images get three channels, an alpha channel is dropped."""
         cv2, _ = self._packages()
         content = self.read(path)
         image = photographs.decoded(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -61,8 +61,8 @@ class Source(object):
 
     @contextlib.contextmanager
     def one_version(self):
-        """Labels, checksum and images that are read inside belong together; a UserError names what
-        changes."""
+        """Labels, checksum and images that are read inside belong together;
+        a UserError names what changes."""
         outer, self.version = self.version, self.version or raw_checksums.OneVersion()
         try:
             yield
@@ -70,8 +70,8 @@ class Source(object):
             self.version = outer
 
     def place_of(self, parts):
-        """Where a file of the archive belongs, below the first of `folders`, or None; `parts`: of its
-        path."""
+        """Where a file of the archive belongs, below the first of `folders`, or None;
+        `parts`: of its path."""
         inside = os.path.basename(self.folders('')[0])
         return parts[-1] if parts[:-1] == [inside] and parts[-1] in self.names else None
 
@@ -220,8 +220,8 @@ class Source(object):
 
 
 def _others(folder, absent, present, alike=0.):
-    """What else is in a folder, the most similar to an absent file first; `alike`: how similar, from 0 to
-    1."""
+    """What else is in a folder, the most similar to an absent file first; `alike`:
+    how similar, from 0 to 1."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

@@ -89,8 +89,8 @@ def _of_tar(path, most):
 
 
 class _Bounded(object):
-    """A file object that ends in an error after so many bytes: a header of a tar can be as long as it
-    likes."""
+    """A file object that ends in an error after so many bytes:
+    a header of a tar can be as long as it likes."""
 
     def __init__(self, stream, most):
         self.stream, self.left = stream, most + (1 << 20)       # a megabyte of headers

@@ -149,14 +149,14 @@ def words():
 
 
 def of_files(paths):
-    """The PluginFiles of some of the loaded files, each once, as they were loaded: one may need what another
-    declares."""
+    """The PluginFiles of some of the loaded files, each once, as they were loaded:
+    one may need what another declares."""
     return [plugin for path, plugin in LOADED.items() if path in paths]
 
 
 def keep(plugins, run_folder):
-    """Copies the plug-ins of an experiment into its run folder, byte for byte; the paths there, relative to
-    it."""
+    """Copies the plug-ins of an experiment into its run folder, byte for byte;
+    the paths there, relative to it."""
     folder = os.path.join(run_folder, FOLDER)
     names = ['%s.py' % plugin.module[len(PREFIX):] for plugin in plugins]
     if plugins:

@@ -211,8 +211,8 @@ class ProtectingChannelGate(ChannelGate):
                 for layer, spec in enumerate(self.net.layers)]
 
     def start_task(self, task, store, draw):
-        """Kernels that no task needs start anew; a known task is evaluated without a mask until it has a new
-        one."""
+        """Kernels that no task needs start anew;
+        a known task is evaluated without a mask until it has a new one."""
         store = without(store, *[self.relevance_name(task, layer) for layer in range(len(self.net.layers))])
         for layer, frozen in enumerate(self.frozen()):
             for part, initial in (('kernel', truncated_normal), ('bias', bias_value)):

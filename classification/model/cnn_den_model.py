@@ -203,8 +203,8 @@ class DEN(Method):
                                     images)
 
     def _body_of(self, parameters, task):
-        """(Body, head bias) of the running task as it is now, or of a learned one: the units that it was
-        learned with."""
+        """(Body, head bias) of the running task as it is now, or of a learned one:
+        the units that it was learned with."""
         variables = self.variables
         if self.stage is not None and task == self.stage.task:
             return variables.body(parameters.variables, task, tf.reshape, tf.concat)

@@ -327,8 +327,8 @@ def _add_pair(of_selection, of_mechanism):
 # ---- what others ask ----
 
 def all_options():
-    """Every declared option that has a flag, the first of those that have the same one: OrderedDict flag ->
-    Option."""
+    """Every declared option that has a flag, the first of those that have the same one:
+    OrderedDict flag -> Option."""
     found = OrderedDict()
     for declared in list(METHODS.values()) + list(MECHANISMS.values()):
         for option in declared.options:

@@ -57,14 +57,14 @@ def _shorter(block, threshold, axes):
 
 
 def shrink_edges(block, threshold):
-    """The edges of a block [m, in, out] become shorter by threshold * sqrt(m): the paper's (2,1)-norm, of
-    edges."""
+    """The edges of a block [m, in, out] become shorter by threshold * sqrt(m):
+    the paper's (2,1)-norm, of edges."""
     return _shorter(block, threshold * float(int(block.shape[0]) ** 0.5), [0])
 
 
 def shrink_groups(block, threshold):
-    """The incoming weights of each unit become shorter by `threshold`; to be done after the edges'
-    shrinking."""
+    """The incoming weights of each unit become shorter by `threshold`;
+    to be done after the edges' shrinking."""
     return _shorter(block, threshold, [0, 1])
 
 

@@ -287,8 +287,8 @@ class Expansion(Stage):
 
 
 class Retraining(Stage):
-    """Stage D and the first task: everything; weights between units of earlier tasks are held near their
-    values."""
+    """Stage D and the first task: everything;
+    weights between units of earlier tasks are held near their values."""
     number, changes_learned_tasks = RETRAINING, True
 
     def train(self, parameters, weights):

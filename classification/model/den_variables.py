@@ -42,8 +42,8 @@ class Variables(object):
         return [self.channels] + list(hidden)
 
     def weights(self, parameters, task, width, head_width):
-        """(weights, bias) variables of each layer, as wide as `width`; the head of a task reads `head_width`
-        units."""
+        """(weights, bias) variables of each layer, as wide as `width`;
+        the head of a task reads `head_width` units."""
         weights = []
         for layer, sizes in enumerate(zip(self.inputs(width[:-1] + [head_width]), self.outputs(task, width))):
             weights.append((

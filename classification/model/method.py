@@ -60,8 +60,8 @@ class LifeCycle(object):
     update = loss = None
 
     def phases(self, task, epochs):
-        """Epochs of each phase of learning a task; a phase has a graph of its own. Asked before each phase is
-        built."""
+        """Epochs of each phase of learning a task; a phase has a graph of its own.
+        Asked before each phase is built."""
         return [epochs]
 
     def planned_epochs(self, order, epochs):
@@ -88,8 +88,8 @@ class LifeCycle(object):
         raise AssertionError('a method says how it is trained')
 
     def start_phase(self, graph, task, phase):
-        """After the variables have their values, but not when a phase is resumed: sets what is no
-        parameter."""
+        """After the variables have their values, but not when a phase is resumed:
+        sets what is no parameter."""
 
     def start_epoch(self, graph, task):
         """Before the first step of an epoch."""
@@ -138,8 +138,8 @@ class Network(object):
         return self.head(parameters, task, tf.reshape(maps, [-1, self.net.num_features]))
 
     def probes(self, parameters, task, images):
-        """What the method measures on whole parts of a task's data: dict name -> tensor [n, ...] of evaluated
-        images."""
+        """What the method measures on whole parts of a task's data:
+        dict name -> tensor [n, ...] of evaluated images."""
         return {}
 
     # ---- what these are made of ----
@@ -252,8 +252,8 @@ class Method(LifeCycle, Network, EvaluationHints):
         return size_of(store)
 
     def extra(self, order):
-        """Fields of the method for the run's struct: dict name -> array. A search gives `conv_sharing`
-        [tasks, layers]."""
+        """Fields of the method for the run's struct: dict name -> array.
+        A search gives `conv_sharing` [tasks, layers]."""
         if self.setting.options.get('pattern', '') is not None:
             return {}
         return {'conv_sharing': shared_layers(self, OrderedDict.fromkeys(order))}

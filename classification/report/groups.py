@@ -92,8 +92,8 @@ def method_name(result, config):
 
 
 def _newest(found):
-    """Of each experiment the entry with most trials, the finished and the later one first; and notes on the
-    others."""
+    """Of each experiment the entry with most trials, the finished and the later one first;
+    and notes on the others."""
     best, notes = {}, []
     for index, one in enumerate(found):
         key = one.result.get('fingerprint') or (one.path, one.number)

@@ -108,8 +108,8 @@ class Comparison(NamedTuple):
 
 
 def per_trial(result):
-    """Key of METRICS -> [R], one number per trial; NaN where undefined or not in the file. Gains are not
-    among them."""
+    """Key of METRICS -> [R], one number per trial; NaN where undefined or not in the file.
+    Gains are not among them."""
     trials = len(result['train_valid_data_group'])
     missing = np.full(trials, np.nan)
     values = {'peak': _mean(result, 'peak_accuracy'), 'final': _mean(result, 'final_accuracy'),
@@ -138,8 +138,8 @@ def summary(values):
 
 
 def paired(values, trials, other, other_trials):
-    """[R] of differences values - other between the same trials; NaN where the other experiment has no such
-    trial."""
+    """[R] of differences values - other between the same trials;
+    NaN where the other experiment has no such trial."""
     place = {trial: index for index, trial in enumerate(other_trials)}
     return np.array([value - other[place[trial]] if trial in place else np.nan for value,
                      trial in zip(values, trials)])

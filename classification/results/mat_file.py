@@ -132,8 +132,8 @@ def append_entry(path, entry, replace=False):
 
 
 def _written(path, savable, opened):
-    """Span of an experiment in a nameless file beside the result, which `opened` closes: in memory it would
-    be there twice."""
+    """Span of an experiment in a nameless file beside the result, which `opened` closes:
+    in memory it would be there twice."""
     from scipy.io import savemat
     try:
         stream = opened.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))))
@@ -194,8 +194,8 @@ class _ResultFile(object):
 
 
 def _plain_parts(path):
-    """(binary stream, its Parts) of a result file; one that is not plain is loaded and written anew in
-    memory."""
+    """(binary stream, its Parts) of a result file;
+    one that is not plain is loaded and written anew in memory."""
     stream = _opened(path)
     try:
         _check_kind(path, stream.read(HEADER))
@@ -287,8 +287,8 @@ def encoded(variables):
 
 
 def _places(files, entry, replace):
-    """[(file, place in it)] of the entries that the new one replaces: those of the same run, else the newest
-    experiment."""
+    """[(file, place in it)] of the entries that the new one replaces:
+    those of the same run, else the newest experiment."""
     names = ('run_id', 'fingerprint') if replace else ('run_id',)
     found = {name: [] for name in names}
     for file in files:

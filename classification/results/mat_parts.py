@@ -96,8 +96,8 @@ def _name_and_rest(variable):
 
 
 def heading(elements):
-    """What precedes the elements of the variable `training_summary`, a row of a cell; each of them is a
-    Span."""
+    """What precedes the elements of the variable `training_summary`, a row of a cell;
+    each of them is a Span."""
     return struct.pack('<12I', MATRIX, cell_size(elements), 6, 8, 1, 0, 5, 8, 1, len(elements), 1,
                        len(SUMMARY)
                        ) + SUMMARY.encode('ascii')
@@ -161,8 +161,8 @@ def target_of(path):
 
 
 def series(path):
-    """The files of a result: NAME.mat, there or not, and NAME-2.mat, NAME-3.mat, ... as far as they continue
-    it."""
+    """The files of a result: NAME.mat, there or not, and NAME-2.mat, NAME-3.mat, ...
+    as far as they continue it."""
     target = target_of(path)
     return [path] + [other for _, other in sorted(_numbered(target)) if continued(other)
                      == os.path.basename(target)]

@@ -32,21 +32,21 @@ def avg_incremental_accuracy(R):
 
 
 def backward_transfer(R):
-    """Mean change of a task's test accuracy from when it was learned to the end; NaN if no task came after
-    another."""
+    """Mean change of a task's test accuracy from when it was learned to the end;
+    NaN if no task came after another."""
     earlier = learned_at(R) < len(R) - 1
     return np.mean((R[-1] - accuracy_when_learned(R))[earlier]) if earlier.any() else np.nan
 
 
 def forgetting(R):
-    """Best test accuracy on each task before the last position, minus the one after it; NaN for the last
-    task."""
+    """Best test accuracy on each task before the last position, minus the one after it;
+    NaN for the last task."""
     return np.fmax.reduce(R[:-1], axis=0, initial=np.nan) - R[-1]
 
 
 def forgetting_ratio(R):
-    """Share of each task's first test accuracy that is left at the end; NaN for the last task, and if it was
-    0."""
+    """Share of each task's first test accuracy that is left at the end;
+    NaN for the last task, and if it was 0."""
     first = accuracy_when_learned(R)
     defined = (learned_at(R) < len(R) - 1) & (first > 0)
     return np.divide(R[-1], first, out=np.full(len(first), np.nan), where=defined)

@@ -31,8 +31,8 @@ def differences(one, other):
 
 
 def described(libraries, modules):
-    """'numpy 1.16.6 and 1.21.0; code of classification.train': what `differences` gave, for people; '' for
-    nothing."""
+    """'numpy 1.16.6 and 1.21.0; code of classification.train':
+    what `differences` gave, for people; '' for nothing."""
     texts = ['%s %s' % (name, ' and '.join(str(version) for version in pair)) for name,
              pair in libraries.items()]
     return '; '.join(texts + (['code of %s' % ', '.join(modules)] if modules else []))

@@ -58,8 +58,8 @@ def path_of(folder, trial, position, task):
 
 
 def alternative_path(folder, trial, task, number):
-    """Path of the file of one alternative that was tried for a task: of a pattern, by its place in LASEM's
-    order."""
+    """Path of the file of one alternative that was tried for a task:
+    of a pattern, by its place in LASEM's order."""
     return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat'
                         % number)
 

@@ -109,8 +109,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
 
 
 def stretches_of(record):
-    """The origins of a trial, of each stretch of its training; unknown where an older version left the
-    record."""
+    """The origins of a trial, of each stretch of its training;
+    unknown where an older version left the record."""
     return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
 
 
@@ -121,8 +121,8 @@ def _add_statistics(fields, name, values):
 
 
 def _add_published(fields, name, values, of=None, std='std'):
-    """The same as the authors' release has it: statistics of one number per trial (`of`), and 0 for one
-    trial."""
+    """The same as the authors' release has it:
+    statistics of one number per trial (`of`), and 0 for one trial."""
     fields[name] = np.array(values, dtype=np.float64)
     mean, deviation = mean_and_std(fields[name] if of is None else of)
     fields[name + '_mean'], fields[name + '_' + std] = mean, deviation if len(fields[name]) > 1 else 0.

@@ -20,8 +20,8 @@ ALIKE = 'all machines need this folder, this Python and the result folder at the
 
 
 class ClusterTrial(object):
-    """A trial on the cluster, as far as it looks like the subprocess.Popen of one: stdout, wait and
-    send_signal."""
+    """A trial on the cluster, as far as it looks like the subprocess.Popen of one:
+    stdout, wait and send_signal."""
 
     def __init__(self, cluster, run_folder, number):
         self.cluster, self.run_folder, self.number = cluster, run_folder, number

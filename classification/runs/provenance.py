@@ -76,8 +76,8 @@ def git_state(root=source_digest.ROOT):
 
 
 def of_command(experiment):
-    """What a command and all its trials have in common: the fields of an origin that do not belong to one
-    trial."""
+    """What a command and all its trials have in common:
+    the fields of an origin that do not belong to one trial."""
     commit, changes = git_state()
     digests = source(experiment)
     return OrderedDict([

@@ -39,8 +39,8 @@ class Supervisor(object):
         self.notes = set(said)      # what the trials said; each of them says it
 
     def train(self, missing, progress):
-        """Trains the trials, as many at a time as the pool takes; returns {number: exit status} of those that
-        failed."""
+        """Trains the trials, as many at a time as the pool takes; returns {number:
+        exit status} of those that failed."""
         failed = {}
         with ThreadPoolExecutor(self.pool.size) as workers:
             numbers = {workers.submit(self._train_unless_stopped, number, progress): number
@@ -58,8 +58,8 @@ class Supervisor(object):
         return failed
 
     def stop(self, *signal_and_frame):
-        """Asks the running trials, once, to stop at their next epoch; a signal's handler, so it waits for no
-        lock."""
+        """Asks the running trials, once, to stop at their next epoch;
+        a signal's handler, so it waits for no lock."""
         if not self.stopping:
             self.stopping = True
             for child in list(self.children):

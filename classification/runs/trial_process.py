@@ -56,8 +56,8 @@ def hold(folder, what, say, seconds=None):
 
 
 def log_line(run_folder, line):
-    """Appends a line with the time to the run's log, if the disk takes it: no trial ends for want of a
-    log."""
+    """Appends a line with the time to the run's log, if the disk takes it:
+    no trial ends for want of a log."""
     with contextlib.suppress(OSError), open(os.path.join(run_folder, LOG), 'a', encoding='utf-8',
                                                   errors='backslashreplace') as stream:
         stream.write('%s %s\n' % (time.strftime('%Y-%m-%d %H:%M:%S'), line))

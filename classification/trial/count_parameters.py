@@ -21,8 +21,8 @@ class _Sizes(Parameters):
 
 
 def count_of(model_type, net, class_counts, options, pattern):
-    """Parameters kept after the last task if every task shares the layers of `pattern`; shared ones count
-    once."""
+    """Parameters kept after the last task if every task shares the layers of `pattern`;
+    shared ones count once."""
     method = make_method(model_type, Setting(net, class_counts, MODELS[model_type].mechanism,
                                              dict(options, pattern=pattern)))
     with tf.Graph().as_default():

@@ -84,8 +84,8 @@ class Evaluation(object):
             self._kept[index] = kept
 
     def _feeds(self, splits):
-        """Yields the images of all splits in batches; one batch may hold the end of a split and the beginning
-        of the next."""
+        """Yields the images of all splits in batches;
+        one batch may hold the end of a split and the beginning of the next."""
         rows = np.concatenate([np.stack([np.full(split.size, split_number), np.arange(split.size)], axis=1)
                                for split_number, split in enumerate(splits)])
         for start in range(0, len(rows), self.batch):

@@ -94,8 +94,8 @@ class Recorder(object):
                 history.at_chance[learned] = at_chance
 
     def _ends_at_chance(self, task, accuracy):
-        """Whether this accuracy on a task's training images is no better than chance; tells the user if
-        so."""
+        """Whether this accuracy on a task's training images is no better than chance;
+        tells the user if so."""
         trial = self.trial
         class_counts = np.bincount(trial.tasks[task].train.labels)
         right = int(round(accuracy * class_counts.sum()))

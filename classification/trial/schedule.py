@@ -18,8 +18,8 @@ class TaskProgress(object):
         self.best_valid, self.best_test, self.improved_at = state
 
     def add(self, epoch, valid, test):
-        """Notes the accuracies after `epoch` epochs of this task; returns whether this is the best epoch so
-        far."""
+        """Notes the accuracies after `epoch` epochs of this task;
+        returns whether this is the best epoch so far."""
         if valid <= self.best_valid:
             return False
         if valid > self.training.improvement * self.best_valid:
@@ -28,8 +28,8 @@ class TaskProgress(object):
         return True
 
     def exhausted(self, epoch):
-        """Whether early stopping ends the task: no real improvement within the patience, which grows with the
-        best."""
+        """Whether early stopping ends the task:
+        no real improvement within the patience, which grows with the best."""
         patience = max(self.early_stopping, self.training.patience_multiplier * self.improved_at)
         return bool(self.early_stopping) and epoch - self.improved_at >= patience
 
@@ -96,8 +96,8 @@ class Lifelong(object):
 
 
 class Joint(Lifelong):
-    """All tasks at one position, each epoch trains one of them, drawn at random; patience looks at the mean
-    over them."""
+    """All tasks at one position, each epoch trains one of them, drawn at random;
+    patience looks at the mean over them."""
     graph_type = JointGraph
 
     def __init__(self, experiment, number):

@@ -161,8 +161,8 @@ class TrialState(object):
         self.variables = {}
 
     def load(self, say):
-        """Takes up what `save` wrote; a piece that it lacks stays as it is. Returns whether there is a
-        checkpoint."""
+        """Takes up what `save` wrote; a piece that it lacks stays as it is.
+        Returns whether there is a checkpoint."""
         loaded = checkpoint.load(self.path, say)
         if loaded is None:
             return False

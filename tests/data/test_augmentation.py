@@ -13,8 +13,8 @@ from utils.utils_env_cl import Training
 
 
 def operation(image, result):
-    """Which operation made `result` of an image of distinct values: a name, for a crop with its flip and
-    offsets."""
+    """Which operation made `result` of an image of distinct values:
+    a name, for a crop with its flip and offsets."""
     if np.array_equal(result, image):
         return ('copy',)
     if np.array_equal(result, image[::-1, ::-1]):

@@ -648,8 +648,8 @@ def test_reports_compare_the_same_splits_only():
 
 
 def test_a_run_trains_in_processes_that_find_the_images(folder):
-    """Its trials are processes of their own, which read config.json; the bar of decoding leaves nothing in
-    the output."""
+    """Its trials are processes of their own, which read config.json;
+    the bar of decoding leaves nothing in the output."""
     classes_in(folder / 'p', ['a', 'b', 'c', 'd'])
     for label, name in enumerate('abcd'):      # so different that one epoch learns it
         for number in range(PER_CLASS):

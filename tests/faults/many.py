@@ -62,8 +62,8 @@ def append(path, index):
 
 
 def lost_entries(folder, killed):
-    """(entries noted as written, how many of them are not in the file): some of the processes are killed on
-    the way."""
+    """(entries noted as written, how many of them are not in the file):
+    some of the processes are killed on the way."""
     path = os.path.join(folder, 'x.mat')
     write_published(path)
     processes = at_once(APPENDERS, lambda index: append(path, index))

@@ -169,8 +169,8 @@ class Chain(object):
         return Victim(self.place / name, self.model, self.epochs, self.forked)
 
     def _one_experiment(self, rounds):
-        """Strikes one experiment with these faults until it is finished; returns those that did not come to
-        pass."""
+        """Strikes one experiment with these faults until it is finished;
+        returns those that did not come to pass."""
         at_the_end = {'record': 1, 'result file': 2}
         rounds = sorted(self.draws.sample(rounds, len(rounds)), key=lambda one: (
             at_the_end.get(one.stage, 0), one.stage in at_the_end and one.visit))

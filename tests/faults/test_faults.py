@@ -62,8 +62,8 @@ def runs(library, tmp_path, monkeypatch):
 
 
 def test_a_run_that_was_stopped_and_taken_over_writes_nothing_more(runs, monkeypatch):
-    """It finds no locks of the system, the others do. It is frozen for longer than its heartbeat may be
-    silent."""
+    """It finds no locks of the system, the others do.
+    It is frozen for longer than its heartbeat may be silent."""
     first, refused, heir = runs
     with first.start(stale_seconds=1):
         child, _ = first.child_stopped_when(inside(0))

@@ -250,8 +250,8 @@ def test_parameters_count_entries_that_are_not_zero():
 
 
 def kernels_in_two_families(seed=0):
-    """[5, 3, 40]: tasks 0, 2, 3 and tasks 1, 4 are alike; half of the entries agree within a family, to
-    0.01."""
+    """[5, 3, 40]: tasks 0, 2, 3 and tasks 1, 4 are alike;
+    half of the entries agree within a family, to 0.01."""
     state = np.random.RandomState(seed)
     family = state.normal(size=(2, 3, 40))[[0, 1, 0, 0, 1]]
     alike = np.arange(40) % 2 == 0

@@ -50,8 +50,8 @@ class Bilevel(object):
                      BATCH)
 
     def objective(self, selections):
-        """Selection loss after one step of the weights on the training loss: what the second order
-        differentiates."""
+        """Selection loss after one step of the weights on the training loss:
+        what the second order differentiates."""
         assign(self.session, dict(zip(self.selections, selections)))
         assign(self.session, dict(zip(self.weights, self.start)))
         gradients = self.session.run(self.training_gradients)

@@ -66,8 +66,8 @@ def logits_of(values, images, task, skips=()):
 
 
 def head_of(values, maps, column):
-    """What each layer of a column's head gives by NumPy, from the columns' maps; with lateral inputs where
-    there are any."""
+    """What each layer of a column's head gives by NumPy, from the columns' maps;
+    with lateral inputs where there are any."""
     outputs, x = [], maps[column][-1].reshape(len(maps[0][0]), -1)
     for layer in range(2):
         x = x.dot(values['fc%d/task%d/own/kernel' % (layer, column)]) + values['fc%d/task%d/own/bias' % (
@@ -200,8 +200,8 @@ def test_parameters_as_published():
 
 
 def test_maps_that_are_kept_change_nothing(tmp_path, monkeypatch):
-    """What earlier columns give to the head is computed once; a trial without that room has the same
-    numbers."""
+    """What earlier columns give to the head is computed once;
+    a trial without that room has the same numbers."""
     records = []
     for name, room in (('a', 2 ** 20), ('b', 0)):
         (tmp_path / name).mkdir()

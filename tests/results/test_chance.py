@@ -84,8 +84,8 @@ def test_a_network_that_learns_says_nothing(tmp_path):
 
 @pytest.fixture
 def judged(monkeypatch):
-    """List of the numbers of right answers that were judged; the first and every third is said to be
-    chance."""
+    """List of the numbers of right answers that were judged;
+    the first and every third is said to be chance."""
     seen = []
 
     def judge(right, class_counts):

@@ -130,8 +130,8 @@ def holds(text, lines):
 
 
 def by_hand(trial=0):
-    """Two tasks, one epoch each; the order is 1, 0. In trial 1 task 0 ends 0.2 higher and task 1 0.1
-    lower."""
+    """Two tasks, one epoch each; the order is 1, 0.
+    In trial 1 task 0 ends 0.2 higher and task 1 0.1 lower."""
     test = np.array([[NAN, 0.1], [NAN, 0.8], [0.5 + 0.2 * trial, 0.6 - 0.1 * trial]])
     return TrialRecord(
         trial=trial, accuracy=np.stack([test / 4, test / 2, test], axis=2),

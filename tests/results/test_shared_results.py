@@ -25,8 +25,8 @@ def mode(path):
 
 @pytest.fixture
 def shared():
-    """A folder of a group, and what its members do there: as_user(uid, call) -> text of a UserError, '' if it
-    went well."""
+    """A folder of a group, and what its members do there:
+    as_user(uid, call) -> text of a UserError, '' if it went well."""
     if os.getuid() != 0:
         pytest.skip('only root can become two users')
     folder = tempfile.mkdtemp()         # every user may come here, unlike to pytest's own folders

@@ -234,8 +234,8 @@ def test_a_finished_experiment_in_the_next_file_is_found(folder, monkeypatch):
 
 @pytest.mark.parametrize('old', [0, 1, 6])
 def test_adding_takes_little_memory(old, tmp_path):
-    """Beyond what there was before, at most 1.3 times the file and the entry; here 12 MB an entry, five
-    trials."""
+    """Beyond what there was before, at most 1.3 times the file and the entry;
+    here 12 MB an entry, five trials."""
     program = '''
 import os, sys, threading, time
 import numpy as np

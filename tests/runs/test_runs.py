@@ -258,8 +258,8 @@ def test_a_deleted_result_file_is_rebuilt(trained, copy, no_training):
 
 @pytest.fixture
 def pretended(trained, monkeypatch):
-    """Trials that take their record from `trained` instead of training; `statuses` says which end
-    otherwise."""
+    """Trials that take their record from `trained` instead of training;
+    `statuses` says which end otherwise."""
     record, = trained.folder.glob('Result/digits/*/trial0/record.npz')
     statuses, trials = {}, []
 

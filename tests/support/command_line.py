@@ -53,8 +53,8 @@ class PoolHere(object):
 
 
 class Ended(object):
-    """A trial that has ended, as far as it looks like the subprocess.Popen of one; one that failed said
-    why."""
+    """A trial that has ended, as far as it looks like the subprocess.Popen of one;
+    one that failed said why."""
 
     def __init__(self, status):
         self.status, self.stdout = status, [b'{"failed": "pretended"}'] if status == EXIT_FAILED else []

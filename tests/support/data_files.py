@@ -102,8 +102,8 @@ def idx(array):
 
 def mnist(folder, per_class_train=60, per_class_test=12, seed=0, layout='MNIST_data', compressed=True,
           style=0):
-    """MNIST; returns (images, labels), training before test. The first twelfth of the training images
-    validates."""
+    """MNIST; returns (images, labels), training before test.
+    The first twelfth of the training images validates."""
     place, parts = os.path.join(str(folder), *layout.split('/')), []
     os.makedirs(place, exist_ok=True)
     for name, count, salt in (('train', per_class_train, 0), ('t10k', per_class_test, 1)):
@@ -126,8 +126,8 @@ def fashion(folder, per_class_train=60, per_class_test=12, seed=0, layout='FASHI
 
 def officehome(folder, per_class=10, seed=0, layout='OfficeHomeDataset_10072016',
                domains=('Product', 'Real World'), size=16):
-    """Office-Home: all 65 classes of each domain, small JPEGs; `per_class` is one number, or one for each
-    class."""
+    """Office-Home: all 65 classes of each domain, small JPEGs;
+    `per_class` is one number, or one for each class."""
     import cv2
     for place, domain in enumerate(domains):
         labels = np.repeat(np.arange(len(OFFICEHOME_CLASSES)), per_class)
@@ -160,8 +160,8 @@ def stl10(folder, per_class_train=20, per_class_test=3, seed=0, layout='stl10_bi
 # ---- all of them ----
 
 def few_images(folder):
-    """As few images as two tasks can do with: a batch for training, one for validation, one of each class for
-    tests."""
+    """As few images as two tasks can do with:
+    a batch for training, one for validation, one of each class for tests."""
     cifar = np.full(100, 3)                            # per class: 2 train, none validates
     cifar[[tasks[0] for tasks in CIFAR100_TEN_TASKS]] = 6        # 5 train, 1 validates
     cifar100(folder, cifar, 1)

@@ -17,8 +17,8 @@ CLASSES = 3
 
 
 def logits(body, head_bias, images):
-    """[n, classes] from the definition of a block: entry (p, i, j) is what unit j reads of unit i at position
-    p."""
+    """[n, classes] from the definition of a block:
+    entry (p, i, j) is what unit j reads of unit i at position p."""
     x = np.asarray(images, np.float64)
     for block, bias in zip(body.blocks[:2], body.biases[:2]):
         size = x.shape[1]

@@ -14,8 +14,8 @@ OWN = ('main.py', 'utils.report', 'classification.download')       # programs wh
 
 
 class Block(NamedTuple):
-    """A block of code. The marker is the comment before it: ('needs', 'Slurm'), ('takes', 'minutes'), ('run
-    by', FILE)."""
+    """A block of code. The marker is the comment before it:
+    ('needs', 'Slurm'), ('takes', 'minutes'), ('run by', FILE)."""
     page: str
     line: int
     language: str       # sh, python, matlab, text; '' of a listing
@@ -77,8 +77,8 @@ def links(page):
 
 
 def commands(text):
-    """The commands of shell text, each a list of words: lines are joined and split at pipes, comments left
-    out."""
+    """The commands of shell text, each a list of words:
+    lines are joined and split at pipes, comments left out."""
     found = []
     for line in text.replace('\\\n', ' ').split('\n'):
         split = shlex.shlex(line, posix=True, punctuation_chars='|&;')

@@ -80,8 +80,8 @@ training_summary: cell 1x1
 
 
 def relu(inputs):
-    """The authors' release puts the function itself into the file; SciPy makes a struct without fields of
-    it."""
+    """The authors' release puts the function itself into the file;
+    SciPy makes a struct without fields of it."""
     return inputs
 
 

@@ -127,8 +127,8 @@ def environment(monkeypatch):
 
 
 def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch, environment):
-    """The first call that opens a GPU decides for the whole process; without a config it would take all
-    memory."""
+    """The first call that opens a GPU decides for the whole process;
+    without a config it would take all memory."""
     from tensorflow.python.client import device_lib
     asked = []
     monkeypatch.setattr(device_lib, 'list_local_devices', lambda config=None: asked.append(config) or [])

@@ -57,8 +57,8 @@ def path(tmp_path):
 
 @pytest.fixture
 def holder(path):
-    """Another process, which has locks of the system and holds this one; ends without giving it back if
-    killed."""
+    """Another process, which has locks of the system and holds this one;
+    ends without giving it back if killed."""
     child = subprocess.Popen([sys.executable, '-c', HOLDER, path], cwd=ROOT, stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE)
     assert child.stdout.readline() == b'held\n'

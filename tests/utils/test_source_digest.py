@@ -116,8 +116,8 @@ def test_equal_numbers_of_different_kinds_differ():
 
 @pytest.fixture
 def project(tmp_path):
-    """function name, text -> the file of a small project is written; .digests(): of what `start.run`
-    reaches."""
+    """function name, text -> the file of a small project is written; .digests():
+    of what `start.run` reaches."""
     class Project(object):
         rows = {('package.table', 'TABLE'): 'a'}
 
