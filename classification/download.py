@@ -3,7 +3,7 @@ from collections import OrderedDict
 
 from classification.data.download import fetch
 from classification.experiment.flags import PLUGIN, Parser, load_plugins
-from classification.gen_data import DATASETS, own
+from classification.gen_data import DATASETS
 from utils.paths import path_argument
 from utils.utils import UserError, run_command, show, tell_error, without_credentials
 
@@ -28,7 +28,7 @@ def parser(argv=()):
 def _sources():
     """dict name of a data set, or data type in small letters -> its Source;
     one's own images are there already."""
-    fetched = [(name, dataset.source) for name, dataset in DATASETS.items() if dataset.cut is not own]
+    fetched = [(name, dataset.source) for name, dataset in DATASETS.items() if dataset.source.fetched]
     sources = OrderedDict((source.name, source) for _, source in fetched)
     sources.update((name.lower(), source) for name, source in fetched)
     return sources

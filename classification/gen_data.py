@@ -428,7 +428,7 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
     Args:
         data_type, data_percent, data_dir: as in `check_request`.
         seed, group: of the draws; a trial uses the group of its number.
-        normalize: 'split' or 'train': whose statistics standardise a part, where the data set is
+        normalize: 'split' or 'train': whose statistics standardise a split, where the data set is
             standardised.
         num_tasks: the first ones only; None for all.
         say: function of one line for the user.
@@ -455,9 +455,9 @@ def _check_same(request, what, checksum, folder):
     """An error if data differ from those that an experiment began with; `checksum()`: of the present ones."""
     if request.expected is not None and checksum() != request.expected.get(what):
         raise UserError(
-            'the data in %s (on %s) are not those that this experiment began with; put those back and '
-                        'run the same command again (with the present ones it trains another experiment)'
-                        % (folder, platform.node()))
+            'the data in %s (on %s) are not those that this experiment began with; put those back and run '
+            'the same command again (with the present ones it trains another experiment)'
+            % (folder, platform.node()))
 
 
 def percent_of(data_type, dataset, percent):
@@ -473,7 +473,7 @@ def percent_of(data_type, dataset, percent):
 
 
 def _cut(data_type, dataset, request, num_tasks):
-    """List of Cut; says in one line where the data are fewer than the size table asks for."""
+    """List of TaskRows; says in one line where the data are fewer than the size table asks for."""
     index = Index(dataset.source.labels(request.data_dir))
     cuts = dataset.cut(dataset, index, request)[:num_tasks]
     short = OrderedDict((split, {}) for split in SPLITS)

@@ -82,7 +82,7 @@ def _check_restart(flags, paths, trained):
     if lost:
         raise UserError(
             '--restart %s: the records of trial %s are no longer in %s, so these would be trained again too; '
-                        '--restart trains all' % (','.join(map(str, flags.restart)),
+            '--restart trains all' % (','.join(map(str, flags.restart)),
                                                   ', '.join(map(str, lost)), paths.run))
 
 
@@ -100,7 +100,7 @@ def _trials_of(entry, path):
     except (KeyError, AttributeError, ValueError):
         raise UserError(
             '%s is damaged: this experiment has no numbers of trials; move it away or give another file name'
-                        % path) from None
+            % path) from None
 
 
 def _check_files(experiment, flags, say, paths):
@@ -188,8 +188,7 @@ class Run(object):
         if difference:
             self.say(
                 'note: the trials of this experiment have different origins (%s); the reports will say so; '
-                '--restart '
-                     'trains all %d trials again, --restart %s only the earlier ones, %s of %s each' % (
+                '--restart trains all %d trials again, --restart %s only the earlier ones, %s of %s each' % (
                          difference, len(self.files.numbers), ','.join(map(str, trained)),
                          plural(len(self.experiment.task_order), 'task'),
                          plural(self.experiment.training.epochs, 'epoch')))

@@ -312,8 +312,8 @@ def bench_models(names, threads):
         if 'sample' in row:
             now, tens, needed = row['sample']
             print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f '
-                  's: %.1f times (its '
-                  'bare operations alone: %.2f s, %.1f times)' % (tens, now, tens / now, needed,
+                  's: %.1f times (its bare operations alone: %.2f s, %.1f '
+                  'times)' % (tens, now, tens / now, needed,
                                                                   tens / needed))
         sys.stdout.flush()
 

@@ -75,9 +75,8 @@ def test_every_path_may_begin_with_a_home(make, option, action, monkeypatch):
 
 def test_a_home_that_nobody_knows_is_refused(folder):
     is_refused(['--result_dir', '~no_such_user/results'],
-               '--result_dir: ~no_such_user/results: the home folder of '
-                                                          '~no_such_user is not known; write '
-                                                          './~no_such_user/results')
+               '--result_dir: ~no_such_user/results: the home folder of ~no_such_user is not known; write '
+               './~no_such_user/results')
     with pytest.raises(argparse.ArgumentTypeError):
         paths.path_argument('~no_such_user')
 

@@ -267,9 +267,8 @@ def check_name(name, kind):
     """A UserError unless `name` can be part of file names, flags and fields of a .mat file."""
     if not _is_name(name):
         raise UserError(
-            '%s %r: a name of letters, digits and underscores that begins with a letter, at most %d of '
-            'them, is '
-                        'needed' % (kind, name, LONGEST_NAME))
+            '%s %r: a name of letters, digits and underscores that begins with a letter, at most %d of them, '
+            'is needed' % (kind, name, LONGEST_NAME))
 
 
 def _is_name(name):

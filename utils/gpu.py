@@ -93,7 +93,7 @@ def check(config, known):
 def _refused(known, what):
     return UserError(
         'the GPU %s (compute capability %s) %s under TensorFlow %s, CUDA %s; use a TensorFlow made for this '
-                     'card, or --gpu -1 for the CPU' % (known.get('name', '0'),
+        'card, or --gpu -1 for the CPU' % (known.get('name', '0'),
                                                         known.get('compute_capability', 'unknown'), what,
                                                         tf.VERSION, known.get('cuda', 'unknown')))
 

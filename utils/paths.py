@@ -16,7 +16,7 @@ def path_argument(text):
     if expanded == text:
         raise argparse.ArgumentTypeError(
             '%s: the home folder of %s is not known; write ./%s for a file of that name'
-                                         % (text, text.split('/')[0], text))
+            % (text, text.split('/')[0], text))
     return expanded
 
 

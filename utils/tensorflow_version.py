@@ -41,7 +41,7 @@ def tensorflow_distribution():
             return named[told]
     raise UserError(
         'the TensorFlow in %s has no version: no distribution beside it says that it brought it; reinstall it'
-                    % packages)
+        % packages)
 
 
 def _tells_of_tensorflow(path):

@@ -249,6 +249,12 @@ def at_least(least):
     return number
 
 
+def size_text(size):
+    """A number of bytes, like '390 MB'."""
+    unit, name = next((pair for pair in ((1e9, 'GB'), (1e6, 'MB')) if size >= pair[0]), (1e3, 'kB'))
+    return '%.3g %s' % (size / unit, name)
+
+
 def check_version(path, version, known):
     """Refuses a file whose version is newer than the one that this code knows.
 
@@ -258,7 +264,7 @@ def check_version(path, version, known):
     if version > known:
         raise UserError(
             '%s was written by newer code (version %d of such files; this code reads up to version %d); go '
-                        'on with that code, or give another result folder (--result_dir)'
+            'on with that code, or give another result folder (--result_dir)'
             % (path, version, known))
 
 

@@ -244,7 +244,7 @@ def layer_groups(asked, context):
         if not 0 <= row < len(rows):
             raise UserError(
                 '--test_type %d has no layer groups for %d layers; choose 0 to %d or use --layer_groups'
-                            % (context.test_type, depth, 5 * len(rows) - 1))
+                % (context.test_type, depth, 5 * len(rows) - 1))
         return rows[row]
     sizes = [_count(size.strip()) for size in asked.split(',')]
     if min(sizes) < 1 or sum(sizes) != depth:
@@ -282,8 +282,8 @@ def pattern_from_name(name, depth, option='transfer_config'):
         return word.upper()
     raise UserError(
         '--%s %s is not known for %d layers; choose all, none, top1..top%d, bottom1..bottom%d, alternating, '
-                    'or %d letters S (shared) and T (task-specific)'
-                    % (option, name, depth, depth - 1, depth - 1, depth))
+        'or %d letters S (shared) and T (task-specific)'
+        % (option, name, depth, depth - 1, depth - 1, depth))
 
 
 def patterns_of(groups):
@@ -417,7 +417,7 @@ def build_net(network, image_shape, padding='SAME', skips=()):
         if min(size) < 1:
             raise UserError(
                 'layer %d shrinks images of %dx%d to nothing with %s padding; leave --cnn_padtype_valid away'
-                            % (layer, image_shape[0], image_shape[1], padding))
+                % (layer, image_shape[0], image_shape[1], padding))
     if net.skips and padding != 'SAME':
         raise UserError('skip connections need SAME padding; leave --cnn_padtype_valid away')
     return net

@@ -104,7 +104,7 @@ def fetch(source, data_dir, say, given=(), bar=True, dry=False):
                 if not _there(source, data_dir):
                     raise UserError(
                         '%s: %s held a part of it before, which was kept; move it away and try again'
-                                    % (source.title, target))
+                        % (source.title, target))
                 say('%s is in %s' % (source.title, target))
     except BrokenPipeError:                        # nobody reads what is said
         raise
@@ -220,7 +220,7 @@ def _recognised(source, paths):
     if absent and not absent[0].urls:
         raise UserError(
             '%s cannot be fetched by a program; get %s in a browser from %s and give it with --archive FILE'
-                        % (source.title, source.archive, source.home))
+            % (source.title, source.archive, source.home))
     return given
 
 
@@ -296,5 +296,5 @@ def _download(source, remote, path, say, bar):
         say('%s: %s' % (url, failure))
     raise UserError(
         '%s: %s could not be fetched from %s; try again later (it goes on where it stopped), set %s to the '
-                    'base URL of a mirror, or get it in a browser (%s) and give it with --archive'
-                    % (source.title, name, ', '.join(failures), MIRRORS, source.home))
+        'base URL of a mirror, or get it in a browser (%s) and give it with --archive'
+        % (source.title, name, ', '.join(failures), MIRRORS, source.home))

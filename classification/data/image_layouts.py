@@ -145,8 +145,8 @@ def _check_classes(path, task, classes):
         other = spellings.setdefault(spelling, name)
         if other != name:
             raise UserError(
-                '%s: classes %s and %s look like one class under two spellings; give them one name, '
-                            'or names that differ in more than case, blanks, _, - and the coding of accents'
+                '%s: classes %s and %s look like one class under two spellings; give them one name, or names '
+                'that differ in more than case, blanks, _, - and the coding of accents'
                 % (where, other, name))
 
 
@@ -157,7 +157,7 @@ def _check_splits(listing):
         if split not in names:
             raise UserError(
                 '--images %s: no image of split %s; train and test are needed, or no splits at all'
-                            % (listing.path, split))
+                % (listing.path, split))
     present = set(zip(listing.task.tolist(), listing.label.tolist(), listing.split.tolist()))
     for task, (name, classes) in enumerate(listing.tasks):
         for label, of_class in enumerate(classes):
@@ -181,7 +181,7 @@ def _folder(path, layout):
         raise UserError(
             '--images %s: beside train, test and one of val and valid there must be no other folder; it has '
             '%s'
-                        % (path, listed(tops)))
+            % (path, listed(tops)))
     trees, other_files = [], []
     for name in splits:
         trees.append(_tree(path if name is None else os.path.join(path, name), other_files))
@@ -211,8 +211,8 @@ def _layout(path, layout, depths):
         return 'tasks'
     raise UserError(
         '--images %s: images lie %s folders deep; CLASS/FILE or TASK/CLASS/FILE is needed, the same for all '
-                    '(--images_layout classes takes deeper folders as parts of a class)'
-                    % (path, ' and '.join(map(str, sorted(depths)))))
+        '(--images_layout classes takes deeper folders as parts of a class)'
+        % (path, ' and '.join(map(str, sorted(depths)))))
 
 
 def _tree(base, other_files):
@@ -342,8 +342,8 @@ def _npz(path):
             if len(shape) not in (3, 4) or shape[3:] not in ((), (1,),
                                                              (3,)) or kind.kind != 'f' and kind != np.uint8:
                 raise UserError(
-                    '%s: x_%s is %s of shape %s; uint8 or float in [0, 1] of shape [n, height, width] or '
-                                '[n, height, width, 1 or 3] is needed' % (path, split, kind, list(shape)))
+                    '%s: x_%s is %s of shape %s; uint8 or float in [0, 1] of shape [n, height, width] or [n, '
+                    'height, width, 1 or 3] is needed' % (path, split, kind, list(shape)))
             columns = [_texts(path, name + '_' + split, arrays[name + '_' + split], shape[0])
                        for name in (('task', 'y') if of_tasks else ('y',))]
             tasks = columns[0] if of_tasks else [None] * shape[0]

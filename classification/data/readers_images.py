@@ -13,7 +13,7 @@ from classification.data import image_layouts, photographs, raw_checksums
 from classification.data.source import Source, below
 from utils.cores import cores
 from utils.declarations import Check, Option, one_of, or_none, text, whole
-from utils.utils import UserError, plural, read_dict, silent_libraries, write_atomically
+from utils.utils import UserError, plural, read_dict, silent_libraries, size_text, write_atomically
 
 NAME = 'Images'
 # Size of images -> data set whose network and training values fit.
@@ -21,6 +21,7 @@ NETWORK_OF_SIZE = OrderedDict([(8, 'DIGITS5'), (28, 'FASHION5'), (32, 'CIFAR100_
                                (96, 'STL10_15t'), (128, 'OfficeHome')])
 SPLIT = (60, 10, 30)
 LARGEST_SIZE = 1024
+SHOWN_CLASSES = 20          # of a task, in a dry run
 # photographs with sides of more than 8 times an image's are first shrunk to 4 times its size
 SPARE = 4
 BLOCK_BYTES = 2 ** 26       # of decoded images in memory, beside those that are being decoded
@@ -33,28 +34,24 @@ def percentages(words):
 
 SHARES = Check(percentages, lambda shares: len(shares) == 3 and min(shares) >= 1 and sum(shares) <= 100,
                'three whole percentages like 60,10,30 (training, validation, test), each at least 1 and '
-               'together at most '
-               '100,')
+               'together at most 100,')
 OPTIONS = tuple(option._replace(flag=option.name) for option in (
     Option('classes_per_task', 2, whole(2),
            'own images: where classes are cut into tasks, as many are in each'),
     Option('images_layout', 'auto', one_of(*image_layouts.LAYOUTS),
            'own images: what a folder holds: PATH/CLASS/FILE (classes; deeper folders are parts of a class) '
-           'or '
-           'PATH/TASK/CLASS/FILE (tasks); auto: by how deep the images lie'),
+           'or PATH/TASK/CLASS/FILE (tasks); auto: by how deep the images lie'),
     Option('split', SPLIT, SHARES,
            'own images: percentages of a class that train, validate and test, where the files do not say it '
            '(default: 60,10,30)'),
     Option('image_size', None, or_none(whole(1, LARGEST_SIZE)),
            'own images: height and width that they are resized to (default: 8, 28, 32, 64, 96 or 128, the '
-           'nearest to the '
-           'median of their shorter sides)'),
+           'nearest to the median of their shorter sides)'),
     Option('image_channels', None, or_none(one_of(1, 3)),
            'own images: 1 for grey, 3 for colour (default: 1 if all are grey)'),
     Option('network', None, or_none(text()),
            'own images: network and training values of this data set (default: of the one whose images have '
-           'the nearest '
-           'size)'),
+           'the nearest size)'),
     Option('scaling', 'unit', one_of('unit', 'standard'),
            'own images: unit: value / 255; standard: mean 0 and deviation 1 on a task\'s training images'),
 ))
@@ -107,6 +104,7 @@ class OwnImages(Source):
         listing: image_layouts.Listing; None: none was chosen.
         options: what `settled` gave.
     """
+    fetched = False
     bar = False         # whether decoding shows a progress bar on a terminal
 
     def __init__(self, listing=None, options=()):
@@ -181,6 +179,17 @@ class OwnImages(Source):
                 sum(sizes.values()) - sizes['train'] + 1))
         ends = np.cumsum(list(sizes.values()))
         return dict(splits, **{split: order[end - sizes[split]:end] for split, end in zip(drawn, ends)})
+
+    def described(self):
+        lines = ['task %d%s: %s' % (number, ' (%s)' % name if name else '',
+                                    image_layouts.listed(classes, SHOWN_CLASSES))
+                 for number, (name, classes) in enumerate(self.listing.tasks)]
+        count, (height, width, channels) = len(self.listing.images), self.image_shape
+        beside = 'an array of the .npz file' if self.listing.layout == 'npz' else 'two decoded files per core'
+        return lines + [
+            'memory: %s of %dx%dx%d, %s in the cache, read as needed; decoding takes at most %s, and %s' % (
+                plural(count, 'image'), height, width, channels, size_text(count * height * width * channels),
+                size_text(BLOCK_BYTES), beside)]
 
     def look_at(self, images, rows_of_splits, say):
         equal = equal_in_two_splits(images, rows_of_splits)
@@ -308,7 +317,7 @@ class _Arrays(object):
                 if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
                     raise UserError(
                         '%s: %s has values outside [0, 1]; float images need values in [0, 1], others uint8'
-                                    % (self.path, name))
+                        % (self.path, name))
                 array = np.rint(array * 255).astype(np.uint8)
             self.name, self.array = name, array
         return self.array

@@ -37,6 +37,7 @@ class Source(object):
         names, endings: of the raw files; each name with any of the endings.
     """
     to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
+    fetched = True           # whether the raw files can come from somewhere else, and not from the user alone
     version = None           # a raw_checksums.OneVersion while everything read must belong together
 
     def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
@@ -108,6 +109,10 @@ class Source(object):
     def look_at(self, images, rows_of_splits, say):
         """Says what the user should know of the images; `rows_of_splits`: of training, validation, test."""
 
+    def described(self):
+        """Lines of --dry_run about tasks and images, beside their numbers."""
+        return []
+
     def name_of(self, number):
         """Name or number of a class."""
         return number
@@ -166,7 +171,7 @@ class Source(object):
         names = [paths[0]] + [os.path.basename(path) for path in paths[1:]]
         return Incomplete(
             '%s: %s %s missing%s; get %s from %s and put its files into %s (%s tells how), or %s'
-                          % (self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead,
+            % (self.title, _listed(names), 'is' if len(names) == 1 else 'are', instead,
                              self.archive, self.home, where, GUIDE, self.to_get))
 
     def incomplete(self, folder, absent, present):

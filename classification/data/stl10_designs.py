@@ -226,8 +226,8 @@ def load(preset, data_dir, seed, counts):
         for index, task in enumerate(read[group]):
             if task.kind() != kinds[index]:
                 raise UserError(
-                    '%s: task %d of %s and of %s differ in classes, noise or channels; the groups must '
-                                'have one design' % (folder(data_dir), index, file_name(preset, seed, first),
+                    '%s: task %d of %s and of %s differ in classes, noise or channels; the groups must have '
+                    'one design' % (folder(data_dir), index, file_name(preset, seed, first),
                                    file_name(preset, seed, group)))
     drawn = [DesignedTask(*kind) for kind in kinds] if read else draw_kinds(preset, seed)
     groups = [read[group] if group in read else draw(preset, seed, group, counts, drawn)

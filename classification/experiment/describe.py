@@ -3,12 +3,11 @@ from collections import OrderedDict
 
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
-from classification.experiment import own_images
 from classification.experiment.experiment import plugins_of
-from classification.experiment.sizes import check, shown
+from classification.experiment.sizes import check
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
-from utils.utils import plural
+from utils.utils import plural, size_text
 
 
 def _rows(rows, indent='  '):
@@ -84,8 +83,7 @@ def dry_run(experiment, flags, count):
         experiment.fingerprint()[:8])]
     lines += _rows([('task', 'classes', 'training', 'validation', 'test')]
                    + [tuple(map(str, size)) for size in sizes])
-    if gen_data.DATASETS[experiment.data_type].cut is gen_data.own:
-        lines += own_images.described(experiment.data_type)
+    lines += gen_data.DATASETS[experiment.data_type].source.described()
     lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
     rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
     for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
@@ -105,7 +103,7 @@ def dry_run(experiment, flags, count):
                                  gen_data.folder_of(experiment.data_type, flags.data_dir)))
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
-        shown(check(experiment, flags.num_runs))))
+        size_text(check(experiment, flags.num_runs))))
     for name, value in sorted(dict(experiment.options, **experiment.data_options).items()):
         lines.append('%s: %s' % (name, value))
     for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):

@@ -92,9 +92,8 @@ def _data_flags(data):
                            '(default: none)')
     data.add_argument('--images', type=path_argument, default=None, metavar='PATH',
                       help='your own images for --data_type Images: a folder of class folders or of task '
-                           'folders of class '
-                           'folders, also below train/ and test/; a .csv or .npz file (docs/own_images.md; '
-                           'default: none)')
+                           'folders of class folders, also below train/ and test/; a .csv or .npz file '
+                           '(docs/own_images.md; default: none)')
     for option in OPTIONS:
         _add_option(data, option)
 
@@ -105,9 +104,8 @@ def _method_flags(method):
                         help='number of a transfer configuration; --list shows them (default: %(default)s)')
     method.add_argument('--transfer_config', default=None,
                         help='which layers are shared, by name: all, none, topK, bottomK, alternating, or '
-                             'one letter per layer like '
-                             'TTSS (S: shared, T: task-specific, input side first) (default: as --test_type '
-                             'says)')
+                             'one letter per layer like TTSS (S: shared, T: task-specific, input side first) '
+                             '(default: as --test_type says)')
     method.add_argument('--num_clayers', type=int, default=-1,
                         help='number of convolution layers (default: the data set\'s, --list shows it)')
     method.add_argument('--skip_connect_test_type', type=int, default=0,
@@ -145,9 +143,8 @@ def _option_flags(method):
 def _start_flags(method):
     method.add_argument('--tensorfactor_param_path', type=path_argument, default=None, metavar='FILE',
                         help='TF: knowledge bases and factors start from this parameter file of a TF model '
-                             '(--saveparam); '
-                             'looked for below --result_dir, then as a path of its own (default: they are '
-                             'drawn)')
+                             '(--saveparam); looked for below --result_dir, then as a path of its own '
+                             '(default: they are drawn)')
 
 
 def _schedule_flags(schedule):
@@ -163,15 +160,13 @@ def _schedule_flags(schedule):
                           help='learning rate of the first epoch (default: the data set\'s)')
     schedule.add_argument('--lr_decay', type=float, default=None,
                           help='fall of the learning rate: at epoch e of a trial it is --learning_rate / (1 '
-                               '+ X * e) '
-                               '(default: the data set\'s)')
+                               '+ X * e) (default: the data set\'s)')
     schedule.add_argument('--batch_size', type=int, default=None,
                           help='images of a training step (default: the data set\'s)')
     schedule.add_argument('--early_stopping', type=int, default=None, metavar='N',
                           help='end a task when validation accuracy has not improved for N epochs, or for '
-                               '1.5 times the epochs to '
-                               'the best one if these are more, and keep the best epoch\'s parameters '
-                               '(default: off)')
+                               '1.5 times the epochs to the best one if these are more, and keep the best '
+                               'epoch\'s parameters (default: off)')
     schedule.add_argument('--eval_interval', type=int, default=1, metavar='N',
                           help='evaluate earlier tasks every N epochs, and at the end of each task '
                                '(default: %(default)s)')
@@ -230,8 +225,8 @@ def _run_flags(run):
                      help='minutes between checkpoints inside a task; 0: every epoch (default: %(default)g)')
     run.add_argument('--restart', type=_trials, nargs='?', const=(), default=None, metavar='TRIALS',
                      help='train again although this experiment is finished or begun: all trials, whose '
-                          'results are then '
-                          'added, or only some like 0,2, whose results are then replaced (default: none)')
+                          'results are then added, or only some like 0,2, whose results are then replaced '
+                          '(default: none)')
     run.add_argument('--savegraph', action='store_true',
                      help='write the first trial\'s graphs for TensorBoard')
     run.add_argument('--tensorboard', action='store_true',
@@ -279,8 +274,7 @@ def own_flags():
 def _parser(of_methods):
     made = Parser(
         description='Trains convolutional networks on a sequence of image-classification tasks and finds '
-                    'which '
-                               'layers to share.', allow_abbrev=False,
+                    'which layers to share.', allow_abbrev=False,
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
     for title, add in (('data', [_data_flags]), ('method', of_methods),
                        ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]),

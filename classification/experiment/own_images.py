@@ -1,10 +1,7 @@
 """What --images and the flags around it mean: the data set Images, chosen from the command line."""
 from classification import gen_data
 from classification.data import image_layouts, readers_images
-from classification.experiment.sizes import shown
-from utils.utils import UserError, lookup, plural
-
-SHOWN = 20      # classes of a task
+from utils.utils import UserError, lookup
 
 
 def choose(flags, data_type, given, say):
@@ -22,7 +19,7 @@ def choose(flags, data_type, given, say):
         if flags.images is not None:
             raise UserError(
                 '--images %s: it is for --data_type %s, and %s was asked for; leave one of them away'
-                            % (flags.images, readers_images.NAME, data_type))
+                % (flags.images, readers_images.NAME, data_type))
         return None
     if flags.images is None:
         readers_images.OwnImages().files(flags.data_dir)        # says what is missing
@@ -55,16 +52,3 @@ def ignored(data_type):
     defaults = {option.name: option.default for option in readers_images.OPTIONS}
     return [(name, why, defaults[name]) for name, why in readers_images.without_meaning(
         gen_data.DATASETS[data_type].source.listing)]
-
-
-def described(data_type):
-    """Lines of --dry_run: the classes of each task, and the memory that the images take."""
-    source = gen_data.DATASETS[data_type].source
-    lines = ['task %d%s: %s' % (number, ' (%s)' % name if name else '', image_layouts.listed(classes, SHOWN))
-             for number, (name, classes) in enumerate(source.listing.tasks)]
-    count, (height, width, channels) = len(source.listing.images), source.image_shape
-    beside = 'an array of the .npz file' if source.listing.layout == 'npz' else 'two decoded files per core'
-    return lines + [
-        'memory: %s of %dx%dx%d, %s in the cache, read as needed; decoding takes at most %s, and %s' % (
-        plural(count, 'image'), height, width, channels, shown(count * height * width * channels),
-        shown(readers_images.BLOCK_BYTES), beside)]

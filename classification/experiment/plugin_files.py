@@ -53,7 +53,7 @@ def _load(path):
         raise UserError(
             '--plugin %s: a Python file is needed, whose name is letters, digits and underscores and ends '
             'in .py'
-                        % path)
+            % path)
     try:
         tree = ast.parse(content, path)
         _Loader(path, content).get_code(name)
@@ -94,7 +94,7 @@ def _check_imports(path, tree):
                     path)):
                 raise UserError(
                     '--plugin %s, line %d: a plug-in is one file, and this line imports another one, %s; put '
-                                'what it needs into the plug-in' % (path, node.lineno, first))
+                    'what it needs into the plug-in' % (path, node.lineno, first))
             if first == 'tensorflow':
                 from utils import runtime  # noqa: F401  before TensorFlow is imported
 

@@ -25,8 +25,8 @@ def task_order(num_tasks, order_type):
     orders = {0: (), 1: range(num_tasks // 2), 2: range(num_tasks)}
     if order_type not in orders:
         raise UserError(
-            '--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) '
-                        'or 2 (all tasks twice)' % order_type)
+            '--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) or 2 '
+            '(all tasks twice)' % order_type)
     return tuple(orders[order_type]) + tuple(range(num_tasks))
 
 
@@ -197,7 +197,7 @@ def _check_model(flags, model_type, model, net):
         if asked:
             raise UserError(
                 '%s has no meaning where all tasks are trained together, with the published early stopping; '
-                            'leave it away or add --lifelong' % what)
+                'leave it away or add --lifelong' % what)
 
 
 def _ignored(flags, dataset, context, model):
@@ -249,9 +249,8 @@ def _check_devices(flags):
     if flags.scheduler is not None and (flags.jobs > 1 or len(flags.gpu) > 1):
         raise UserError(
             '--scheduler %s: a trial uses one CPU or GPU of a worker, and as many run side by side as there '
-            'are '
-                        'workers; leave --jobs away and give --gpu -1 or one number'
-                        % without_credentials(flags.scheduler, flags.scheduler))
+            'are workers; leave --jobs away and give --gpu -1 or one number'
+            % without_credentials(flags.scheduler, flags.scheduler))
     if len(flags.gpu) > flags.jobs:
         raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
                         % (gpus, len(flags.gpu), len(flags.gpu)))

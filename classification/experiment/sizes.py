@@ -9,7 +9,7 @@ from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
 from classification.results.summary import LEEP_SCORES, summary
 from classification.results.trial_record import TrialRecord
-from utils.utils import UserError
+from utils.utils import UserError, size_text
 
 # Stand for what is not known yet and takes next to nothing.
 UNKNOWN = OrderedDict([('seed', 0), ('data_type', 'x' * 11), ('data_percent', 0), ('command', 'x' * 250),
@@ -70,15 +70,9 @@ def check(experiment, trials):
     if size > mat_parts.MAX_BYTES:
         raise UserError(
             'its entry in the result file would take %s, and MATLAB reads at most %s; ask for fewer trials '
-                        '(--num_runs) or epochs (--epochs_per_task)'
-            % (shown(size), shown(mat_parts.MAX_BYTES)))
+            '(--num_runs) or epochs (--epochs_per_task)'
+            % (size_text(size), size_text(mat_parts.MAX_BYTES)))
     return size
-
-
-def shown(size):
-    """'390 MB'."""
-    unit, name = next((pair for pair in ((1e9, 'GB'), (1e6, 'MB')) if size >= pair[0]), (1e3, 'kB'))
-    return '%.3g %s' % (size / unit, name)
 
 
 def _encoded_bytes(experiment, trials, epochs):

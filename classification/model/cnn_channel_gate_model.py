@@ -254,7 +254,7 @@ class ProtectingChannelGate(ChannelGate):
         if full:
             self.say(
                 'after task %d no kernel is free in layer %s: tasks that are learned later train none there '
-                      '(wider layers, fewer open gates or a higher channel_gate_relevance leave room)'
+                '(wider layers, fewer open gates or a higher channel_gate_relevance leave room)'
                 % (task, ', '.join(full)))
         free = [[1. - frozen.mean() for frozen in self.frozen()]]
         self.arrays['free'] = np.concatenate([self.arrays['free'],

@@ -41,8 +41,7 @@ def few_patterns(context):
     if patterns > MAX_PATTERNS:
         raise UserError(
             '%s would search %d patterns of %d layers; at most %d are possible: use LASEMG, or '
-            '--layer_groups '
-                        'with fewer groups' % (context.name, patterns, context.depth, MAX_PATTERNS))
+            '--layer_groups with fewer groups' % (context.name, patterns, context.depth, MAX_PATTERNS))
 
 
 @selection('LASEMG', 'group-based LASEM', aliases=('LASEM_GROUP',), paper=PAPER, options=PRIOR + (GROUPS,),

@@ -105,11 +105,11 @@ class Stage(object):
             self.den.log(
                 'task %d: warning: the output does not depend on the image: all weights of %s that are read '
                 'are 0'
-                         % (self.task, cut))
+                % (self.task, cut))
         elif cut_after:
             self.den.log(
                 'task %d: warning: small weights were not made 0: no weight of %s that is read would be left'
-                         % (self.task, cut_after))
+                % (self.task, cut_after))
             cleaned = values
         if any((cleaned[name] != values[name]).any() for name in cleaned):
             self._set(graph, cleaned)
@@ -153,7 +153,7 @@ class Stage(object):
             self.den.log(
                 'task %d: warning: making small weights 0 changed the probabilities of the classes by %.4f '
                 'on average'
-                         % (self.task, change))
+                % (self.task, change))
 
 
 class Head(Stage):

@@ -149,7 +149,7 @@ def _group(members):
         notes.append(
             'Computed from the histories, which LASEM and DARTS write before unchosen layers are rolled '
             'back: %s.'
-                     % ', '.join(distinct(computed)))
+            % ', '.join(distinct(computed)))
     for one in members:
         if one.result['unfinished']:
             notes.append('%s is not finished: %s so far.' % (one.label, plural(len(one.trials), 'trial')))

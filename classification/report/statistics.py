@@ -244,6 +244,6 @@ def _canonical(name):
 def correction(comparison):
     """What the intervals are, in words."""
     return ('95 % interval of the difference to {0}: paired over trials, Student\'s t; Bonferroni '
-            'correction for {1} compared '
-            'with {0}: each interval has level 1 - 0.05/{2}, all of a metric hold together with 95 %'.format(
+            'correction for {1} compared with {0}: each interval has level 1 - 0.05/{2}, all of a metric '
+            'hold together with 95 %'.format(
                 comparison.baseline, plural(comparison.compared, 'method'), comparison.compared))

@@ -236,7 +236,7 @@ def _check_permission_of(path):
         if not state.st_mode & 0o222:
             raise UserError(
                 '%s is write-protected (mode %o); permit writing (chmod u+w), or give another file name'
-                            % (path, stat.S_IMODE(state.st_mode)))
+                % (path, stat.S_IMODE(state.st_mode)))
         os.close(os.open(target, os.O_WRONLY))
         folder = os.stat(os.path.dirname(target))
     except (FileNotFoundError, NotADirectoryError):
@@ -246,7 +246,7 @@ def _check_permission_of(path):
     if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder.st_uid, state.st_uid):
         raise UserError(
             '%s belongs to another user, and %s lets only owners replace files (it has the sticky bit); give '
-                        'another file name' % (path, os.path.dirname(target)))
+            'another file name' % (path, os.path.dirname(target)))
 
 
 def check_writable(path):
@@ -297,7 +297,7 @@ def _places(files, entry, replace):
                 raise UserError(
                     '%s cannot be added to (it has names of fields of more than %d signs); give another '
                     'file name'
-                                % (file.path, LONGEST_FIELD))
+                    % (file.path, LONGEST_FIELD))
             for name in names:
                 if name in entry and _same(one.get(name), entry[name]):
                     found[name].append((file, place))

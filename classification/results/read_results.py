@@ -102,7 +102,7 @@ def load_results(path):
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as problem:
             raise UserError(
                 '%s: experiment %d is not one that this project or the authors\' release wrote (%s)'
-                            % (path, number, str(problem).split('\n')[0])) from problem
+                % (path, number, str(problem).split('\n')[0])) from problem
     return results
 
 

@@ -67,7 +67,7 @@ def load_record(path):
     except Exception as problem:    # NumPy has another class of error for every kind of damage
         raise UserError(
             '%s cannot be read as the record of a finished trial (%s); delete it and run the same command '
-                        'again to train this trial once more' % (path, problem)) from problem
+            'again to train this trial once more' % (path, problem)) from problem
     check_version(path, version, VERSION)
     fields = {name: value if value.ndim else value.item() for name, value in fields.items()}
     extra = {name[len('extra.'):]: value for name, value in arrays.items() if name.startswith('extra.')}

@@ -139,7 +139,7 @@ def _number_of_workers(distributed, address):
     if version != distributed.__version__:
         raise UserError(
             '--scheduler %s: it runs Dask distributed %s, this Python has %s; all machines need the same'
-                        % (without_credentials(address, address), version, distributed.__version__))
+            % (without_credentials(address, address), version, distributed.__version__))
     return identity.get('n_workers', len(identity['workers']))
 
 
@@ -147,4 +147,4 @@ def _no_scheduler(address, error):
     reason = str(error).split('\n')[0].strip() or 'no answer in %d s' % (2 * CONNECT_SECONDS)
     return UserError(
         '--scheduler %s: no Dask scheduler answers there: %s; an address like tcp://host:8786 is needed'
-                     % (without_credentials(address, address), without_credentials(reason, address)))
+        % (without_credentials(address, address), without_credentials(reason, address)))

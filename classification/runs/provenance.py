@@ -111,11 +111,11 @@ def of_trial(experiment, command, device, threads, data_folder=''):
         name, (there, here) = next(iter(libraries.items()))
         raise UserError(
             '%s is %s on %s, and %s where main.py was started; all trials need the same: mend it and run the '
-                        'same command again' % (name, here, platform.node(), there))
+            'same command again' % (name, here, platform.node(), there))
     if modules:
         raise UserError(
             'the code on %s is not that of the running command: %s changed; trials of one command need the '
-                        'same: run the same command again' % (platform.node(), ', '.join(modules)))
+            'same: run the same command again' % (platform.node(), ', '.join(modules)))
     return dict(now, data_checksum=experiment.checksums['raw'],
                 design_checksum=experiment.checksums['design'],
                 data_folder=data_folder, host=platform.node(), device=device, threads=threads,

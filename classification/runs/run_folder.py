@@ -19,12 +19,12 @@ def result_name(mat_name):
     name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
     if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
         raise UserError(
-            '--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" '
-                        'or "."; folders go to --result_dir' % mat_name)
+            '--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" or '
+            '"."; folders go to --result_dir' % mat_name)
     if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
         raise UserError(
             '--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
-                        % (mat_name, LONGEST_NAME))
+            % (mat_name, LONGEST_NAME))
     return name
 
 

@@ -104,8 +104,7 @@ class Recorder(object):
             position = ' (position %d)' % trial.state.position if trial.experiment.lifelong else ''
             trial.say(
                 'task %d%s ends at chance: %d of %d training images are right; always answering the most '
-                'frequent '
-                       'class gives %d' % (task, position, right, class_counts.sum(), class_counts.max()))
+                'frequent class gives %d' % (task, position, right, class_counts.sum(), class_counts.max()))
         return at_chance
 
     # ---- what is left ----

@@ -90,9 +90,7 @@ def test_a_command_line_is_an_experiment_or_one_line(folder, options, lifelong):
         finally:
             os.chdir(here)
         is_fine_or_one_line(status, err, raised)
-        left = [path for path in listed(place)
-                if '--download' not in words or not path.startswith('Data')]      # what a lock needs
-        assert status == 0 or not left
+        assert status == 0 or not listed(place)
 
 
 def is_fine_or_one_line(status, err, raised):

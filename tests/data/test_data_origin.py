@@ -271,7 +271,7 @@ def test_a_trial_that_finds_other_data_refuses_and_the_others_are_kept(folder, m
         return start(pool, run_folder, number)
     options = (
         '--data_type FASHION5 --data_percent 1 --model_type HPS --lifelong --num_tasks 1 --epochs_per_task 1 '
-               '--threads 1 --num_runs 2 --save_mat_name x.mat').split()
+        '--threads 1 --num_runs 2 --save_mat_name x.mat').split()
     with monkeypatch.context() as patch:
         patch.setattr(LocalPool, 'start', swapped_for_trial_1)
         status, out, err = run_and_listen(options)
@@ -364,7 +364,7 @@ def test_a_file_of_another_name_does_not_make_debians_copy_the_data(folder, monk
         path.rename(mine / path.name.replace('-idx1-ubyte', '').replace('-idx3-ubyte', ''))
     is_refused(options,
                'Data/FASHION_data/train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, '
-                        't10k-labels-idx1-ubyte are missing; found instead: train-images.gz, ')
+               't10k-labels-idx1-ubyte are missing; found instead: train-images.gz, ')
 
 
 @pytest.mark.parametrize('source', WRITERS, ids=lambda source: source.name)

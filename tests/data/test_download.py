@@ -302,10 +302,9 @@ def process(small, folder):
     row, = download.REMOTES['cifar100']
     program = (
         'import sys; from classification import download as download_command; from classification.data '
-        'import download; '
-               'download.REMOTES["cifar100"] = (download.Remote(*%r),); status = '
-               'download_command.main(sys.argv[1:]); '
-               'assert "tensorflow" not in sys.modules; sys.exit(status)' % (tuple(row),))
+        'import download; download.REMOTES["cifar100"] = (download.Remote(*%r),); status = '
+        'download_command.main(sys.argv[1:]); assert "tensorflow" not in sys.modules; '
+        'sys.exit(status)' % (tuple(row),))
     child = subprocess.Popen([sys.executable, '-c', program] + [str(word) for word in cifar(folder)],
                              cwd=ROOT,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
@@ -592,9 +591,9 @@ def test_office_home_needs_a_person(small, tmp_path):
         for name in ('officehome', 'OfficeHome_Incremental'):
             line = refused(name, '--data_dir', tmp_path, *words)
             assert 'there is no such file' in line if words else (
-                'Office-Home cannot be fetched by a program; get OfficeHomeDataset_10072016.zip in a '
-                'browser from '
-                'https://www.hemanthdv.org/officeHomeDataset.html and give it with --archive FILE' in line)
+                'Office-Home cannot be fetched by a program; get OfficeHomeDataset_10072016.zip in a browser '
+                'from https://www.hemanthdv.org/officeHomeDataset.html and give it with --archive '
+                'FILE' in line)
     assert small.asked == [] and os.listdir(str(tmp_path)) == []
 
 

@@ -565,7 +565,7 @@ def test_a_class_of_officehome_that_is_too_small_is_named(count, images, monkeyp
     with pytest.raises(UserError,
                        match='OfficeHome_Incremental, task 0: class %s has %s, at least 3 are needed, one '
                              'each'
-                                        % (name, images)):
+                             % (name, images)):
         task_sizes('OfficeHome_Incremental', 'Data')
 
 

@@ -621,7 +621,7 @@ def test_a_cache_that_another_process_holds_for_long_is_not_waited_for_without_e
     assert lines == [
         '%s cannot be written (process %d on %s has held its lock for 0 s): the images are decoded anew '
         'each time'
-                     % (cache.parent, os.getpid(), platform.node())]
+        % (cache.parent, os.getpid(), platform.node())]
 
 
 def test_the_checksum_does_not_depend_on_the_folder(tmp_path):

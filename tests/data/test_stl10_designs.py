@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_does_not_matter(tmp_path):
     lines = lines_of(SMALL, tmp_path, seed=3)
     assert len(lines) == 1 and lines[0].startswith(
         'STL-10 design: drawn from seed 3, not kept: %s cannot be written ('
-                                                   % (tmp_path / 'STL-10'))
+        % (tmp_path / 'STL-10'))
 
 
 def test_a_file_that_is_no_text(tmp_path):

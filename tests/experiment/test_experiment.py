@@ -126,8 +126,8 @@ def test_differences_name_the_settings():
     other = json.loads(experiment_of('--seed', '1', '--epochs_per_task', '3', '--transfer_config',
                                      'all').to_json())
     assert experiment_of().differences(other) == (
-        'pattern "SSSS" instead of "TTSS", seed 1 instead of 0, '
-        'training.epochs 3 instead of 50, training.patience 3 instead of 50')
+        'pattern "SSSS" instead of "TTSS", seed 1 instead of 0, training.epochs 3 instead of 50, '
+        'training.patience 3 instead of 50')
 
 
 @pytest.mark.parametrize('tasks, kind, order', [

@@ -1,4 +1,5 @@
 """Records of trials, and what is made of them: the published structure, the table, the CSV text."""
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -64,31 +65,19 @@ NEW_FIELDS = """\
     .fingerprint: <U64 1
     .run_id: <U1 1
 """
-TEMP_AFTER_INFO = """\
-  .task_order: int64 1x3
-  .result_of_each_run: cell 1x1
-    {0}: struct 1x1
-      .training_time: float64 1x1
-      .num_epoch: int64 1x1
-      .history_train_error: float64 7x4
-      .history_validation_error: float64 7x4
-      .history_test_error: float64 7x4
-      .history_best_test_error: float64 1x7
-      .task_changed_epoch: int64 1x3
-      .LEEP_score_trainset: float64 3x3
-      .LEEP_score_validset: float64 3x3
-      .LEEP_score_testset: float64 3x3
-  .training_time: float64 1x1
-  .training_time_mean: float64 1x1
-  .training_time_stddev: float64 1x1
-  .train_valid_data_group: int64 1x1
-  .best_test_error_each_task: float64 1x3
-  .best_test_error_each_task_mean: float64 1x1
-  .best_test_error_each_task_std: float64 1x1
-  .test_error_at_last_epoch: float64 1x3
-  .test_error_at_last_epoch_mean: float64 1x1
-  .test_error_at_last_epoch_std: float64 1x1
-"""
+
+
+def of_one_trial(text):
+    """The listing of a struct with two trials as it is with the first alone."""
+    text = re.sub(r'( *)\{1\}: struct 1x1\n(?:\1 .*\n)*', '', text)
+    for two, one in (('cell 1x2', 'cell 1x1'), ('float64 1x2', 'float64 1x1'), ('int64 1x2', 'int64 1x1'),
+                     ('float64 2x3', 'float64 1x3')):
+        text = text.replace(two, one)
+    return text
+
+
+# A temp_NAME.mat has the entry itself in place of a cell; behind the model's information, of one trial:
+TEMP_AFTER_INFO = of_one_trial(re.sub('(?m)^  ', '', DUMP[DUMP.index('    .task_order'):]))
 LASEM_RUN = """
 training_summary_temp: struct 1x1
   .training_time: float64 1x1

@@ -19,7 +19,7 @@ from classification.runs import provenance
 from tests.support import result_files
 from tests.support.commands import SHORT, experiment_of, is_refused, run, run_and_listen
 from tests.support.tiny import make_experiment, train
-from utils.utils import UserError
+from utils.utils import UserError, size_text
 
 MODELS = ['STL', 'LASEM_HPS', 'LASEMG_HPS', 'DARTS_HPS', 'BruteForce_HPS', 'DEN', 'EWC']
 
@@ -64,7 +64,7 @@ def test_joint_training_and_stl_analyses_have_estimates():
 
 def test_a_dry_run_tells_the_size_and_needs_nothing_written(folder):
     status, out, err = run_and_listen(SHORT + ['--num_runs', '2', '--dry_run'])
-    size = sizes.shown(sizes.entry_bytes(experiment_of(*SHORT), 2))
+    size = size_text(sizes.entry_bytes(experiment_of(*SHORT), 2))
     assert (status, err) == (0, '') and 'result file: this entry takes about %s\n' % size in out
     assert os.listdir(str(folder)) == []
 
@@ -74,7 +74,7 @@ def test_an_entry_that_is_too_large_by_itself_is_refused_before_training(folder,
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', size - 1)
     for more in ([], ['--dry_run']):
         is_refused(SHORT + ['--num_runs', '2'] + more,
-                   'its entry in the result file would take %s, and MATLAB reads at most' % sizes.shown(size))
+                   'its entry in the result file would take %s, and MATLAB reads at most' % size_text(size))
     assert os.listdir(str(folder)) == []
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', size)
     monkeypatch.setattr(train_wrapper.Run, 'run', lambda self: 0)

@@ -101,7 +101,7 @@ def test_a_killed_worker_costs_no_numbers(dask, calm):
         child.resume()
         waited_for(lambda: gone(child))     # it does not train on
         left = run.last_checkpoint()
-        assert left['inside'] and meta['global_epoch'] <= left['global_epoch']
+        assert left['inside'] and meta['global_epoch'] <= left['global_epoch'] <= meta['global_epoch'] + 2
         assert run.wait() == 0 and run.errors() == [], run.said
     assert resumptions(run.log()) == [place_of(left)] and left['epoch'] > 0
     assert run.said.count('trial 0: process ') == 2 and run.said.count('trial 1: process ') == 1
@@ -129,7 +129,7 @@ def test_a_signal_stops_the_trials_and_then_the_scheduler_is_killed(dask, calm):
         places = [place_of(first), place_of(run.last_checkpoint())]
         assert run.said.splitlines()[-1] == (
             'error: the Dask scheduler %s is gone; the same command resumes it'
-                                             % dask.address)
+            % dask.address)
         assert len(run.errors()) == 1 and 'istributed' not in run.said and 'Traceback' not in run.said
         run.options = [word for word in run.options if word not in ('--scheduler', dask.address)]
         assert run.start().wait() == 0, run.said

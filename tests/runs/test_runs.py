@@ -340,8 +340,8 @@ def test_other_experiments_under_the_same_name_are_mentioned(folder, pretended):
     (damaged / 'config.json').write_text(u'{')
     status, out, _ = run_and_listen(SHORT + ['--num_runs', '1'])
     assert status == 0 and out.startswith(
-        'note: %s also has an unfinished experiment with other settings: seed 1 '
-                                          'instead of 0\n' % os.path.join('Result', 'digits'))
+        'note: %s also has an unfinished experiment with other settings: seed 1 instead of '
+        '0\n' % os.path.join('Result', 'digits'))
     assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1'])[0] == 0
     assert [entry['seed'].item() for entry in stored()] == [0, 1]
 
@@ -374,8 +374,8 @@ def test_a_refused_gpu_is_named_once_and_recorded(folder, child):
           u"wrongly')\nsys.exit(2)\n")
     status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
     assert status == EXIT_USER_ERROR and err == (
-        'error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same '
-                                             'command tries them again\n')
+        'error: trial 0: the GPU computes wrongly\n3 trials failed (0, 1, 2); the same command tries them '
+        'again\n')
     path, = glob.glob(os.path.join('Result', 'digits', '*', 'config.json'))
     first = config_of(path)
     assert first['gpu_of_trial'] == {str(number): {'name': 'card %d' % number} for number in range(3)}

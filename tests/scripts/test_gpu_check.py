@@ -1,30 +1,32 @@
 """scripts/gpu_check.py on the CPU: a device that computes the same is fine, one with a wrong gradient is
 found."""
+import io
 import json
 import sys
 
 import numpy as np
 import pytest
 
-from scripts import gpu_check
+from scripts import gpu_check, gpu_steps
 from utils import utils_nn as nn
+from utils.utils import UserError
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp('data')
-    gpu_check.write_cifar(str(place))
+    gpu_steps.write_cifar(str(place))
     return str(place)
 
 
 def faults(row):
-    report = gpu_check.Report()
+    report = gpu_check.Report(io.StringIO())
     gpu_check.judge_steps(report, 'Hybrid_HPS on DIGITS5', row)
     return report.faults
 
 
 def test_a_device_that_computes_the_same(folder):
-    row = gpu_check.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
+    row = gpu_steps.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
     assert (row['loss'], row['weights'], row['again']) == (0, 0, True) and faults(row) == []
     # nothing was launched on a GPU
     assert row['operations'] > 50 and row['kernels'] is row['bytes'] is None
@@ -42,7 +44,7 @@ def test_a_wrong_gradient_is_found(folder, monkeypatch):
                                             * variables[0])
         return right(optimizer, loss, variables)
     monkeypatch.setattr(nn, 'apply', wrong)
-    row = gpu_check.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
+    row = gpu_steps.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
     assert len(graphs) == 3 and any('what a few steps teach Hybrid_HPS on DIGITS5' in fault
                                     for fault in faults(row)), row
 
@@ -58,12 +60,67 @@ def test_the_cifar_files_are_read_as_cifar_100(folder):
 
 
 def test_differences_that_are_no_numbers_are_faults():
-    report = gpu_check.Report()
+    report = gpu_check.Report(io.StringIO())
     for value in (float('nan'), float('inf'), 0.2):
         report.beyond('it', value, 0.1)
     report.beyond('it', 0.1, 0.1)
     report.beyond('it', None, 0.1)
     assert len(report.faults) == 3
+
+
+@pytest.mark.parametrize('repeating, same_device, apart, is_fault', [
+    (['HPS'], True, 0, False), (['HPS'], True, 0.01, True), ([], True, 0.01, False), ([], True, 0.2, True),
+    (['HPS'], False, 0.01, False), (['HPS'], False, 0.2, True)])
+def test_a_run_that_went_on_is_judged(repeating, same_device, apart, is_fault, monkeypatch):
+    """On the same device it must give the same, if steps there do; on another nearly."""
+    def result(accuracy):
+        return {'result_of_each_run': [{'history_test_error': np.array([[accuracy]])}],
+                'accuracy_matrix': np.array([[[accuracy]]])}
+    monkeypatch.setattr(gpu_check, 'load_results', lambda path: [result(0.5)])
+    runs = gpu_check.Runs('nowhere', 0, repeating)
+    monkeypatch.setattr(runs, 'start', lambda *words: None)
+    monkeypatch.setattr(runs, 'result', lambda name, child: result(0.5 + apart))
+    monkeypatch.setitem(gpu_check.MODELS, 'HPS', [])
+    if same_device:
+        action = lambda: runs.side_by_side('HPS')  # noqa: E731
+    else:
+        action = lambda: runs.beside_device_alone(result(0.5 + apart), 'HPS', False)  # noqa: E731
+    if is_fault:
+        with pytest.raises(UserError):
+            action()
+    else:
+        assert ('the same' in action()) == (apart == 0)
+
+
+def steps_that(words, monkeypatch, tmp_path):
+    """What `check_steps` says and returns, or raises, of a process that runs these words of Python."""
+    (tmp_path / 'steps.py').write_text(words)
+    monkeypatch.setattr(gpu_check.gpu_steps, '__file__', str(tmp_path / 'steps.py'))
+    report = gpu_check.Report(io.StringIO())
+    return report, gpu_check.check_steps(report, ['DEN'], str(tmp_path), -1)
+
+
+ROW = ('import json, sys\nrow = dict(loss=0, weights=0, logits=0, again=%s, milliseconds=1, cpu_milliseconds=1, '
+       'images=1, cpu_images=1, operations=1, kernels=None, bytes=None)\nprint(json.dumps(row))\n')
+
+
+def test_a_device_that_cannot_be_tried_is_one_line(monkeypatch, tmp_path):
+    with pytest.raises(UserError) as caught:
+        steps_that('import sys\nsys.exit(sys.stderr.write("error: no card\\n") and 2)', monkeypatch, tmp_path)
+    assert str(caught.value) == 'no card'
+
+
+def test_steps_that_end_early_are_a_fault(monkeypatch, tmp_path):
+    for words in (ROW % True, ROW % True + 'sys.exit(1)\n', 'import sys\nsys.exit(139)\n'):
+        report, _ = steps_that(words, monkeypatch, tmp_path)
+        assert len(report.faults) == 1 and 'DEN on' in report.faults[0]
+
+
+@pytest.mark.parametrize('first, second, repeating', [(True, True, {'DEN'}), (True, False, set()),
+                                                      (False, True, set())])
+def test_models_repeat_where_all_their_steps_do(first, second, repeating, monkeypatch, tmp_path):
+    report, found = steps_that(ROW % first + ROW % second, monkeypatch, tmp_path)
+    assert report.faults == [] and found == repeating
 
 
 @pytest.mark.parametrize('faults, status', [([], 0), (['one'], 1)])
@@ -82,6 +139,7 @@ def test_the_exit_status_and_the_file(faults, status, monkeypatch, tmp_path, cap
 
 @pytest.mark.parametrize('words, says', [
     ('--gpu -2', '--gpu -2: -1 (the CPU) or a number from 0 on is needed'), ('--models ENTROPY', 'ENTROPY'),
+    ('--models DEN,STL', '--models STL: it is not among those that are checked'),
     ('--report /nowhere/at/all.txt', '/nowhere/at/all.txt')])
 def test_a_mistake_is_one_line_and_status_2(words, says, monkeypatch, capsys):
     monkeypatch.setattr(gpu_check, 'check', lambda *arguments: pytest.fail('it began'))

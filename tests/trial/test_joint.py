@@ -116,8 +116,7 @@ def test_result_has_the_published_layout_of_joint_training(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert main.main(
         '--gpu -1 --data_type DIGITS5 --model_type HPS --num_tasks 2 --num_runs 2 --epochs_per_task 2 '
-        '--threads 1 '
-                     '--save_mat_name joint.mat --quiet'.split()) == 0
+        '--threads 1 --save_mat_name joint.mat --quiet'.split()) == 0
     entry, = entries('Result/joint.mat')
     assert not {'best_test_error_each_task', 'test_error_at_last_epoch'} & set(entry)
     runs = np.ravel(entry['result_of_each_run'])

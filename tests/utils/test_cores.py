@@ -85,7 +85,7 @@ def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):
             stream.write('50000')
         program = (
             'import os; open(%r, "w").write(str(os.getpid())); from utils.cores import cores, _quotas; '
-                   'print(cores(), min(_quotas("/proc/self")))' % (group + '/cgroup.procs'))
+            'print(cores(), min(_quotas("/proc/self")))' % (group + '/cgroup.procs'))
         assert subprocess.check_output([sys.executable, '-c', program], cwd=ROOT).split() == [b'1', b'0.5']
     finally:
         os.rmdir(group)
