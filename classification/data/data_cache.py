@@ -34,7 +34,7 @@ def cached(data_dir, name, key, shape, decode, say):
     if version > VERSION:
         say('%s was written by newer code (version %d of such files; this code reads up to version %d): the '
             'images are decoded anew each time' % (path, version, VERSION))
-        return decode()
+        return _whole(shape, decode())
     images = _opened(path, shape)
     if images is not None:
         return images
@@ -54,12 +54,15 @@ def cached(data_dir, name, key, shape, decode, say):
     mapped = None if refusal else _opened(path, shape)
     if mapped is not None:
         return mapped
-    return _together(shape, decode()) if blocks else images
+    return _whole(shape, decode()) if blocks else images
 
 
-def _together(shape, blocks):
+def _whole(shape, decoded):
+    """One array of what `decode` gave."""
+    if isinstance(decoded, np.ndarray):
+        return decoded
     images, row = np.empty(shape, np.uint8), 0
-    for block in blocks:
+    for block in decoded:
         images[row:row + len(block)] = block
         row += len(block)
     return images

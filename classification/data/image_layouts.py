@@ -31,7 +31,7 @@ class Image(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The images in the order of the files, task by task."""
+    """The images in the order of the files; folders in natural order."""
     path: str
     layout: str                                        # 'classes', 'tasks', 'csv' or 'npz'
     # (name, classes) of each; a label is a place in the classes
@@ -114,11 +114,9 @@ def _listing(path, layout, images, notes, classes_per_task):
     numbers = {(None if cut else name, of_class): (task, label) for task, (name, classes) in enumerate(tasks)
                for label, of_class in enumerate(classes)}
     places = np.array([numbers[image.task, image.name] for image in images], np.int32)
-    order = np.arange(len(images)) if layout in ('csv', 'npz') else np.lexsort((places[:, 1], places[:, 0]))
-    task, label, images = places[order, 0], places[order, 1], tuple(images[row] for row in order)
     split = np.array([image.split for image in images]) if images[0].split is not None else None
-    made = Listing(path, layout, tasks, images, task, label, split, layout in ('csv', 'npz'), cut,
-                   tuple(notes))
+    made = Listing(path, layout, tasks, tuple(images), places[:, 0], places[:, 1], split,
+                   layout in ('csv', 'npz'), cut, tuple(notes))
     if split is not None:
         _check_splits(made)
     return made

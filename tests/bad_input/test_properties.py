@@ -9,6 +9,7 @@ import os
 import pathlib
 import pickle
 import tempfile
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import main
-from classification.data import data_cache, readers, stl10_designs
+from classification.data import data_cache, download, readers, stl10_designs
 from classification.data.readers_officehome import OFFICEHOME
 from classification.experiment.flags import parser
 from classification.gen_data import DATASETS
@@ -86,7 +87,8 @@ def test_a_command_line_is_an_experiment_or_one_line(folder, options, lifelong):
         here = os.getcwd()
         os.chdir(place)
         try:
-            status, _, err, raised = listened(main, words)
+            with mock.patch.object(download, 'fetch', side_effect=UserError('there is no network')):
+                status, _, err, raised = listened(main, words)
         finally:
             os.chdir(here)
         is_fine_or_one_line(status, err, raised)

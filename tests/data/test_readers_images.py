@@ -15,10 +15,11 @@ import pytest
 
 import main
 from classification import gen_data
-from classification.data import data_cache, readers_images
+from classification.data import data_cache, photographs, readers_images
 from classification.data.image_layouts import natural
 from classification.experiment.resolve import resolve
 from classification.report.groups import _by_checksums
+from utils.locks import Lock
 from utils.utils import UserError
 
 PER_CLASS = 12
@@ -307,6 +308,21 @@ def test_photographs_are_turned_as_their_camera_says(folder):
     assert turned[:, 5:, 0].min() > 200 and turned[:, :3, 0].max() < 50
 
 
+def test_shrinking_takes_means_of_whole_blocks():
+    image = picture(0, 12, 8, 3)
+    small = photographs.shrunk(np.kron(image, np.ones((10, 10, 1), np.uint8)), 8)
+    assert (small == image).all() and photographs.shrunk(image, 5) is image
+
+
+def test_grey_weighs_the_colours_as_television_does(folder):
+    images = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 100, 50]], np.uint8)
+    images = np.tile(images[:, None, None], (6, 8, 8, 1))
+    labels = np.tile([0, 0, 1, 1], 6)
+    np.savez(str(folder / 'p.npz'), x_train=images, y_train=labels, x_test=images, y_test=labels)
+    grey = tasks_of('p.npz', '--image_channels', '1')[0].test.images()
+    assert sorted(set(grey.ravel().tolist())) == [29, 76, 124, 150]      # 0.114, 0.299, 0.587 of 255
+
+
 def test_a_large_photograph_is_its_mean(folder):
     image = np.kron(picture(0, 8, 8, 3), np.ones((60, 90, 1), np.uint8))
     path = classes_in(folder / 'p', ['a', 'b'], channels=3)
@@ -390,6 +406,40 @@ def test_a_cache_written_in_blocks_is_the_same_file(tmp_path):
     assert (whole / file).read_bytes() == (blocks / file).read_bytes()
     file, = [name for name in whole.iterdir() if name.suffix == '.npy']
     assert (np.load(str(file)) == images).all()
+
+
+def test_blocks_beside_a_newer_cache_are_put_together(tmp_path, monkeypatch):
+    images, said = picture(0, 6, 4)[..., np.newaxis], []
+
+    def decoded():
+        return data_cache.cached(str(tmp_path), 'x', 'key', images.shape, lambda: iter([images[:4], images[4:]]),
+                                 said.append)
+    monkeypatch.setattr(data_cache, 'VERSION', data_cache.VERSION + 1)
+    decoded()
+    monkeypatch.undo()
+    assert (decoded() == images).all() and len(said) == 1 and 'newer code' in said[0]
+
+
+def test_a_process_that_lost_the_lock_meanwhile_leaves_the_others_file(tmp_path, monkeypatch):
+    images, still = picture(0, 6, 4)[..., np.newaxis], [True]
+    monkeypatch.setattr(Lock, 'still_mine', lambda lock: still[0])
+    path, = [str(file) for file in made_cache(tmp_path, images).iterdir() if file.suffix == '.npy']
+    with open(path, 'wb') as stream:
+        stream.write(b'of the other process')
+
+    def blocks():
+        yield images[:4]
+        still[0] = False
+        yield images[4:]
+    found = data_cache.cached(str(tmp_path), 'x', 'key', images.shape, blocks, lambda line: None)
+    with open(path, 'rb') as stream:
+        assert (found == images).all() and stream.read() == b'of the other process'
+
+
+def made_cache(folder, images):
+    """Path of the folder in which these images were cached."""
+    data_cache.cached(str(folder), 'x', 'key', images.shape, lambda: images, lambda line: None)
+    return folder / 'cache'
 
 
 def test_blocks_without_a_cache_are_put_together(tmp_path):

@@ -33,20 +33,32 @@ def test_a_device_that_computes_the_same(folder):
     assert min(row['milliseconds'], row['images'], row['cpu_milliseconds'], row['cpu_images']) > 0
 
 
-def test_a_wrong_gradient_is_found(folder, monkeypatch):
+def wrong_gradient_of(number, monkeypatch):
+    """In the graph of this number the first kernel's gradient is 2 % too long; the list of the graphs."""
     right, graphs = nn.apply, []
 
     def wrong(optimizer, loss, variables):
-        """In the first graph, the device's: the first kernel's gradient is 2 % too long."""
         graphs.append(loss.graph)
-        if loss.graph is graphs[0]:
+        if len(graphs) == number + 1:
             loss += 0.02 * nn.tf.reduce_sum(nn.tf.stop_gradient(nn.tf.gradients(loss, variables[0])[0])
                                             * variables[0])
         return right(optimizer, loss, variables)
     monkeypatch.setattr(nn, 'apply', wrong)
+    return graphs
+
+
+def test_a_wrong_gradient_is_found(folder, monkeypatch):
+    graphs = wrong_gradient_of(0, monkeypatch)       # the device's
     row = gpu_steps.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
     assert len(graphs) == 3 and any('what a few steps teach Hybrid_HPS on DIGITS5' in fault
                                     for fault in faults(row)), row
+    assert row['loss'] > 0 and row['logits'] > 0 and row['again'] is False
+
+
+def test_a_device_that_does_not_repeat_is_seen(folder, monkeypatch):
+    wrong_gradient_of(2, monkeypatch)                # the device's second time
+    row = gpu_steps.compare_steps('Hybrid_HPS', 'DIGITS5', folder, False)
+    assert (row['loss'], row['weights'], row['logits'], row['again']) == (0, 0, 0, False)
 
 
 def test_the_cifar_files_are_read_as_cifar_100(folder):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from classification.trial import checkpoint
+from classification.trial.state import History
 from tests.support.commands import ROOT
 
 META = {'position': 3, 'progress': [0.1 + 0.2, 1 / 3., 0], 'state': {'patterns': {'0': 'ST'}}, 'scores': [],
@@ -146,6 +147,7 @@ KILLED = """
 import builtins, os, signal, sys
 import numpy as np
 from classification.trial import checkpoint
+from classification.trial.state import History
 left = [10 ** 6]
 def counted(call):
     def count(*args, **named):
@@ -207,3 +209,21 @@ def test_objects_are_refused(path):
     with pytest.raises(AssertionError):
         checkpoint.save(str(path), {}, {'store': {'a': np.array([None])}})
     assert os.listdir(str(path.parent)) == []
+
+
+def test_a_history_is_stored_under_the_names_that_checkpoints_always_had():
+    history = History(2, 2)
+    history.start_task()
+    history.accuracies.append(np.full((2, 3), 0.25))
+    history.best_test.append(0.5)
+    history.accuracy_matrix.append([0.5, np.nan])
+    history.peak[1], history.at_chance[1] = 0.75, True
+    history.add_method_rows({'prior': np.ones(4)})
+    arrays = history.arrays()
+    assert {name: value.tolist() for name, value in arrays.items() if name not in ('final', 'leep', 'matrix')} == {
+        'rows': [[[0.25] * 3] * 2], 'best_test': [0.5], 'changed': [1], 'seconds': [0.], 'peak_tasks': [1],
+        'peak': [0.75], 'at_chance_tasks': [1], 'at_chance': [True], 'extra/prior': [[1.] * 4]}
+    assert {'final', 'leep', 'matrix'} <= set(arrays)
+    again = History.from_arrays(2, arrays)
+    assert again.first_epochs == [1] and list(again.method_rows) == ['prior'] and len(again.accuracies) == 1
+    assert again.accuracy_matrix[0][0] == 0.5 and again.peak == {1: 0.75} and again.at_chance == {1: True}

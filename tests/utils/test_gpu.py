@@ -28,6 +28,14 @@ def driver(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, 'DRIVER', str(path))
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """What a test leaves in it would make later ones on the CPU compute otherwise."""
+    for name in gpu.EXACT:
+        monkeypatch.setenv(name, '')
+        monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def computes(monkeypatch):
     """Function that makes the GPU compute what a function makes of the CPU's result."""
@@ -99,16 +107,19 @@ def test_a_gpu_that_is_not_there_is_not_taken_for_one_that_works():
 
 def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_path, capsys):
     computes(lambda values: {name: 0 * value for name, value in values.items()})
-    monkeypatch.setattr(runtime, 'usable_gpus', lambda config: [V100])
+    asked = []
+    monkeypatch.setattr(runtime, 'usable_gpus', lambda config: asked.append(config) or [V100])
     options = ['--data_type', 'DIGITS5', '--model_type', 'STL', '--lifelong', '--gpu', '0']
     command_line.change(monkeypatch.setitem)
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
-    settings = dict(data_dir='', gpu=[0], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0,
+    settings = dict(data_dir='', gpu=[0], gpu_memory_fraction=0.25, threads=1, checkpoint_minutes=0,
                     graph_folder=None, parameter_folder=None, tensorfactor_file=None, tensorboard=False)
     (tmp_path / 'trial0').mkdir()
     with io.open(str(tmp_path / trial_process.CONFIG), 'w') as stream:
         stream.write(json.dumps({'experiment': json.loads(experiment.to_json()), 'settings': settings}))
     assert trial_process.run_trial_process(str(tmp_path), 0, stop=lambda: False) == 2
+    assert asked[0].gpu_options.allow_growth and asked[0].gpu_options.per_process_gpu_memory_fraction == 0.25
+    assert 'GPU' not in asked[0].device_count
     device, error = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert device['device']['compute_capability'] == '7.0' and device['device']['driver'] == '470.57.02'
     assert error['error'].startswith(
@@ -119,14 +130,7 @@ def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_
 
 # ---- finding it ----
 
-@pytest.fixture
-def environment(monkeypatch):
-    for name in gpu.EXACT:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv('TF_CUDNN_DETERMINISTIC', 'mine')
-
-
-def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch, environment):
+def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch):
     """The first call that opens a GPU decides for the whole process;
     without a config it would take all memory."""
     from tensorflow.python.client import device_lib
@@ -136,8 +140,9 @@ def test_the_first_contact_takes_memory_as_the_session_will(monkeypatch, environ
     assert asked[0].gpu_options.allow_growth and asked[0].gpu_options.per_process_gpu_memory_fraction == 0.25
 
 
-def test_a_gpu_computes_in_full_precision_and_the_same_each_time(monkeypatch, environment):
+def test_a_gpu_computes_in_full_precision_and_the_same_each_time(monkeypatch):
     seen = {}
+    monkeypatch.setenv('TF_CUDNN_DETERMINISTIC', 'mine')
 
     def cards(config):
         seen.update((name, os.environ.get(name)) for name in gpu.EXACT)
@@ -149,13 +154,14 @@ def test_a_gpu_computes_in_full_precision_and_the_same_each_time(monkeypatch, en
     assert {name: os.environ[name] for name in gpu.EXACT} == seen
 
 
-def test_without_a_gpu_the_cpu_computes_as_ever(monkeypatch, environment):
+def test_without_a_gpu_the_cpu_computes_as_ever(monkeypatch):
+    monkeypatch.setenv('TF_CUDNN_DETERMINISTIC', 'mine')
     assert gpu.find(runtime.session_config(1, True)) is None
     assert {name: os.environ.get(name) for name in gpu.EXACT} == {
         'NVIDIA_TF32_OVERRIDE': None, 'TF_DETERMINISTIC_OPS': None, 'TF_CUDNN_DETERMINISTIC': 'mine'}
 
 
-def test_a_gpu_that_cannot_be_opened_is_one_line(monkeypatch, environment):
+def test_a_gpu_that_cannot_be_opened_is_one_line(monkeypatch):
     def full(config):
         raise RuntimeError('cudaSetDevice() on GPU:0 failed. Status: out of memory\nmore')
     monkeypatch.setattr(runtime, 'usable_gpus', full)
