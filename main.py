@@ -56,18 +56,23 @@ def _command(argv):
         if getattr(flags, name) is not None:
             say('--%s has no effect' % name)
     from classification.experiment.resolve import resolve
-    from classification.runs.run_folder import result_name
+    from classification.runs.run_folder import configs_of, result_name
     from classification.train_wrapper import run_experiment
     result_name(flags.save_mat_name)
     with signals_to(_leave):        # while trials run, their handler is another
-        experiment = resolve(flags, say)
+        experiment = resolve(flags, say, lambda: configs_of(flags.result_dir, flags.save_mat_name))
         if experiment is None:       # the data of a dry run are not there yet
             return 0
         if not flags.dry_run:
             return run_experiment(experiment, flags, argv, say)
         from classification.experiment.describe import dry_run
+        from classification.runs.end_states import described
+        from classification.runs.run_folder import ResultPaths
         from classification.trial.count_parameters import count  # imports TensorFlow
         print(dry_run(experiment, flags, count))
+        for line in described(experiment, ResultPaths(flags.result_dir, flags.save_mat_name, experiment),
+                              range(flags.num_runs)):
+            print(line)
         return 0
 
 

@@ -334,17 +334,20 @@ def add(name, dataset):
     DATASETS[name] = dataset._replace(origin=declarations.loading())
 
 
-def choose_options(data_type, options, images=None, num_tasks=None, bar=False):
+def choose_options(data_type, options, images=None, num_tasks=None, tasks=None, bar=False):
     """From now on the data set has these options (dict name -> value).
 
     Args:
         images: path of own images; None for other data sets.
         num_tasks: of own images, the first ones only; None for all.
+        tasks: their order, as the attribute of a Listing; None: the natural one.
         bar: show a progress bar if stderr is a terminal.
     """
     if images is not None:
         listing = image_layouts.read(images, options.get('images_layout', 'auto'),
                                      options.get('classes_per_task', 2))
+        # files that changed are found by their checksums
+        listing = tasks and listing.continuing(tasks) or listing
         source = readers_images.OwnImages(listing.first(num_tasks or len(listing.tasks)), options)
         source.bar = bar
         standard = options['scaling'] == 'standard'

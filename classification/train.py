@@ -10,6 +10,7 @@ from classification.analysis import leep, trial_analyses
 from classification.model.method import Setting
 from classification.model.registry import make_method
 from classification.results import origin
+from classification.trial import checkpoint
 from classification.trial.recorder import Recorder
 from classification.trial.schedule import SCHEDULES
 from classification.trial.state import TrialState
@@ -46,7 +47,7 @@ class Trial(object):
         self.method.log, self.method.say = self.log, self.say
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
         self.state = TrialState(experiment, self.method, self.schedule.new_progress,
-                                os.path.join(context.folder, 'checkpoint'))
+                                checkpoint.path_in(context.folder))
         self.recorder, self.policy = Recorder(self), self.method.policy(self)
         self.settings = GraphSettings(
             experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor,

@@ -12,7 +12,7 @@ from classification.data import raw_checksums
 from classification.experiment import sizes
 from classification.report.command import command_for
 from classification.results import mat_file, origin, summary, trial_record
-from classification.runs import provenance, supervisor
+from classification.runs import end_states, provenance, supervisor
 from classification.runs.experiment_files import ExperimentFiles
 from classification.runs.progress import Progress
 from classification.runs.run_folder import ResultPaths, config_in, unfinished
@@ -144,6 +144,7 @@ class Run(object):
         trained = OrderedDict((number, summary.stretches_of(records[number])) for number in records
                               if records[number])
         missing = [number for number in files.numbers if number not in trained]
+        self._take_over_end_states(missing)
         self.announce(missing)
         self._warn_of_other_origins(trained, missing)
         files.log('start: %s' % files.command)
@@ -164,6 +165,14 @@ class Run(object):
             for name in os.listdir(self.paths.run):
                 if name in again or self.flags.restart == () and name.startswith('trial'):
                     shutil.rmtree(os.path.join(self.paths.run, name))
+
+    def _take_over_end_states(self, missing):
+        """Lets trials go on where those of a shorter experiment ended, unless they shall learn all tasks."""
+        again = self.flags.restart
+        if not self.files.config['restarted']:
+            end_states.take_over(
+                self.experiment, self.paths, [number for number in missing if number not in (again or ())],
+                self.files.config['settings']['parameter_folder'], self.say, self.files.log)
 
     def announce(self, missing):
         """Tells the user what is trained and where it goes."""

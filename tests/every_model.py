@@ -1,4 +1,5 @@
-"""Every model type on DIGITS5 and images in CIFAR-100's format: trained, killed, taken up, complete.
+"""Every model type on DIGITS5 and images in CIFAR-100's format: trained, killed, taken up, complete; and on
+DIGITS5 continued from three tasks to five, killed meanwhile, equal to five at once.
 
     make test-all                                              on both generations of TensorFlow
     python -m tests.every_model [--models LASEM_HPS,DEN]       here, some of them
@@ -21,8 +22,10 @@ import numpy as np  # noqa: E402
 import main  # noqa: E402
 from classification.data.task_lists import CIFAR100_TEN_TASKS  # noqa: E402
 from classification.model.registry import MODELS, models_argument  # noqa: E402
+from classification.results.mat_file import entries  # noqa: E402
 from tests.support import data_files  # noqa: E402
-from tests.support.commands import Run, inside, resumptions  # noqa: E402
+from tests.support.commands import Run, inside, resumptions, waited_for  # noqa: E402
+from tests.support.result_files import same_entry  # noqa: E402
 
 COMMON = ['--gpu', '-1', '--lifelong', '--num_runs', '1', '--num_tasks', '2', '--epochs_per_task', '2',
           '--threads', '1', '--checkpoint_minutes', '0']
@@ -58,6 +61,36 @@ def trial(model, data, place):
         return False, 'FAILED: %s' % error
 
 
+def in_a_new_task(meta):
+    """Whether a checkpoint was written while the fourth task or the fifth was learned."""
+    return meta['position'] >= 3 and meta['epoch'] + meta['phase'] > 0
+
+
+def continued(model, place):
+    """Whether three tasks and then five are five at once: (whether they are, text)."""
+    folders = [pathlib.Path(place) / ('%s %s' % (model, what)) for what in ('continued', 'at once')]
+    began = time.monotonic()
+    try:
+        for tasks, folder in ((3, folders[0]), (5, folders[0]), (5, folders[1])):
+            run = Run(folder, DATA['DIGITS5'] + COMMON + [
+                '--model_type', model, '--data_dir', str(place), '--num_tasks', str(tasks)],
+                      program=[main.__file__], seconds=SECONDS)
+            with run.start():
+                if tasks == 5 and folder is folders[0]:
+                    waited_for(lambda: run.parent.poll() is not None or len(run.run_folders()) == 2, 0.05)
+                    child, meta = run.child_stopped_when(in_a_new_task)
+                    run.kill(child)
+                    assert 'taken over' in run.said and meta['position'] in (3, 4), run.said
+                    run.start()
+                assert run.wait() == 0, ' '.join(run.said.split())[-200:]
+        one, other = [entries(str(folder / 'found.mat'))[-1] for folder in folders]
+        same_entry(one, other)
+        return True, 'continued from 3 tasks, killed at position %d, epoch %d: equal to 5 at once; %.0f s' % (
+            meta['position'], meta['epoch'], time.monotonic() - began)
+    except AssertionError as error:
+        return False, 'FAILED: %s' % error
+
+
 def check(entry):
     """Asserts that a result file's entry is complete."""
     run, = np.ravel(entry['result_of_each_run'])
@@ -77,6 +110,7 @@ def command_line():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--models', type=models_argument, default='',
                         help='model types, separated by commas (default: all)')
+    parser.add_argument('--continued', action='store_true', help='only whether they can be continued')
     parser.add_argument('--side_by_side', type=int, default=2, help='runs at a time (default: %(default)s)')
     flags = parser.parse_args()
     models = flags.models or list(MODELS)
@@ -84,7 +118,8 @@ def command_line():
     with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(flags.side_by_side) as workers:
         write_data(place)
         found = [(model, data, workers.submit(trial, model, data, place)) for model in models
-                 for data in sorted(DATA)]
+                 for data in sorted(DATA) if not flags.continued]
+        found += [(model, '3 + 2 tasks', workers.submit(continued, model, place)) for model in models]
         for model, data, outcome in found:
             well, text = outcome.result()
             failed += not well

@@ -31,7 +31,7 @@ class Image(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The images in the order of the files; folders in natural order."""
+    """The images of one task after the other, each in the order of the files; folders in natural order."""
     path: str
     layout: str                                        # 'classes', 'tasks', 'csv' or 'npz'
     # (name, classes) of each; a label is a place in the classes
@@ -41,8 +41,8 @@ class Listing(NamedTuple):
     label: np.ndarray            # of each image
     split: Optional[np.ndarray]  # of each image: 'train', 'valid' or 'test'; None: all are drawn
     ordered: bool                # the order of the images means something
-    cut: bool                    # the classes were cut into tasks
-    notes: Tuple[str, ...]       # what the user should know
+    cut: int                     # so many classes were cut into each task; 0: the files say the tasks
+    other_notes: Tuple[str, ...]  # what the user should know of the files
 
     def first(self, num_tasks):
         """The listing of the first tasks only."""
@@ -51,6 +51,34 @@ class Listing(NamedTuple):
             tasks=self.tasks[:num_tasks], images=tuple(self.images[row] for row in kept),
             task=self.task[kept],
             label=self.label[kept], split=None if self.split is None else self.split[kept])
+
+    @property
+    def notes(self):
+        """Lines that the user should know."""
+        return self.other_notes + tuple(
+            'class %s, the only one left over, joins task %d' % (classes[-1], task)
+            for task, (_, classes) in enumerate(self.tasks) if self.cut and len(classes) > self.cut)
+
+    def continuing(self, tasks):
+        """The listing whose tasks begin with these, of a listing that was read earlier; the others follow in
+        their order. None: one of these is no longer there, or has other classes.
+
+        Args:
+            tasks: as the attribute of the earlier listing.
+        """
+        tasks = tuple((name, tuple(classes)) for name, classes in tasks)
+        mine = self.tasks
+        if self.cut:
+            known = {of_class for _, classes in tasks for of_class in classes}
+            others = [of_class for _, classes in mine for of_class in classes if of_class not in known]
+            if known - {of_class for _, classes in mine for of_class in classes} or len(others) == 1:
+                return None
+            mine = tasks + (_cut(others, self.cut) if others else ())
+        elif not set(tasks) <= set(mine):
+            return None
+        else:
+            mine = tasks + tuple(task for task in mine if task not in tasks)
+        return _arranged(self._replace(tasks=mine))
 
     @property
     def split_names(self):
@@ -102,8 +130,7 @@ def _listing(path, layout, images, notes, classes_per_task):
     if not images:
         raise UserError('--images %s: no image in it' % path)
     if cut:
-        tasks, more = _cut(path, sorted({image.name for image in images}, key=natural), classes_per_task)
-        notes = tuple(notes) + more
+        tasks = _cut(sorted({image.name for image in images}, key=natural), classes_per_task)
     else:
         names = OrderedDict((task, set()) for task in sorted({image.task for image in images}, key=natural))
         for image in images:
@@ -111,26 +138,33 @@ def _listing(path, layout, images, notes, classes_per_task):
         tasks = tuple((task, tuple(sorted(classes, key=natural))) for task, classes in names.items())
     for name, classes in tasks:
         _check_classes(path, name, classes)
-    numbers = {(None if cut else name, of_class): (task, label) for task, (name, classes) in enumerate(tasks)
-               for label, of_class in enumerate(classes)}
-    places = np.array([numbers[image.task, image.name] for image in images], np.int32)
-    split = np.array([image.split for image in images]) if images[0].split is not None else None
-    made = Listing(path, layout, tasks, tuple(images), places[:, 0], places[:, 1], split,
-                   layout in ('csv', 'npz'), cut, tuple(notes))
-    if split is not None:
+    made = _arranged(Listing(path, layout, tasks, tuple(images), None, None, None, layout in ('csv', 'npz'),
+                             classes_per_task if cut else 0, tuple(notes)))
+    if made.split is not None:
         _check_splits(made)
     return made
 
 
-def _cut(path, classes, size):
-    """(tasks of so many classes each, lines to say);
-    a single class that is left over joins the task before."""
-    starts, notes = list(range(0, len(classes), size)), ()
+def _arranged(listing):
+    """The listing with its images where its tasks have them, each task's in the order of the files."""
+    numbers = {(None if listing.cut else name, of_class): (task, label)
+               for task, (name, classes) in enumerate(listing.tasks)
+               for label, of_class in enumerate(classes)}
+    places = np.array([numbers[image.task, image.name] for image in listing.images], np.int32)
+    # an .npz file is read array by array
+    order = np.arange(len(places)) if listing.layout == 'npz' else np.argsort(places[:, 0], kind='mergesort')
+    images = tuple(listing.images[row] for row in order)
+    split = np.array([image.split for image in images]) if images[0].split is not None else None
+    return listing._replace(images=images, task=places[order, 0], label=places[order, 1], split=split)
+
+
+def _cut(classes, size):
+    """Tasks of so many classes each; a single class that is left over joins the task before."""
+    starts = list(range(0, len(classes), size))
     if len(starts) > 1 and len(classes) - starts[-1] == 1:
-        starts, notes = starts[:-1], ('class %s, the only one left over, joins task %d'
-                                      % (classes[-1], len(starts) - 2),)
+        starts = starts[:-1]
     ends = starts[1:] + [len(classes)]
-    return tuple(('', tuple(classes[start:end])) for start, end in zip(starts, ends)), notes
+    return tuple(('', tuple(classes[start:end])) for start, end in zip(starts, ends))
 
 
 def _check_classes(path, task, classes):

@@ -105,6 +105,7 @@ class OwnImages(Source):
         options: what `settled` gave.
     """
     fetched = False
+    grows = True
     bar = False         # whether decoding shows a progress bar on a terminal
 
     def __init__(self, listing=None, options=()):
@@ -116,6 +117,9 @@ class OwnImages(Source):
         # number of each task's first class
         self.first = np.cumsum([0] + [len(names) for _, names in classes])
         self.names = [name for _, names in classes for name in names]
+
+    def named_tasks(self):
+        return self.listing.tasks
 
     @property
     def tasks(self):
@@ -216,7 +220,8 @@ class OwnImages(Source):
         if self.listing.layout == 'npz':
             return shape
         cv2, skimage = photographs.packages('--images')
-        return '%s, decoded by %s, resized by %s' % (shape, cv2.__version__, skimage.__version__)
+        return '%s, task by task, decoded by %s, resized by %s' % (
+            shape, cv2.__version__, skimage.__version__)
 
     def decode(self, data_dir, say):
         """Yields the images in blocks: BLOCK_BYTES in memory, and one file per core (an .npz: one of its

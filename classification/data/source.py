@@ -38,6 +38,7 @@ class Source(object):
     """
     to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
     fetched = True           # whether the raw files can come from somewhere else, and not from the user alone
+    grows = False            # whether tasks may be added to it, whose checksums `task_checksums` tells apart
     version = None           # a raw_checksums.OneVersion while everything read must belong together
 
     def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
@@ -87,6 +88,11 @@ class Source(object):
     def checksum(self, data_dir):
         """SHA-256 of the raw data."""
         return raw_checksums.checksum(data_dir, self.name, self.files(data_dir), self.version)
+
+    def named_tasks(self):
+        """Name and classes of each task, where they are the user's own and a longer experiment keeps their
+        order; else None."""
+        return None
 
     def task_checksums(self, data_dir):
         """List of the SHA-256 of each task, where the data set knows them apart; else None."""

@@ -3,8 +3,10 @@ from collections import OrderedDict
 
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
+from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import plugins_of
 from classification.experiment.sizes import check
+from classification.gen_data import SPLITS
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
 from utils.utils import plural, size_text
@@ -95,7 +97,8 @@ def dry_run(experiment, flags, count):
     lines.append('head: %s -> classes; padding %s; skip connections: %s' % (
         ' -> '.join(map(str, (net.num_features,) + net.hidden)), net.padding,
         ', '.join('%d to %d' % pair for pair in net.skips) or 'none'))
-    lines.append('parameters: %s' % _parameters(experiment, count))
+    counts = _counts(experiment, count)
+    lines.append('parameters: %s' % _parameters(experiment, counts))
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
         plural(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay,
         plural(flags.num_runs, 'trial'), experiment.seed))
@@ -104,6 +107,9 @@ def dry_run(experiment, flags, count):
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
         size_text(check(experiment, flags.num_runs))))
+    if more_can_come(experiment) and not flags.no_continue:
+        lines.append('end state: at most %s per trial, from which the same command with more tasks goes on '
+                     '(--no_continue keeps none)' % size_text(_state_bytes(experiment, max(counts))))
     for name, value in sorted(dict(experiment.options, **experiment.data_options).items()):
         lines.append('%s: %s' % (name, value))
     for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
@@ -126,9 +132,21 @@ def _analyses(experiment, train_sizes):
     return lines
 
 
-def _parameters(experiment, count):
-    if experiment.pattern is not None:
-        return '{:,}{}'.format(count(experiment, experiment.pattern), experiment.model.method.size_note)
+def _counts(experiment, count):
+    """Numbers of parameters: of the pattern; of a search, if every layer is shared and if none is."""
     depth = len(experiment.net.layers)
-    return '{:,} if every layer is shared, {:,} if none is'.format(
-        count(experiment, 'S' * depth), count(experiment, 'T' * depth))
+    patterns = ('S' * depth, 'T' * depth) if experiment.pattern is None else (experiment.pattern,)
+    return [count(experiment, pattern) for pattern in patterns]
+
+
+def _parameters(experiment, counts):
+    if experiment.pattern is not None:
+        return '{:,}{}'.format(counts[0], experiment.model.method.size_note)
+    return '{:,} if every layer is shared, {:,} if none is'.format(*counts)
+
+
+def _state_bytes(experiment, parameters):
+    """Of the checkpoint after the last task: parameters, what the method keeps beside them, histories."""
+    epochs = experiment.training.epochs * len(experiment.task_order)
+    return (4 * (parameters + experiment.model.method.values_beside(parameters))
+            + 8 * epochs * (len(SPLITS) * len(experiment.class_counts) + 1))

@@ -227,6 +227,9 @@ def _run_flags(run):
                      help='train again although this experiment is finished or begun: all trials, whose '
                           'results are then added, or only some like 0,2, whose results are then replaced '
                           '(default: none)')
+    run.add_argument('--no_continue', action='store_true',
+                     help='do not keep the state of each trial after its last task, from which the same '
+                          'command with more tasks goes on')
     run.add_argument('--savegraph', action='store_true',
                      help='write the first trial\'s graphs for TensorBoard')
     run.add_argument('--tensorboard', action='store_true',

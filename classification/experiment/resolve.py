@@ -30,12 +30,13 @@ def task_order(num_tasks, order_type):
     return tuple(orders[order_type]) + tuple(range(num_tasks))
 
 
-def resolve(flags, say):
+def resolve(flags, say, begun=dict):
     """The experiment that the flags ask for; names are checked before any data is touched.
 
     Args:
         flags: namespace of main.py's parser.
         say: function of one line, for what the user should know.
+        begun: function -> dict folder -> config.json of the experiments under the same file name.
     Returns:
         Experiment; None where a dry run has said which data would be fetched first.
     Raises:
@@ -50,7 +51,7 @@ def resolve(flags, say):
     _check_training(flags)
     check_different('%s on %s' % (model.name, data_type), model.options, dataset.options)
     given = given_options(flags, model.options, dataset.options)
-    own = own_images.choose(flags, data_type, given, say)
+    own = own_images.choose(flags, data_type, given, say, begun)
     dataset = gen_data.DATASETS[data_type]
     context = _context(flags, data_type, dataset, model, given)
     pattern = _pattern(flags, model, context)

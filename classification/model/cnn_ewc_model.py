@@ -24,7 +24,7 @@ def _note():
 @method('EWC', 'elastic weight consolidation: all convolutions shared, held near earlier optima',
         pattern='all',
         paper='Kirkpatrick et al., PNAS 2017', notes=_note, trainer_fields=best_epoch_fields,
-        published_leep=False,
+        published_leep=False, looks_ahead=True, values_beside=lambda parameters: 2 * parameters,
         options=(Option('fisher_multiplier', lambda at: at.row(env.EWC_MULTIPLIER, 'factor of the penalty'),
                         number(0), 'EWC: factor of the penalty (default: by --test_type)', stored=True),
                  Option('ewc_mode', env.EWC['ewc_mode'], one_of('separate', 'online'),

@@ -63,6 +63,8 @@ class Declared(NamedTuple):
     revisits: bool = True
     skips: bool = True
     stops_early: bool = True
+    looks_ahead: bool = False
+    values_beside: Callable = lambda parameters: 0
     dropout: Optional[str] = None
     size_note: str = ''
     fields: Callable = lambda size: ()
@@ -257,6 +259,10 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
         joint: it can also train all tasks together.
         revisits, skips, stops_early: whether it can learn a task again, honour skip connections, end a task
             early.
+        looks_ahead: whether learning a task depends on whether it will return, so that an experiment cannot
+            be continued by one in which it does.
+        values_beside: function of the number of parameters -> how many values a checkpoint holds beside them
+            between tasks, at most.
         dropout: name of the option that says whether it has dropout; None: it has.
         size_note: what --dry_run adds to the number of parameters.
         check, network: see `mechanism`.

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple
 
@@ -62,6 +63,24 @@ def alternative_path(folder, trial, task, number):
     of a pattern, by its place in LASEM's order."""
     return os.path.join(folder, 'run%d' % trial, 'config_search_t%d' % task, 'parameter_config%d.mat'
                         % number)
+
+
+def take_over(earlier, folder, trial):
+    """Copies the files of a trial's positions from the folder of a shorter experiment.
+
+    They go on naming that one. Returns whether there are any.
+    """
+    source, target = [os.path.join(where, 'run%d' % trial) for where in (earlier, folder)]
+    if not os.path.isdir(source):
+        return False
+    for base, _, names in os.walk(source):
+        for name in names:
+            if name.endswith('.mat') and name != FINAL:
+                copy = os.path.join(target, os.path.relpath(base, source), name)
+                os.makedirs(os.path.dirname(copy), exist_ok=True)
+                shutil.copyfile(os.path.join(base, name), copy + '.new')
+                os.replace(copy + '.new', copy)
+    return True
 
 
 # ---- writing ----

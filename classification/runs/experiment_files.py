@@ -13,6 +13,7 @@ import psutil
 
 from classification import gen_data
 from classification.experiment import plugin_files, sizes, tensor_factors
+from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import plugins_of
 from classification.results import mat_file, parameter_files, summary, texts, trial_record
 from classification.runs import provenance
@@ -84,6 +85,7 @@ class ExperimentFiles(object):
             ('run_id', begun.get('run_id') or uuid.uuid4().hex),
             ('restarted', begun.get('restarted', flags.restart == ())),
             ('finished', finished),
+            ('tasks', gen_data.DATASETS[experiment.data_type].source.named_tasks()),
             ('command', self.command),
             ('settings', self._settings(begun)),
             ('versions', provenance.versions()),
@@ -117,6 +119,8 @@ class ExperimentFiles(object):
                 'graph_folder': os.path.abspath(self.paths.graphs) if flags.savegraph else None,
                 'tensorboard': flags.tensorboard,
                 'parameter_folder': self._parameter_folder(begun),
+                # whether the state after the last task is kept
+                'end_states': not flags.no_continue and more_can_come(self.experiment),
                 'tensorfactor_file': os.path.abspath(tensor_factors.find(
                     self.paths.result_dir, flags.tensorfactor_param_path))
                 if 'tensorfactor' in self.experiment.analyses else None}

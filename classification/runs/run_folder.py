@@ -1,6 +1,7 @@
 """Where the files of an experiment are, and what is known of one that was begun."""
 import glob
 import os
+from collections import OrderedDict
 
 from classification.results import mat_file, mat_parts
 from classification.runs.local_pool import ERRORS
@@ -64,11 +65,14 @@ class ResultPaths(object):
                             % (self.result_dir, error.strerror or error, error.filename)) from error
         mat_file.check_writable(self.mat)
 
+    def others(self):
+        """OrderedDict run folder -> config.json of each experiment of other settings under this name."""
+        return OrderedDict((folder, config) for folder, config in configs_in(self.folder).items()
+                           if folder != self.run)
+
     def other_unfinished(self):
         """Experiments of other settings, as dicts, that were begun under this name and not finished."""
-        configs = [config_in(os.path.join(self.folder, name)) for name in sorted(os.listdir(self.folder))
-                   if name != os.path.basename(self.run)]
-        return [config['experiment'] for config in configs if unfinished(config)]
+        return [config['experiment'] for config in self.others().values() if unfinished(config)]
 
 
 def check_folder(folder):
@@ -76,6 +80,18 @@ def check_folder(folder):
     probe = os.path.join(folder, '.writable-%s' % os.urandom(4).hex())      # others may probe now, too
     write_atomically(probe, '')
     os.remove(probe)
+
+
+def configs_of(result_dir, mat_name):
+    """OrderedDict run folder -> config.json of each experiment that was begun under a file name."""
+    return configs_in(os.path.join(result_dir, result_name(mat_name)))
+
+
+def configs_in(folder):
+    """OrderedDict run folder -> config.json of each experiment in Result/NAME."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else ()
+    configs = [(inside, config_in(inside)) for inside in (os.path.join(folder, name) for name in names)]
+    return OrderedDict((inside, config) for inside, config in configs if config)
 
 
 def config_in(folder):

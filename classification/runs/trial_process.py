@@ -175,7 +175,7 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
 
     gen_data.choose_options(experiment.data_type, experiment.data_options, settings.get('images'),
-                            len(experiment.class_counts))
+                            len(experiment.class_counts), config.get('tasks'))
 
     def log(line):
         log_line(run_folder, line)
@@ -201,5 +201,5 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order),
                      alone=True)
     save_record(os.path.join(folder, RECORD), record)
-    checkpoint.remove(os.path.join(folder, 'checkpoint'))
+    checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))
     log('trial %d: finished' % number)

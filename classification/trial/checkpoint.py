@@ -15,6 +15,11 @@ _MAGIC, _MAGIC_OF_ANY = b'lasem-checkpoint-%d\n', re.compile(br'lasem-checkpoint
 _BEFORE, _UNFINISHED, _DAMAGED = '.previous', '.new', '.damaged'      # what else stands beside a checkpoint
 
 
+def path_in(folder):
+    """Path of the checkpoint of a trial, in its folder."""
+    return os.path.join(folder, 'checkpoint')
+
+
 def save(path, meta, groups):
     """Writes a checkpoint, whole or not at all, and keeps the one before it as PATH.previous.
 
@@ -110,8 +115,9 @@ def _unpack(payload):
     return meta, groups
 
 
-def remove(path):
-    """Deletes a checkpoint that is no longer needed, and what stands beside it."""
-    for candidate in (path, path + _BEFORE, path + _UNFINISHED, path + _DAMAGED):
+def remove(path, but_the_last=False):
+    """Deletes a checkpoint that is no longer needed, and what stands beside it, or only that."""
+    for candidate in (() if but_the_last else (path,)) + tuple(
+            path + ending for ending in (_BEFORE, _UNFINISHED, _DAMAGED)):
         if os.path.exists(candidate):
             os.remove(candidate)

@@ -70,6 +70,25 @@ class History(object):
                 history.method_rows[name[len(cls.METHOD):]] = list(arrays[name])
         return history
 
+    def extend(self, num_tasks, positions, before, tasks):
+        """Takes the shapes of a longer experiment; what is not known there yet is as in a new history.
+
+        Args:
+            num_tasks, positions: of the longer one.
+            before, tasks: the distinct tasks of this one and of the longer one, as its rows have them.
+        """
+        def padded(row):
+            return np.concatenate([row, np.full((num_tasks - len(row),) + row.shape[1:], np.nan)])
+
+        columns = [tasks.index(task) for task in before]
+        for place, known in enumerate(self.accuracy_matrix):
+            self.accuracy_matrix[place] = np.full(len(tasks), np.nan)
+            self.accuracy_matrix[place][columns] = known
+        self.accuracies, self.final = list(map(padded, self.accuracies)), padded(self.final)
+        known, self.leep = self.leep, np.zeros((len(self.leep), positions, num_tasks))
+        self.leep[:, :known.shape[1], :known.shape[2]] = known
+        self.num_tasks = num_tasks
+
     def start_task(self):
         """The next rows are of another position."""
         self.first_epochs.append(max(len(self.accuracies), 1))
@@ -174,3 +193,28 @@ class TrialState(object):
                 holder, _, attribute = (piece.at or name).rpartition('.')
                 setattr(getattr(self, holder) if holder else self, attribute, piece.value(self, stored[name]))
         return True
+
+
+# ---- the end state of a shorter experiment ----
+
+def continue_from(path, shorter, longer, new_path, say):
+    """Writes the checkpoint with which a trial of a longer experiment goes on where the shorter one ended.
+
+    Args:
+        path: of the checkpoint that the shorter one's trial left after its last task.
+        shorter, longer: Experiment; the tasks of the longer one begin with those of the shorter one.
+        new_path: of the checkpoint to write.
+        say: function of one line, told where a checkpoint is damaged.
+    Returns:
+        whether there is an end state.
+    """
+    loaded = checkpoint.load(path, say)
+    if loaded is None or loaded[0]['fingerprint'] != shorter.fingerprint() or (
+            loaded[0]['position'] != len(shorter.task_order)):
+        return False
+    meta, groups = loaded
+    history = History.from_arrays(len(shorter.class_counts), groups['history'])
+    history.extend(len(longer.class_counts), len(longer.task_order), shorter.tasks, longer.tasks)
+    groups['history'] = history.arrays()
+    checkpoint.save(new_path, dict(meta, fingerprint=longer.fingerprint()), groups)
+    return True

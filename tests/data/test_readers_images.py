@@ -16,37 +16,12 @@ import pytest
 import main
 from classification import gen_data
 from classification.data import data_cache, photographs, readers_images
-from classification.data.image_layouts import natural
+from classification.data.image_layouts import natural, read
 from classification.experiment.resolve import resolve
 from classification.report.groups import _by_checksums
+from tests.support.own_images import PER_CLASS, classes_in, picture, write
 from utils.locks import Lock
 from utils.utils import UserError
-
-PER_CLASS = 12
-
-
-def picture(seed, height=8, width=8, channels=1):
-    """uint8 [height, width, channels] at random."""
-    return np.random.RandomState(seed).randint(0, 256, (height, width, channels)).astype(np.uint8)
-
-
-def write(path, image):
-    """Writes an image, red first, in the format of the ending; nothing is lost except in .jpg."""
-    os.makedirs(os.path.dirname(str(path)), exist_ok=True)
-    image = image[..., ::-1] if image.shape[-1] == 3 else image
-    ending = os.path.splitext(str(path))[1]
-    with open(str(path), 'wb') as stream:
-        stream.write(cv2.imencode(ending, image, [cv2.IMWRITE_WEBP_QUALITY, 101] if ending == '.webp'
-                                  else [])[1].tobytes())
-    return str(path)
-
-
-def classes_in(folder, names, count=PER_CLASS, seed=0, **more):
-    """A folder of class folders."""
-    for place, name in enumerate(names):
-        for number in range(count):
-            write(os.path.join(str(folder), name, '%d.png' % number), picture((seed, place, number), **more))
-    return str(folder)
 
 
 def call(*options):
@@ -208,6 +183,53 @@ def test_a_csv_of_fashion_mnist_is_fashion_mnist(folder):
             part, expected = getattr(task, split), getattr(other, split)
             np.testing.assert_array_equal(part.labels, expected.labels)
             np.testing.assert_array_equal(part.seen(), expected.seen())
+
+
+def test_the_order_of_a_csv_between_tasks_changes_nothing(folder):
+    """Two tables that differ in how the rows of their tasks alternate are the same data, also in the cache."""
+    rows = [(task, name, write('p/%s%s%d.png' % (task, name, number), picture((task, name, number))))
+            for number in range(PER_CLASS) for task in (0, 1) for name in (0, 1)]
+    rows = [(task, name, path[2:]) for task, name, path in rows]
+    found = []
+    for number, some in enumerate((rows, sorted(rows, key=lambda row: row[0]))):
+        path = csv(folder / 'p', [','.join(map(str, row)) for row in some], 'task,class,file')
+        found.append((experiment(path)[0].checksums, [task.train.images() for task in tasks_of(path)]))
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+# ---- tasks that come later ----
+
+def test_new_tasks_come_last_and_earlier_ones_keep_their_places(folder):
+    for name in 'bcad':
+        classes_in(os.path.join('tasks', name), ['y', 'x'])
+    listing = read('tasks')
+    assert [name for name, _ in listing.tasks] == ['a', 'b', 'c', 'd']
+    later = listing.continuing([['c', ['x', 'y']], ['b', ['x', 'y']]])
+    assert later.tasks == tuple((name, ('x', 'y')) for name in 'cbad')
+    assert [os.path.relpath(later.images[row].source, 'tasks')[0] for row in (0, -1)] == ['c', 'd']
+    assert [image.source.split(os.sep)[-3] for image in later.images] == ['cbad'[task] for task in later.task]
+    assert [image.name for image in later.images] == ['xy'[label] for label in later.label]
+    for tasks in ([['e', ['x', 'y']]], [['c', ['x', 'z']]], [['c', ['x']]]):
+        assert listing.continuing(tasks) is None
+
+
+@pytest.mark.parametrize('before, tasks', [
+    (['c', 'd', 'e', 'f'], ['cd', 'ef', 'ab']), (['b', 'e'], ['be', 'ac', 'df']),
+    (['a', 'c', 'e'], ['ace', 'bd', 'f']), (['a', 'b', 'c', 'd', 'e', 'f'], ['ab', 'cd', 'ef']),
+    (['a', 'b', 'g'], None), (['a', 'b', 'c', 'd', 'e'], None)])
+def test_classes_that_come_later_are_cut_by_themselves(before, tasks, folder):
+    """A single new class cannot join a task that was learned."""
+    listing = read(classes_in('classes', 'abcdef'))
+    starts = range(0, len(before) - 1, 2)
+    earlier = [['', before[start:start + 2 if start + 4 <= len(before) else None]] for start in starts]
+    later = listing.continuing(earlier)
+    if tasks == ['ace', 'bd', 'f']:
+        tasks = ['ace', 'bdf']
+    assert (later and [''.join(classes) for _, classes in later.tasks]) == tasks
+    notes = [note for note in (later.notes if later else ()) if 'left over' in note]
+    assert notes == ['class %s, the only one left over, joins task %d' % (task[-1], number)
+                     for number, task in enumerate(tasks or ()) if len(task) == 3]
 
 
 def arrays(tasks=False, valid=False, kind=np.uint8, shape=(8, 8)):

@@ -139,9 +139,14 @@ class Run(object):
         """Lines that speak of an error."""
         return [line for line in self.said.splitlines() if line.startswith(('error', 'Traceback'))]
 
+    def run_folders(self):
+        """Those of all experiments, the newest last."""
+        return sorted((self.folder / 'found').iterdir(), key=lambda folder: folder.stat().st_ctime)
+
     @property
     def folder_of_run(self):
-        return next((self.folder / 'found').iterdir())
+        """Of the experiment that was begun last."""
+        return self.run_folders()[-1]
 
     @property
     def checkpoint(self):
