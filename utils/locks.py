@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import uuid
+from typing import NamedTuple, Optional
 
 STALE_SECONDS = 90          # without a heartbeat: the holder is taken for dead
 HEARTBEATS = 9                   # heartbeats in that time
@@ -246,8 +247,8 @@ class Lock(object):
             return False            # it ran on another machine, or before this one was started anew
         if self._system is not None and facts.get('locked') == _inode(self._system):
             return True             # it had what we have now; also in a container with a name of its own
-        if not here['boot'] or facts.get('space') != here['space'] or not isinstance(facts.get('pid'), int):
-            return False            # its number says nothing here
+        if not _numbered_here(facts):
+            return False
         self._alive = _runs(facts['pid'], facts.get('started'))
         return not self._alive
 
@@ -273,6 +274,28 @@ class Lock(object):
                 _remove(self.token)
         finally:
             _remove(self.breaker)
+
+
+class Holder(NamedTuple):
+    """Who holds a lock, as its token says."""
+    host: str
+    pid: Optional[int]
+    silent_seconds: float    # since the last heartbeat: the token's file time against this machine's clock
+    ended: bool              # known to have ended; False: it runs, or that cannot be known here
+
+
+def holder_of(path):
+    """The Holder of the lock on a path; None if there is none. Takes nothing and writes nothing."""
+    token = path + '.token'
+    try:
+        beaten = os.stat(token).st_mtime
+        facts = _facts(_content(token))
+    except OSError:
+        return None
+    pid = facts.get('pid')
+    known = _numbered_here(facts)
+    return Holder(str(facts.get('host') or 'another host'), pid if isinstance(pid, int) else None,
+                  max(0., time.time() - beaten), known and not _runs(pid, facts.get('started')))
 
 
 def _opened(path):
@@ -325,6 +348,13 @@ def _here():
         space = os.readlink('/proc/self/ns/pid')
     pid = os.getpid()
     return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+
+
+def _numbered_here(facts):
+    """Whether the number of the process that a token describes says something here."""
+    here = _here()
+    return bool(here['boot']) and isinstance(facts.get('pid'), int) and all(
+        facts.get(name) == here[name] for name in ('boot', 'space'))
 
 
 def _inode(descriptor):

@@ -101,6 +101,37 @@ class Experiment(NamedTuple):
                          here in texts)
 
 
+# What follows from the method and the data, or says nothing to a person.
+_DERIVED = ('checksums', 'class_counts', 'evaluation_batch', 'keep', 'plugins', 'numeric_versions', 'net.layers',
+            'net.image_shape', 'training.patience', 'model_type', 'data_type')
+_OF_METHOD = ('options', 'pattern', 'net')     # is compared between experiments of one method only
+
+
+def differing(experiments):
+    """For each experiment, as a dict of what JSON knows, a text of the settings in which the experiments on the
+    same data differ: 'pattern TTSS, epochs 50'."""
+    flat = [{name: value for name, value in _flat(fields) if not name.startswith(_DERIVED)}
+            for fields in experiments]
+    names = [(fields.get('data_type'), fields.get('model_type')) for fields in experiments]
+
+    def compared(place, name):
+        alike = 2 if name.startswith(_OF_METHOD) else 1
+        return [other for other, of_other in zip(flat, names) if of_other[:alike] == names[place][:alike]]
+    return unlike(flat, compared)
+
+
+def unlike(flat, compared=None):
+    """For each dict a text of those of its pairs that another dict lacks, or has otherwise.
+
+    Args:
+        compared: function of the place of a dict and a name -> the dicts to compare with; all by default.
+    """
+    return [', '.join('%s %s' % (name.split('.')[-1], _short(value, str)) for name, value in mine.items()
+                      if any(name not in other or other[name] != value
+                             for other in (compared(place, name) if compared else flat)))
+            for place, mine in enumerate(flat)]
+
+
 def _plain(value):
     """Named tuples as dicts, tuples as lists: what JSON knows."""
     if hasattr(value, '_asdict'):
@@ -122,8 +153,9 @@ def _flat(fields, prefix=''):
             yield prefix + key, value
 
 
-def _short(value):
-    text = json.dumps(value)
+def _short(value, plain=()):
+    """A value in few letters; without quotation marks where its type is `plain`."""
+    text = value if isinstance(value, plain) else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + '...'
 
 

@@ -84,6 +84,7 @@ class ExperimentFiles(object):
             ('run_id', begun.get('run_id') or uuid.uuid4().hex),
             ('restarted', begun.get('restarted', flags.restart == ())),
             ('finished', finished),
+            ('trials', self.numbers),
             ('command', self.command),
             ('settings', self._settings(begun)),
             ('versions', provenance.versions()),
