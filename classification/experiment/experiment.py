@@ -102,14 +102,14 @@ class Experiment(NamedTuple):
 
 
 # What follows from the method and the data, or says nothing to a person.
-_DERIVED = ('checksums', 'class_counts', 'evaluation_batch', 'keep', 'plugins', 'numeric_versions', 'net.layers',
-            'net.image_shape', 'training.patience', 'model_type', 'data_type')
+_DERIVED = ('checksums', 'class_counts', 'evaluation_batch', 'keep', 'plugins', 'numeric_versions',
+            'net.layers', 'net.image_shape', 'training.patience', 'model_type', 'data_type')
 _OF_METHOD = ('options', 'pattern', 'net')     # is compared between experiments of one method only
 
 
 def differing(experiments):
-    """For each experiment, as a dict of what JSON knows, a text of the settings in which the experiments on the
-    same data differ: 'pattern TTSS, epochs 50'."""
+    """For each experiment, as a dict of what JSON knows, a text of the settings in which those on the same
+    data differ: 'pattern TTSS, epochs 50'."""
     flat = [{name: value for name, value in _flat(fields) if not name.startswith(_DERIVED)}
             for fields in experiments]
     names = [(fields.get('data_type'), fields.get('model_type')) for fields in experiments]

@@ -12,13 +12,13 @@ ENCODINGS = {4: 'utf-16-le', 17: 'utf-16-le', 18: 'utf-32-le'}      # the others
 
 
 def facts_of(path, names):
-    """[{name: value}]: these fields of each experiment in a result file, oldest first, as far as they are there.
+    """[{name: value}]: these fields of each experiment in a result file, as far as they are there.
 
     A value is a text, a list of numbers, or a dict of the texts and numbers of a struct.
 
     Raises:
-        OSError, ValueError, KeyError, struct.error, NoSummary: it cannot be read like this, for instance since
-            it is compressed.
+        OSError, ValueError, KeyError, struct.error, NoSummary: it cannot be read like this, for instance
+            since it is compressed.
     """
     with open(path, 'rb') as stream:
         if not mat_parts.is_plain(stream):

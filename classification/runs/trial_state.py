@@ -1,8 +1,8 @@
 """state.json: where a trial is and how it ended, left in its folder for whoever looks at the batch.
 
 It tells what the record, the checkpoint and the log do not tell cheaply. No number depends on it, and a trial
-never fails for want of it. That the trial's process lives is not its matter: the token of the lock on the trial's
-folder (utils/locks.py) beats, here and on a cluster.
+never fails for want of it. It does not tell whether the trial's process lives: for that the token of the lock
+on the trial's folder (utils/locks.py) beats, here and on a cluster.
 """
 import contextlib
 import json

@@ -1,7 +1,7 @@
 """How far the commands of a script are: STATUS=1 scripts/table_cifar100.sh
 
-A command is found again by what its flags say of the experiment, not by the fingerprint: that would need the data,
-which may lie on another machine.
+A command is found again by what its flags say of the experiment, not by the fingerprint: that would need the
+data, which may lie on another machine.
 """
 import contextlib
 import io
@@ -37,8 +37,8 @@ def batch_text(content):
     """(text, exit status) of the commands of a script, as scripts/batch.sh hands them over.
 
     Args:
-        content: bytes; for each command the count of its words, its number, and the words behind main.py, each
-            ended by a zero byte.
+        content: bytes; for each command the count of its words, its number, and the words behind main.py,
+            each ended by a zero byte.
     """
     commands = _commands(content)
     if not commands:
@@ -127,7 +127,8 @@ def _left(commands):
             total += _rest(command, seconds)
     said = ['left: about %s for %s, one command after the other' % (
         duration(total), plural(len(missing), 'command')),
-        'estimated: the mean training time of a command\'s trials, for each that is missing, divided by --jobs']
+        'estimated: the mean training time of a command\'s trials, for each that is missing, divided by '
+        '--jobs']
     if guessed:
         said.append('%s without a trained trial: the mean of the other commands on the same data'
                     % plural(guessed, 'command'))

@@ -28,7 +28,7 @@ def parser(argv=()):
     load_plugins(argv)
     made = _Parser(prog=COMMAND, allow_abbrev=False,
                    description='How far experiments are: which trials are finished, run, were interrupted, '
-                   'failed, or have given no sign of life for ten minutes. Exit status: 0 all are finished, 1 '
+                   'failed, or have had no heartbeat for ten minutes. Exit status: 0 all are finished, 1 '
                    'something failed or is stale, 75 something is still to do.')
     made.add_argument('paths', type=path_argument, nargs='*', metavar='PATH', default=['Result'],
                       help='result folders, Result/NAME, Result/NAME.mat or run folders; default: Result')
@@ -52,8 +52,8 @@ def main(argv=None):
             raise UserError('--watch %d: standard output is no terminal; leave --watch away' % flags.watch)
         while True:
             content, status = _state(flags.paths, flags.format)
-            _show(CLEAR + content + '%s, every %d s; Ctrl-C ends\n' % (time.strftime('%H:%M:%S'), flags.watch),
-                  status)
+            _show('%s%s%s, every %d s; Ctrl-C ends\n' % (
+                CLEAR, content, time.strftime('%H:%M:%S'), flags.watch), status)
             sys.stdout.flush()
             time.sleep(flags.watch)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The experiments below some paths, as their folders tell; where a folder was deleted, as the result file does.
+"""The experiments below some paths, as their folders tell; where one was deleted, as the result file does.
 
 Only reads: neither data, nor plug-ins, nor TensorFlow are needed, and nothing that trains is waited for.
 """
@@ -73,8 +73,8 @@ class ExperimentStatus(NamedTuple):
 
 
 def experiments_below(paths, say):
-    """ExperimentStatus of each experiment below some paths: result folders, Result/NAME, run folders or result
-    files.
+    """ExperimentStatus of each experiment below some paths: result folders, Result/NAME, run folders or
+    result files.
 
     Args:
         say: function of one line, on what cannot be read.
