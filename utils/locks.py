@@ -341,20 +341,25 @@ def _here():
     'boot' is another word each time a machine starts, 'space' that in which its process numbers are valid;
     both are '' where the system has no such thing.
     """
+    boot, space = _boot_and_space()
+    pid = os.getpid()
+    return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+
+
+def _boot_and_space():
     boot = space = ''
     with contextlib.suppress(OSError):
         with open('/proc/sys/kernel/random/boot_id') as stream:
             boot = stream.read().strip()
         space = os.readlink('/proc/self/ns/pid')
-    pid = os.getpid()
-    return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+    return boot, space
 
 
 def _numbered_here(facts):
     """Whether the number of the process that a token describes says something here."""
-    here = _here()
-    return bool(here['boot']) and isinstance(facts.get('pid'), int) and all(
-        facts.get(name) == here[name] for name in ('boot', 'space'))
+    boot, space = _boot_and_space()
+    return bool(boot) and isinstance(facts.get('pid'), int) and (facts.get('boot'), facts.get('space')) == (
+        boot, space)
 
 
 def _inode(descriptor):

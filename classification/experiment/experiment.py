@@ -1,7 +1,7 @@
 """One experiment: everything that determines its numbers, resolved, immutable, with a fingerprint."""
 import hashlib
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification.experiment import plugin_files
@@ -112,23 +112,25 @@ def differing(experiments):
     data differ: 'pattern TTSS, epochs 50'."""
     flat = [{name: value for name, value in _flat(fields) if not name.startswith(_DERIVED)}
             for fields in experiments]
-    names = [(fields.get('data_type'), fields.get('model_type')) for fields in experiments]
-
-    def compared(place, name):
-        alike = 2 if name.startswith(_OF_METHOD) else 1
-        return [other for other, of_other in zip(flat, names) if of_other[:alike] == names[place][:alike]]
-    return unlike(flat, compared)
+    kinds = [(fields.get('data_type'), fields.get('model_type')) for fields in experiments]
+    return unlike(flat, lambda place, name: kinds[place][:2 if name.startswith(_OF_METHOD) else 1])
 
 
-def unlike(flat, compared=None):
-    """For each dict a text of those of its pairs that another dict lacks, or has otherwise.
+def unlike(flat, group=lambda place, name: None):
+    """For each dict a text of those of its pairs that another dict of their group lacks, or has otherwise.
 
     Args:
-        compared: function of the place of a dict and a name -> the dicts to compare with; all by default.
+        group: function of the place of a dict and a name -> the group in which this name is compared.
     """
+    members, values = Counter(), {}
+    names = sorted({name for mine in flat for name in mine})
+    for place, mine in enumerate(flat):
+        members.update({(name, group(place, name)): 1 for name in names})
+        for name, value in mine.items():
+            values.setdefault((name, group(place, name)), Counter())[json.dumps(value, sort_keys=True)] += 1
     return [', '.join('%s %s' % (name.split('.')[-1], _short(value, str)) for name, value in mine.items()
-                      if any(name not in other or other[name] != value
-                             for other in (compared(place, name) if compared else flat)))
+                      if values[name, group(place, name)][json.dumps(value, sort_keys=True)]
+                      < members[name, group(place, name)])
             for place, mine in enumerate(flat)]
 
 
