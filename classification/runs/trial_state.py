@@ -14,7 +14,7 @@ from utils.utils import printable_line, read_dict, write_atomically
 
 STATE = 'state.json'
 VERSION = 1                  # raised where older code would misread one, not for an added field
-WRITE_SECONDS = 5            # at least, between two writes while it trains
+WRITE_SECONDS = 10           # at least, between two writes while it trains
 RUNNING, FINISHED, INTERRUPTED, FAILED = 'running', 'finished', 'interrupted', 'failed'
 NUMBERS = ('pid', 'position', 'task', 'epoch', 'epochs', 'done', 'total', 'valid', 'test', 'epoch_seconds',
            'training_seconds')

@@ -32,9 +32,10 @@ def parser(argv=()):
                    'something failed or is stale, 75 something is still to do.')
     made.add_argument('paths', type=path_argument, nargs='*', metavar='PATH', default=['Result'],
                       help='result folders, Result/NAME, Result/NAME.mat or run folders; default: Result')
-    made.add_argument('--format', choices=sorted(FORMATS), default='text', help='default: %(default)s')
+    made.add_argument('--format', choices=sorted(FORMATS), default='text',
+                      help='of what is shown; default: %(default)s')
     made.add_argument('--watch', type=at_least(1), default=None, metavar='SECONDS',
-                      help='on a terminal: show the state again every SECONDS until Ctrl-C')
+                      help='on a terminal: show the state again every SECONDS until Ctrl-C; default: once')
     made.add_argument('--plugin', **PLUGIN)
     return made
 

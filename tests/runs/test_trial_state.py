@@ -23,10 +23,10 @@ def test_it_tells_where_the_trial_is_and_how_long_an_epoch_takes(tmp_path, clock
     begun = trial_state.read(str(tmp_path))
     assert begun['state'] == 'running' and begun['pid'] == os.getpid() and 'epoch' not in begun
     for epoch in range(1, 12):
-        clock[0] += 3
+        clock[0] += 11
         state.epoch(epoch=epoch, done=10 + epoch, **PLACE)
     seen = trial_state.read(str(tmp_path))
-    assert (seen['task'], seen['epoch'], seen['done'], seen['epoch_seconds']) == (2, 11, 21, 3.)
+    assert (seen['task'], seen['epoch'], seen['done'], seen['epoch_seconds']) == (2, 11, 21, 11.)
     state.finish(33)
     assert trial_state.read(str(tmp_path)) == dict(seen, state='finished', training_seconds=33.)
     assert os.listdir(str(tmp_path)) == ['state.json']
