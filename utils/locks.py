@@ -284,6 +284,11 @@ class Holder(NamedTuple):
     ended: bool              # known to have ended; False: it runs, or that cannot be known here
 
 
+def seconds_since(file_time):
+    """How old a time of a file is by this machine's clock; 0 where another clock is ahead."""
+    return max(0., time.time() - file_time)
+
+
 def holder_of(path):
     """The Holder of the lock on a path; None if there is none. Takes nothing and writes nothing."""
     token = path + '.token'
@@ -295,7 +300,7 @@ def holder_of(path):
     pid = facts.get('pid')
     known = _numbered_here(facts)
     return Holder(str(facts.get('host') or 'another host'), pid if isinstance(pid, int) else None,
-                  max(0., time.time() - beaten), known and not _runs(pid, facts.get('started')))
+                  seconds_since(beaten), known and not _runs(pid, facts.get('started')))
 
 
 def _opened(path):

@@ -6,13 +6,12 @@ trained them.
 """
 import os
 import re
-import time
 from typing import Any, Mapping, NamedTuple, Optional
 
 from classification.runs import trial_state
 from classification.runs.trial_process import LOG, RECORD, lock_of, trial_folder
 from classification.runs.trial_state import FAILED, FINISHED, INTERRUPTED, RUNNING
-from utils.locks import holder_of
+from utils.locks import holder_of, seconds_since
 
 STALE, NOT_BEGUN = 'stale', 'not begun'
 STATES = (FINISHED, RUNNING, INTERRUPTED, FAILED, STALE, NOT_BEGUN)
@@ -102,7 +101,7 @@ def ago(moment):
     """'12 s ago', '3 h ago'."""
     if moment is None:
         return '-'
-    seconds = max(0, time.time() - moment)
+    seconds = seconds_since(moment)
     for size, unit in ((86400, 'd'), (3600, 'h'), (60, 'min')):
         if seconds >= size:
             return '%d %s ago' % (seconds // size, unit)
