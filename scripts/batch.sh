@@ -7,13 +7,14 @@
 #   every_method NAME...    `train` for each method of a table, with these transfer configurations
 #   finish              ends the script with a summary
 #
-# LIST=1 prints the commands, numbered, instead; ONLY=7 trains the seventh only (an element of a Slurm array).
+# LIST=1 prints the commands, numbered, instead; STATUS=1 says how far each is and how long the rest will take.
+# ONLY=7: the seventh only (an element of a Slurm array), also with these two.
 # PYTHON is the Python to use (default: python3).
 # Exit status: 0; 1: a trial failed, the others were trained; 2: a mistake; 75: interrupted. In every case the same
 # script goes on where it stopped: what is finished is not trained again.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
-given=("$@") shared=() name= number=0 failed=0 child= asked=
+given=("$@") shared=() name= number=0 failed=0 child= asked= all=()
 
 common() { shared=("$@"); }
 
@@ -46,11 +47,15 @@ train() {
     [ -z "$name" ] || command+=(--save_mat_name "$(result_file "$@")")
     command+=(${given[@]+"${given[@]}"})
     number=$((number + 1))
+    [ "${ONLY:-$number}" = "$number" ] || return 0
     if [ -n "${LIST:-}" ]; then
         echo "$number: $(shown "${command[@]}")"
         return
     fi
-    [ "${ONLY:-$number}" = "$number" ] || return 0
+    if [ -n "${STATUS:-}" ]; then
+        all+=($((${#command[@]} - 2)) "$number" "${command[@]:2}")
+        return
+    fi
     [ -z "$asked" ] || exit 75
     echo "== $number: $(shown "${command[@]}")"
     "${command[@]}" & child=$!
@@ -93,10 +98,14 @@ every_method() {
 }
 
 finish() {
-    [ -z "${LIST:-}" ] || exit 0
     if [ -n "${ONLY:-}" ] && ! [ "$ONLY" -ge 1 -a "$ONLY" -le "$number" ] 2>/dev/null; then
         echo "error: ONLY=$ONLY: this script has the commands 1 to $number" >&2
         exit 2
+    fi
+    [ -z "${LIST:-}" ] || exit 0
+    if [ -n "${STATUS:-}" ]; then
+        printf '%s\0' "${all[@]}" | "${PYTHON:-python3}" -m utils.status --commands
+        exit
     fi
     [ $failed -eq 0 ] || { echo "== $failed of $number commands had trials that failed; the same script tries them again" >&2; exit 1; }
     exit 0

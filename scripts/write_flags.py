@@ -13,6 +13,7 @@ from classification import download, gen_data  # noqa: E402
 from classification.experiment import flags  # noqa: E402
 from classification.model.registry import MECHANISMS, METHODS  # noqa: E402
 from classification.report import command as report  # noqa: E402
+from classification.status import command as status  # noqa: E402
 from utils.utils_env_cl import listed  # noqa: E402
 
 PAGE = os.path.join(ROOT, 'docs', 'flags.md')
@@ -37,6 +38,9 @@ repeated. "By table" means that the published tables choose the default by data 
 '''
 COMMANDS = [('python3 -m utils.report', 'makes tables and plots of result files: [results.md](results.md).',
              report.parser),
+            ('python3 -m utils.status',
+             'shows how far experiments are: [scaling.md](scaling.md#how-far-is-it).',
+             status.parser),
             ('python3 -m classification.download', 'fetches a data set: [Data/README.md](../Data/README.md).',
              download.parser)]
 

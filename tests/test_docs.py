@@ -15,6 +15,7 @@ from classification import download, gen_data
 from classification.experiment import flags
 from classification.model.registry import MODELS
 from classification.report import command as report
+from classification.status import command as status
 from scripts import write_flags
 from tests import run_docs
 from tests.support.commands import SAMPLES
@@ -104,6 +105,7 @@ def test_what_matlab_reads_octave_reads(project):
 def known_flags():
     """dict program -> its flags; '': all that anything here, an example too, has."""
     parsers = {'main.py': flags.parser(), 'utils.report': report.parser(),
+               'utils.status': status.parser(),
                'classification.download': download.parser()}
     known = {name: {word for action in parser._actions for word in action.option_strings} for name,
              parser in parsers.items()}

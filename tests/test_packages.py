@@ -14,12 +14,12 @@ BELOW = {
     'trial': 'model gen_data data results analysis', 'experiment': 'model gen_data data results',
     'report': 'experiment results model', 'train': 'experiment trial model gen_data data results analysis',
     'runs': 'train experiment trial model gen_data data results', 'download': 'experiment gen_data data',
-    'plugin': 'experiment model gen_data data',
+    'plugin': 'experiment model gen_data data', 'status': 'runs report experiment results',
     'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
 SAME = {'data_sets': 'plugin'}      # modules that stand beside another one
 # thin, under the names that users know
-ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results'}
+ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results', 'utils.status': 'status'}
 # A plug-in's file imports this module; so that it can, experiment.plugin_files only names it in a text.
 
 

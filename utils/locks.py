@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import uuid
+from typing import NamedTuple, Optional
 
 STALE_SECONDS = 90          # without a heartbeat: the holder is taken for dead
 HEARTBEATS = 9                   # heartbeats in that time
@@ -246,8 +247,8 @@ class Lock(object):
             return False            # it ran on another machine, or before this one was started anew
         if self._system is not None and facts.get('locked') == _inode(self._system):
             return True             # it had what we have now; also in a container with a name of its own
-        if not here['boot'] or facts.get('space') != here['space'] or not isinstance(facts.get('pid'), int):
-            return False            # its number says nothing here
+        if not _numbered_here(facts):
+            return False
         self._alive = _runs(facts['pid'], facts.get('started'))
         return not self._alive
 
@@ -273,6 +274,33 @@ class Lock(object):
                 _remove(self.token)
         finally:
             _remove(self.breaker)
+
+
+class Holder(NamedTuple):
+    """Who holds a lock, as its token says."""
+    host: str
+    pid: Optional[int]
+    silent_seconds: float    # since the last heartbeat: the token's file time against this machine's clock
+    ended: bool              # known to have ended; False: it runs, or that cannot be known here
+
+
+def seconds_since(file_time):
+    """How old a time of a file is by this machine's clock; 0 where another clock is ahead."""
+    return max(0., time.time() - file_time)
+
+
+def holder_of(path):
+    """The Holder of the lock on a path; None if there is none. Takes nothing and writes nothing."""
+    token = path + '.token'
+    try:
+        beaten = os.stat(token).st_mtime
+        facts = _facts(_content(token))
+    except OSError:
+        return None
+    pid = facts.get('pid')
+    known = _numbered_here(facts)
+    return Holder(str(facts.get('host') or 'another host'), pid if isinstance(pid, int) else None,
+                  seconds_since(beaten), known and not _runs(pid, facts.get('started')))
 
 
 def _opened(path):
@@ -318,13 +346,25 @@ def _here():
     'boot' is another word each time a machine starts, 'space' that in which its process numbers are valid;
     both are '' where the system has no such thing.
     """
+    boot, space = _boot_and_space()
+    pid = os.getpid()
+    return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+
+
+def _boot_and_space():
     boot = space = ''
     with contextlib.suppress(OSError):
         with open('/proc/sys/kernel/random/boot_id') as stream:
             boot = stream.read().strip()
         space = os.readlink('/proc/self/ns/pid')
-    pid = os.getpid()
-    return {'host': platform.node(), 'boot': boot, 'space': space, 'pid': pid, 'started': _started(pid)}
+    return boot, space
+
+
+def _numbered_here(facts):
+    """Whether the number of the process that a token describes says something here."""
+    boot, space = _boot_and_space()
+    return bool(boot) and isinstance(facts.get('pid'), int) and (facts.get('boot'), facts.get('space')) == (
+        boot, space)
 
 
 def _inode(descriptor):

@@ -1,7 +1,7 @@
 """One experiment: everything that determines its numbers, resolved, immutable, with a fingerprint."""
 import hashlib
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification.experiment import plugin_files
@@ -101,6 +101,39 @@ class Experiment(NamedTuple):
                          here in texts)
 
 
+# What follows from the method and the data, or says nothing to a person.
+_DERIVED = ('checksums', 'class_counts', 'evaluation_batch', 'keep', 'plugins', 'numeric_versions',
+            'net.layers', 'net.image_shape', 'training.patience', 'model_type', 'data_type')
+_OF_METHOD = ('options', 'pattern', 'net')     # is compared between experiments of one method only
+
+
+def differing(experiments):
+    """For each experiment, as a dict of what JSON knows, a text of the settings in which those on the same
+    data differ: 'pattern TTSS, epochs 50'."""
+    flat = [{name: value for name, value in _flat(fields) if not name.startswith(_DERIVED)}
+            for fields in experiments]
+    kinds = [(fields.get('data_type'), fields.get('model_type')) for fields in experiments]
+    return unlike(flat, lambda place, name: kinds[place][:2 if name.startswith(_OF_METHOD) else 1])
+
+
+def unlike(flat, group=lambda place, name: None):
+    """For each dict a text of those of its pairs that another dict of their group lacks, or has otherwise.
+
+    Args:
+        group: function of the place of a dict and a name -> the group in which this name is compared.
+    """
+    members, values = Counter(), {}
+    names = sorted({name for mine in flat for name in mine})
+    for place, mine in enumerate(flat):
+        members.update({(name, group(place, name)): 1 for name in names})
+        for name, value in mine.items():
+            values.setdefault((name, group(place, name)), Counter())[json.dumps(value, sort_keys=True)] += 1
+    return [', '.join('%s %s' % (name.split('.')[-1], _short(value, str)) for name, value in mine.items()
+                      if values[name, group(place, name)][json.dumps(value, sort_keys=True)]
+                      < members[name, group(place, name)])
+            for place, mine in enumerate(flat)]
+
+
 def _plain(value):
     """Named tuples as dicts, tuples as lists: what JSON knows."""
     if hasattr(value, '_asdict'):
@@ -122,8 +155,9 @@ def _flat(fields, prefix=''):
             yield prefix + key, value
 
 
-def _short(value):
-    text = json.dumps(value)
+def _short(value, plain=()):
+    """A value in few letters; without quotation marks where its type is `plain`."""
+    text = value if isinstance(value, plain) else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + '...'
 
 

@@ -274,6 +274,16 @@ def own_flags():
     return {action.dest for action in made._actions} | {'set', 'given'}
 
 
+def settings_of(flags):
+    """{name: value}: what a namespace says of the experiment itself; not where it runs, with how many trials,
+    and where data and results are."""
+    aside = argparse.ArgumentParser(add_help=False)
+    _run_flags(aside)
+    names = {action.dest for action in aside._actions} | set(WITHOUT_EFFECT) | {
+        'data_dir', 'download', 'archive', 'num_runs', 'plugin', 'given'}
+    return {name: value for name, value in vars(flags).items() if name not in names}
+
+
 def _parser(of_methods):
     made = Parser(
         description='Trains convolutional networks on a sequence of image-classification tasks and finds '

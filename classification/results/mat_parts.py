@@ -57,10 +57,13 @@ def parts_of(stream):
         ValueError: its sizes contradict each other.
         NoSummary: it has no cell training_summary.
     """
-    view = memoryview(stream.getvalue() if isinstance(stream, io.BytesIO) else
-                      # what is not looked at takes no memory
-                      mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    check(view)
+    check(view_of(stream))
+    return unchecked_parts_of(stream)
+
+
+def unchecked_parts_of(stream):
+    """As parts_of, without a look at what is inside the experiments."""
+    view = view_of(stream)
     spans = [span for _, span in _variables(stream)]
     found = [number for number, span in enumerate(spans) if _name_and_rest(view[span.start:span.end])[0]
              == SUMMARY]
@@ -74,6 +77,12 @@ def parts_of(stream):
         entries.append(Span(position - len(rest), position - len(behind)))
         rest = behind
     return Parts(spans, found, entries)
+
+
+def view_of(stream):
+    """The bytes of a stream; what is not looked at takes no memory."""
+    return memoryview(stream.getvalue() if isinstance(stream, io.BytesIO) else
+                      mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _variables(stream):

@@ -7,7 +7,7 @@ import sys
 import time
 
 from classification.runs.cluster_worker import SAID
-from classification.runs.trial_process import GRACE_SECONDS, RECORD, trial_folder
+from classification.runs.trial_process import GRACE_SECONDS, RECORD, lock_of, trial_folder
 from utils.locks import Held, Lock
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
@@ -28,7 +28,7 @@ class ClusterTrial(object):
         self.folder = trial_folder(run_folder, number)
         self.status, self.read = None, 0
         # one for all looks: it remembers heartbeats
-        self.lock = Lock(os.path.join(self.folder, '.lock'))
+        self.lock = Lock(lock_of(self.folder))
         self.forget()
         # a network file system remembers what is missing
         open(os.path.join(self.folder, SAID), 'w').close()

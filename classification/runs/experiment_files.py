@@ -86,6 +86,7 @@ class ExperimentFiles(object):
             ('restarted', begun.get('restarted', flags.restart == ())),
             ('finished', finished),
             ('tasks', gen_data.DATASETS[experiment.data_type].source.named_tasks()),
+            ('trials', self.numbers),
             ('command', self.command),
             ('settings', self._settings(begun)),
             ('versions', provenance.versions()),

@@ -5,8 +5,10 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from classification.runs import trial_state
 from classification.runs.local_pool import ERRORS, LocalPool, visible_devices
-from classification.runs.trial_process import LOG, trial_folder
+from classification.runs.trial_process import LOG, lock_of, trial_folder
+from utils.locks import holder_of
 from utils.utils import EXIT_INTERRUPTED, UserError, printable_line
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'main.py')
@@ -42,6 +44,10 @@ class Supervisor(object):
         """Trains the trials, as many at a time as the pool takes; returns {number:
         exit status} of those that failed."""
         failed = {}
+        for number in missing:      # what failed before is tried again
+            folder = trial_folder(self.files.paths.run, number)
+            if trial_state.read(folder).get('state') == trial_state.FAILED:
+                trial_state.end_by(folder, None)
         with ThreadPoolExecutor(self.pool.size) as workers:
             numbers = {workers.submit(self._train_unless_stopped, number, progress): number
                        for number in missing}
@@ -86,13 +92,23 @@ class Supervisor(object):
         with self.changing:
             self.children.remove(child)
             self.pool.end(child)
-        if status not in (0, EXIT_INTERRUPTED) and not said and not self.stopping:
-            progress.clear()
-            self.files.error(
-                'error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)' % (
-                number, 'signal %d' % -status if status < 0 else 'status %d' % status, self.again,
-                os.path.join(folder, ERRORS)))
+        if status not in (0, EXIT_INTERRUPTED) and not self.stopping:
+            how = 'signal %d' % -status if status < 0 else 'status %d' % status
+            self._keep_reason(number, said or 'it ended with %s' % how)
+            if not said:
+                progress.clear()
+                self.files.error(
+                    'error: trial %d ended with %s; %s resumes it from its last checkpoint (details in %s)'
+                    % (number, how, self.again, os.path.join(folder, ERRORS)))
         return status
+
+    def _keep_reason(self, number, reason):
+        """Leaves in its folder why a trial failed, where its process could not."""
+        folder = trial_folder(self.files.paths.run, number)
+        running = holder_of(lock_of(folder))
+        if trial_state.read(folder).get('state') != trial_state.FAILED and self.files.lock.still_mine() and (
+                running is None or running.ended):
+            trial_state.end_by(folder, reason)
 
     def _start(self, folder, number):
         """The process of a trial; None if none should start any more."""
@@ -106,12 +122,12 @@ class Supervisor(object):
         return child
 
     def _listen(self, number, child, progress):
-        """Passes on what a trial says until it ends; returns whether it said what went wrong."""
-        said = False
+        """Passes on what a trial says until it ends; returns what it said went wrong, '' if nothing."""
+        said = ''
         for line in child.stdout:
             message = _message(line)
             if 'error' in message or 'failed' in message:
-                said = True
+                said = str(message.get('error') or message['failed'])
                 self._pass_error_on(number, message, progress)
             elif 'device' in message:
                 self.files.add_device(number, message['device'])

@@ -12,6 +12,7 @@ import traceback
 from classification.data import raw_checksums
 from classification.experiment import tensor_factors
 from classification.results import parameter_files
+from classification.runs.trial_state import StateFile
 from utils.cores import cores
 from utils.locks import Held, Lock
 from utils.utils import (
@@ -36,6 +37,11 @@ def trial_folder(run_folder, number):
     return os.path.join(run_folder, 'trial%d' % number)
 
 
+def lock_of(folder):
+    """Path of the lock on a run folder or a trial folder."""
+    return os.path.join(folder, '.lock')
+
+
 def hold(folder, what, say, seconds=None):
     """A held lock on a folder: Lock.
 
@@ -48,7 +54,7 @@ def hold(folder, what, say, seconds=None):
         OSError: the folder cannot be written.
     """
     try:
-        return Lock(os.path.join(folder, '.lock')).acquire(
+        return Lock(lock_of(folder)).acquire(
             LOCK_SECONDS if seconds is None else seconds,
             lambda holder, limit: say('%s holds %s; waiting up to %d seconds' % (holder, folder, limit)))
     except Held as holder:
@@ -104,9 +110,13 @@ def run_trial_process(run_folder, number, lock_seconds=None, stop=None):
     try:
         lock = hold(folder, 'trial %d of this experiment' % number, lambda line: send(note=line),
                     lock_seconds)
+        state = StateFile(folder, lock.still_mine)
         try:
             train_trial(run_folder, folder, number, stop,
-                        lambda: lock.check('trial %d of this experiment' % number))
+                        lambda: lock.check('trial %d of this experiment' % number), state)
+        except Exception as error:
+            state.end_by(_reason(error))
+            raise
         finally:
             lock.release()
         return 0
@@ -114,13 +124,22 @@ def run_trial_process(run_folder, number, lock_seconds=None, stop=None):
         send(error=str(error))
         return EXIT_USER_ERROR
     except Exception as error:      # the parent says it in one line; the log keeps the rest
-        from classification.train import Interrupted, TrialFailed
-        if isinstance(error, Interrupted):
+        reason = _reason(error)
+        if reason is None:
             return EXIT_INTERRUPTED
-        reason = str(error) if isinstance(error, TrialFailed) else error_text(error)
         log_line(run_folder, 'trial %d failed: %s\n%s' % (number, reason, traceback.format_exc()))
         send(failed=reason)
         return EXIT_FAILED
+
+
+def _reason(error):
+    """Why a trial failed with this exception, in a line; None: it was interrupted."""
+    if isinstance(error, UserError):
+        return str(error)
+    from classification.train import Interrupted, TrialFailed
+    if isinstance(error, Interrupted):
+        return None
+    return str(error) if isinstance(error, TrialFailed) else error_text(error)
 
 
 def _given(experiment, path):
@@ -153,12 +172,13 @@ def _open_device(settings, threads):
     return config, 'CPU', 1
 
 
-def train_trial(run_folder, folder, number, stop, check_lock):
+def train_trial(run_folder, folder, number, stop, check_lock, state):
     """Trains a trial of the experiment in `run_folder` and leaves its record in `folder`.
 
     Args:
         stop: function -> whether to stop at the next epoch boundary.
         check_lock: function that raises a UserError once another process holds the folder.
+        state: StateFile of the trial.
     """
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
@@ -180,6 +200,11 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     def log(line):
         log_line(run_folder, line)
 
+    def tell(**what):
+        if 'epoch' in what:
+            state.epoch(**what)
+        send(**what)
+
     threads = settings['threads'] or cores()
     session, device, evaluation_factor = _open_device(settings, threads)
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
@@ -189,7 +214,7 @@ def train_trial(run_folder, folder, number, stop, check_lock):
                                 experiment.seed, number, experiment.normalize, len(experiment.class_counts),
                                 say=lambda line: send(note=line), expected=experiment.checksums)
     context = TrialContext(
-        folder, session, minutes=settings['checkpoint_minutes'], log=log, send=send, stopping=stop,
+        folder, session, minutes=settings['checkpoint_minutes'], log=log, send=tell, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None,
         parameter_folder=settings['parameter_folder'],
         evaluation_factor=evaluation_factor,
@@ -201,5 +226,6 @@ def train_trial(run_folder, folder, number, stop, check_lock):
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order),
                      alone=True)
     save_record(os.path.join(folder, RECORD), record)
+    state.finish(record.training_time)
     checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))
     log('trial %d: finished' % number)

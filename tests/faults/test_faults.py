@@ -9,6 +9,7 @@ import pytest
 
 from classification.results.mat_file import entries
 from classification.runs.trial_process import RECORD, trial_folder
+from classification.runs.trial_state import STATE
 from tests.faults import no_locks
 from tests.faults.soak import OPTIONS, Victim
 from tests.support.commands import ROOT, Run, freeze, gone, inside, resumptions, waited_for
@@ -80,7 +81,7 @@ def test_a_run_that_was_stopped_and_taken_over_writes_nothing_more(runs, monkeyp
         assert first.errors() and all('was taken over by' in line for line in first.errors()), first.said
         waited_for(lambda: gone(child))
         assert (os.stat(os.path.join(folder, RECORD)), heir.entry()['run_id']) == before
-        assert sorted(os.listdir(folder)) == ['.lock', 'accuracy_matrix.csv', 'history.csv', RECORD]
+        assert sorted(os.listdir(folder)) == ['.lock', 'accuracy_matrix.csv', 'history.csv', RECORD, STATE]
 
 
 def test_a_run_that_was_killed_is_taken_up_at_once_without_locks(runs):

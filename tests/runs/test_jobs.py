@@ -10,11 +10,11 @@ import pytest
 
 import main
 from classification.experiment.resolve import resolve
-from classification.runs import provenance, supervisor
+from classification.runs import provenance, supervisor, trial_state
 from classification.runs.experiment_files import ExperimentFiles, memory_fraction
 from classification.runs.progress import Progress
 from classification.runs.run_folder import ResultPaths
-from classification.runs.trial_process import hold
+from classification.runs.trial_process import hold, trial_folder
 from tests.support import command_line
 from tests.support.commands import Run, waited_for
 from tests.support.result_files import same_entry
@@ -72,6 +72,10 @@ def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices)
     # and one that fails costs no other
     assert run.train(list(range(6)), Progress(6, quiet=True)) == {1: 5}
     assert capfd.readouterr().err.count('error: trial 1 ended with status 5') == 1
+    folders = [trial_folder(run.files.paths.run, number) for number in range(6)]
+    left = trial_state.read(folders[1])         # its process could not say it
+    assert (left['state'], left['reason']) == ('failed', 'it ended with status 5')
+    assert not any(trial_state.read(folder) for folder in folders[:1] + folders[2:])
     running, most, used = [], 0, set()
     for what, number, device in events(run):
         if what == 'begin':

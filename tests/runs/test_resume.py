@@ -9,7 +9,7 @@ import pytest
 
 import main
 from classification.experiment.resolve import resolve
-from classification.runs import provenance, trial_process
+from classification.runs import provenance, trial_process, trial_state
 from tests.support import command_line
 from tests.support.commands import (
     QUICK,
@@ -167,7 +167,7 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
         assert resumptions(run.log())[1:] == [place_of(left)]
         same_result(run, calm())
         assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
-            '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz']
+            '.lock', 'accuracy_matrix.csv', 'history.csv', 'record.npz', 'state.json']
     print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
     assert set(stages) == {'before the first checkpoint', 'inside task 0', 'inside task 1'}
 
@@ -189,3 +189,5 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     assert 'trial 0 failed: the loss of task 0 became nan in epoch 1\n' in (
         tmp_path / trial_process.LOG).read_text()
     assert not (tmp_path / 'trial0' / trial_process.RECORD).exists()
+    left = trial_state.read(str(tmp_path / 'trial0'))
+    assert (left['state'], left['reason']) == ('failed', 'the loss of task 0 became nan in epoch 1')

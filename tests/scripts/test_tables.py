@@ -1,8 +1,10 @@
 """The scripts of the paper's tables: every command of theirs is one that main.py accepts; failures, signals,
 one alone."""
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -142,3 +144,17 @@ def test_one_command_alone(fake, tmp_path):
     assert child.returncode == 2 and err.decode(
         'utf-8') == 'error: ONLY=43: this script has the commands 1 to 42\n'
     assert len(calls(tmp_path)) == 1
+
+
+@pytest.mark.parametrize('asked', ['LIST', 'STATUS'])
+def test_one_command_alone_is_listed_and_watched(asked, tmp_path):
+    def out(only):
+        child = subprocess.Popen([os.path.join(SCRIPTS, 'table_stl10.sh'), '--result_dir', str(tmp_path)],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 env=dict(os.environ, PYTHON=sys.executable, ONLY=only, **{asked: '1'}))
+        said, error = child.communicate()
+        return child.returncode, said.decode('utf-8'), error.decode('utf-8')
+    status, said, _ = out('4')
+    assert status == (0 if asked == 'LIST' else 75) and re.findall(r'(?m)^\d+', said)[:2] == ['4', '1'][
+        :1 if asked == 'LIST' else 2] and 'DEN' in said
+    assert out('43')[::2] == (2, 'error: ONLY=43: this script has the commands 1 to 36\n')

@@ -27,7 +27,9 @@ def change(set_row=lambda table, row, value: table.update({row: value})):
 def train_here(run_folder, number):
     """Trains a trial in this process; returns its exit status."""
     from classification.runs.trial_process import train_trial, trial_folder
-    train_trial(run_folder, trial_folder(run_folder, number), number, lambda: False, lambda: None)
+    from classification.runs.trial_state import StateFile
+    folder = trial_folder(run_folder, number)
+    train_trial(run_folder, folder, number, lambda: False, lambda: None, StateFile(folder))
     return 0
 
 

@@ -125,7 +125,7 @@ def test_a_trial_on_such_a_gpu_ends_before_it_trains(computes, monkeypatch, tmp_
     assert error['error'].startswith(
         'the GPU Tesla V100-SXM2-16GB') and 'computes a convolution wrongly' in error['error']
     assert sorted(path.name for path in (tmp_path / 'trial0').iterdir()
-                  if not path.name.startswith('.')) == []
+                  if not path.name.startswith('.')) == ['state.json']
 
 
 # ---- finding it ----

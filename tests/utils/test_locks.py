@@ -238,6 +238,23 @@ def test_a_holder_that_was_stopped_and_missed_by_nobody_goes_on(path, holder):
     assert holder.communicate(b'')[0] == b'True\n'
 
 
+def test_a_look_at_the_holder_takes_nothing(path, holder, tmp_path):
+    def seen():
+        return {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path)) if 'token' not in name}
+    before = seen()
+    found = locks.holder_of(path)
+    assert (found.pid, found.ended) == (holder.pid, False) and 0 <= found.silent_seconds < 60
+    holder.send_signal(signal.SIGSTOP)
+    waited_for(lambda: locks._state(holder.pid)[0] == 'T')
+    os.utime(path + '.token', (time.time() - 700,) * 2)
+    assert locks.holder_of(path).silent_seconds > 600 and not locks.holder_of(path).ended
+    holder.kill()
+    holder.wait()
+    assert locks.holder_of(path).ended and seen() == before
+    os.remove(path + '.token')
+    assert locks.holder_of(path) is None
+
+
 def test_the_loss_is_one_line(path):
     lock = Lock(path, STALE).acquire(0)
     os.remove(path + '.token')

@@ -1,0 +1,100 @@
+"""STATUS=1 before a script: which of its commands are finished, and how long the rest will take."""
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from classification.status import batch
+from tests.support.commands import ROOT, example
+from tests.support.result_files import record, write
+from tests.support.run_folders import run_folder, token, trial
+
+COMMON = ['--data_type', 'DIGITS5', '--lifelong', '--num_runs', '2', '--save_mat_name', 'a.mat']
+
+
+@pytest.fixture
+def commands(tmp_path):
+    """Function of lists of words behind main.py -> (lines, exit status)."""
+    def said(*lists):
+        words = [word for number, given in enumerate(lists, 1) for word in [str(len(given)), str(number)] + given]
+        text, status = batch.batch_text(b''.join(os.fsencode(word) + b'\0' for word in words))
+        return text.splitlines(), status
+    return said
+
+
+def of(tmp_path, *more, **changes):
+    common = [changes.get(word, word) for word in COMMON]
+    return ['--model_type'] + list(more) + common + ['--result_dir', str(tmp_path)]
+
+
+def make(tmp_path, words, **more):
+    return run_folder(tmp_path / 'a', digits=more.pop('digits'), command='main.py ' + ' '.join(words), **more)
+
+
+def test_commands_are_found_by_what_they_say_of_the_experiment(tmp_path, commands):
+    hps, ewc, stl = [of(tmp_path, *words) for words in (['HPS', '--test_type', '1'], ['EWC'], ['STL'])]
+    # --gpu, --jobs, --num_runs and where the data are change no experiment; --seed does
+    make(tmp_path, hps + ['--gpu', '0', '--jobs', '2', '--data_dir', 'D', '--num_runs', '1'], digits='1' * 8, trials=1,
+         finished=True)
+    make(tmp_path, stl + ['--seed', '1'], digits='2' * 8, finished=True)
+    lines, status = commands(hps, ewc, stl)
+    assert [re.split('  +', line)[2:4] for line in lines[1:4]] == [
+        ['1 of 2', '1 not begun'], ['0 of 2', '2 not begun'], ['0 of 2', '2 not begun']]
+    assert status == 75 and '3 commands: 1 interrupted, 2 not begun' in lines
+    lines, status = commands(hps + ['--num_runs', '1'], stl + ['--seed', '1'])
+    assert (lines[-1], status) == ('2 commands: 2 finished', 0)
+
+
+def test_how_long_the_rest_takes(tmp_path, commands):
+    hps, ewc, stl = of(tmp_path, 'HPS'), of(tmp_path, 'EWC'), of(tmp_path, 'STL')
+    folder = make(tmp_path, hps, digits='1' * 8)
+    trial(folder, 0, seconds=100.)                                       # of an earlier version: in the record
+    trial(folder, 1, state='interrupted', done=3, total=4)               # a quarter of 100 s is left
+    folder = make(tmp_path, ewc, digits='2' * 8)
+    trial(folder, 0, seconds=1., state='finished', training_seconds=300.)
+    token(trial(folder, 1, state='running', done=1, total=4, epoch_seconds=20.))        # 60 s are left
+    lines, status = commands(hps, ewc)
+    assert status == 75 and 'left: about 0:01:25 for 2 commands, one command after the other' in lines
+    assert lines[-1].startswith('estimated: ')
+    # one without a time of its own: two trials of 200 s, the mean of the others; side by side half of it
+    assert 'left: about 0:08:05 for 3 commands, one command after the other' in commands(hps, ewc, stl)[0]
+    lines, _ = commands(hps, ewc, stl + ['--jobs', '2'])
+    assert 'left: about 0:04:45 for 3 commands, one command after the other' in lines
+    assert lines[-1].startswith('1 command without a trained trial: ')
+
+
+def test_what_only_the_result_file_knows(tmp_path, commands):
+    stl = of(tmp_path, 'STL')
+    write(tmp_path / 'a.mat', 'STL', [record([[.9]], trial=0, seconds=50.)], command='main.py ' + ' '.join(stl))
+    lines, status = commands(stl)
+    assert status == 75 and 'left: about 0:00:50 for 1 command, one command after the other' in lines
+
+
+def test_a_failed_trial_of_a_command(tmp_path, commands):
+    stl = of(tmp_path, 'STL')
+    trial(make(tmp_path, stl, digits='1' * 8), 1, state='failed', reason='the loss became nan')
+    lines, status = commands(stl)
+    assert status == 1 and '    trial 1 failed: the loss became nan' in lines
+    assert 'left: not known; no trial is trained yet' in lines
+
+
+def test_a_command_whose_flags_are_no_longer_known_is_passed_over(tmp_path, commands, capfd):
+    stl = of(tmp_path, 'STL')
+    make(tmp_path, stl + ['--of_long_ago', '3'], digits='1' * 8, finished=True)
+    assert commands(stl)[1] == 75 and capfd.readouterr() == ('', '')
+
+
+def test_a_script_says_it_without_training(tmp_path):
+    def said(*options):
+        child = subprocess.Popen([os.path.join(ROOT, 'scripts', 'table_officehome.sh'), '--result_dir',
+                                  str(tmp_path)] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 env=dict(os.environ, STATUS='1', PYTHON=sys.executable))
+        out, err = child.communicate()
+        return child.returncode, out.decode('utf-8'), err.decode('utf-8')
+    status, out, err = said('--num_runs', '3', '--plugin', example('lwf'))
+    assert (status, err) == (75, '') and '42 commands: 42 not begun' in out and out.count('0 of 3') == 42
+    assert 'model_type ProgNN, test_type 1 ' in out and os.listdir(str(tmp_path)) == []
+    status, out, err = said('--wrong', '1')
+    assert (status, out) == (2, '') and err.count('\n') == 1 and '--wrong' in err
