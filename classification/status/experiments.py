@@ -170,7 +170,7 @@ def run_status(result, folder):
         trials = [TrialStatus(number, FINISHED, {}, written) for number in numbers]
     else:
         failures = failures_in_log(folder)
-        trials = [trial_status(folder, number, failures) for number in numbers]
+        trials = [trial_status(folder, number, failures, 'trials' not in config) for number in numbers]
         runs, trouble, note = _of_command(folder, trials)
     moved = [written, _written(folder, LOG)] + [trial.moved for trial in trials]
     return ExperimentStatus(

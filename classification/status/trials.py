@@ -36,11 +36,13 @@ class TrialStatus(NamedTuple):
         return max(0., self.facts['epoch_seconds'] * (self.facts['total'] - self.facts['done']))
 
 
-def trial_status(run_folder, number, failures):
+def trial_status(run_folder, number, failures, earlier=False):
     """TrialStatus of a trial that may be unfinished.
 
     Args:
         failures: {number: why}, what the log says of trials that an earlier version trained.
+        earlier: whether it did, and wrote no state.json. Else a checkpoint alone is the end state of a shorter
+            experiment, with which the trial will begin.
     """
     folder = trial_folder(run_folder, number)
     moves = _moves(folder)
@@ -57,7 +59,8 @@ def trial_status(run_folder, number, failures):
         return TrialStatus(number, FAILED, facts, moved)
     if not facts and number in failures:
         return TrialStatus(number, FAILED, {'reason': failures[number]}, moved)
-    return TrialStatus(number, INTERRUPTED if moves else NOT_BEGUN, facts, moved)
+    begun = bool(moves) if earlier else trial_state.STATE in moves
+    return TrialStatus(number, INTERRUPTED if begun else NOT_BEGUN, facts, moved)
 
 
 def silence(holder):

@@ -98,6 +98,14 @@ def test_a_damaged_state_counts_as_none(tmp_path, content):
     assert only(tmp_path).trials[0].state == 'interrupted'
 
 
+def test_a_checkpoint_alone_is_where_a_trial_will_begin(tmp_path):
+    """Of a version that wrote no state.json it is one of a trial that was interrupted."""
+    for name, trials, state in (('a', 1, 'not begun'), ('b', None, 'interrupted')):
+        folder = run_folder(tmp_path / name / 'x', trials=trials, command='main.py --num_runs 1')
+        (trial(folder, 0) / 'checkpoint').write_bytes(b'')
+        assert [one.state for one in only(tmp_path / name).trials] == [state]
+
+
 def test_a_running_trial_without_an_epoch_says_so(tmp_path, capsys):
     folder = run_folder(tmp_path / 'a', trials=1)
     token(trial(folder, 0, state='failed', reason='before', epoch=3, task=1))
