@@ -202,17 +202,20 @@ def _different_libraries(members):
 
 
 def _title(one):
-    result = one.result
-    percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
     order = one.orders[0]
     named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order
                                    == list(range(order[0], order[0] + len(order)))
                                    and len(order) > 4 else in_words(order))
-    if result.get('task_order_rule') == SHUFFLED:
+    if one.result.get('task_order_rule') == SHUFFLED:
         named = 'order of tasks shuffled in each trial'
-    return ', '.join([str(result.get('data_type', 'data not recorded'))
-                      + ('' if percent is None else ' at %d %%' % percent),
-                      plural(len(one.tasks), 'task'), named]
+    return title_of_data(one, plural(len(one.tasks), 'task'), named)
+
+
+def title_of_data(one, *more):
+    """'DIGITS5, seed 0'."""
+    percent, seed = [_number(one.result.get(name)) for name in ('data_percent', 'seed')]
+    return ', '.join([str(one.result.get('data_type', 'data not recorded'))
+                      + ('' if percent is None else ' at %d %%' % percent)] + list(more)
                      + ([] if seed is None else ['seed %d' % seed]))
 
 
@@ -236,11 +239,12 @@ def _settings_that_differ(members):
     infos = [dict(one.result['model_specific_info']) for one in members]
     names = [name for name in distinct([name for info in infos for name in info])
              if name != 'number_of_trainable_parameters'
-             and len({_short(info.get(name)) for info in infos}) > 1][:2]
-    return [', '.join('%s %s' % (name, _short(info.get(name))) for name in names) for info in infos]
+             and len({shown_setting(info.get(name)) for info in infos}) > 1][:2]
+    return [', '.join('%s %s' % (name, shown_setting(info.get(name))) for name in names) for info in infos]
 
 
-def _short(value):
+def shown_setting(value):
+    """A setting as text."""
     if isinstance(value, np.ndarray):
         return ' '.join('%g' % one for one in value.ravel()) if value.dtype.kind in 'biuf' else '...'
     return '%g' % value if isinstance(value, float) else str(value)

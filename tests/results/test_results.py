@@ -332,9 +332,9 @@ def test_a_repeated_task_is_one_row_with_all_its_time():
 
 def test_the_accuracy_matrix_as_csv():
     assert accuracy_matrix_csv(by_hand()) == """\
-after_position,task_of_position_0,task_of_position_1
-0,0.8,NaN
-1,0.6,0.5
+after_position,task_of_position_1,task_of_position_0
+0,NaN,0.8
+1,0.5,0.6
 """
 
 
