@@ -231,7 +231,8 @@ class DEN(Method):
         density = [[record['density'].get(str(stage), [np.nan] * (layers + 1)) for stage in range(4)]
                    for record in learned]
         return OrderedDict([
-            ('den_widths', np.array([self.state['widths'][row] for row in rows_of])), ('den_expanded', rows('expanded', 0)),
+            ('den_widths', np.array([self.state['widths'][row] for row in rows_of])),
+            ('den_expanded', rows('expanded', 0)),
             ('den_split_candidates', rows('candidates', 0)), ('den_split', rows('split', 0)),
             ('den_stage_epochs', rows('epochs', 0, 4)),
             ('den_loss_before_expansion', np.array([record.get('loss', np.nan) for record in learned])),

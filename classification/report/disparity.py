@@ -20,8 +20,8 @@ from classification.results.summary import distinct
 from utils.utils import tasks_in
 
 TITLE = 'order-normalised performance disparity (Yoon et al., ICLR 2020)'
-DEFINITION = ('per task, the largest minus the smallest final test accuracy over the orders of tasks in which '
-              'it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same order count '
+DEFINITION = ('per task, the largest minus the smallest final test accuracy over the orders of tasks in '
+              'which it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same order count '
               'with their mean, an order that is the beginning of another one does not count; trials also '
               'differ in their data and draws')
 
@@ -67,7 +67,7 @@ def by_task(orders, accuracies):
 
 
 def whole_orders(orders):
-    """The different orders that are not the beginning of another one, as a continued experiment's first is."""
+    """The different orders that are not the beginning of another one, as that of a continued experiment is."""
     orders = distinct(map(tuple, orders))
     return [order for order in orders if not any(other != order and other[:len(order)] == order
                                                  for other in orders)]
@@ -95,7 +95,8 @@ def _family(one):
     settings = sorted((name, shown_setting(value)) for name, value in info.items()
                       if name != 'number_of_trainable_parameters')
     drawn = one.result.get('task_order_rule') == SHUFFLED and (one.path, one.number)
-    return (method_name(one.result, one.config), repr(settings), same_data_key(one), checksums_key(one), drawn)
+    return (method_name(one.result, one.config), repr(settings), same_data_key(one), checksums_key(one),
+            drawn)
 
 
 def _disparity(members):
