@@ -11,7 +11,7 @@ from classification.experiment import sizes
 from classification.experiment.experiment import SHUFFLED
 from classification.model.registry import MODELS
 from classification.results.read_results import load_results
-from classification.results.trial_record import TEST, load_record, save_record
+from classification.results.trial_record import load_record, save_record
 from tests.support import command_line
 from tests.support.commands import QUICK, Run, waited_for
 from tests.support.result_files import same_entry, same_trial
@@ -28,19 +28,13 @@ def learned_by(order):
 
 @pytest.mark.parametrize('model_type', sorted(MODELS))
 def test_every_method_learns_a_permutation(model_type, tmp_path):
-    experiment = make_experiment(model_type, ORDER, epochs=1)
-    trial, record = train(experiment, tmp_path)
-    assert (~np.isnan(record.accuracy_matrix) == learned_by(ORDER)).all()
-    final = [record.accuracy[-1, task, TEST] for task in (0, 1)]        # the last one may be rolled back
-    if not trial.method.state['patterns']:
-        np.testing.assert_array_equal(record.accuracy_matrix[-1, :2], final)
-    for task in range(3):                   # its column of the histories begins at its position
-        begun = record.task_changed_epoch[ORDER.index(task)]
-        assert np.isnan(record.accuracy[1 if task == 2 else 0:begun, task]).all()
-        assert not np.isnan(record.accuracy[begun:, task]).any()
+    trial, record = train(make_experiment(model_type, (1, 0), epochs=1), tmp_path)
+    assert (~np.isnan(record.accuracy_matrix) == learned_by((1, 0))).all() and record.task_order is None
+    # a column of the histories begins at its task's position
+    assert np.isnan(record.accuracy[:2, 0]).all() and np.isfinite(record.accuracy[2, 0]).all()
+    assert np.isfinite(record.accuracy[:, 1]).all()
     if 'conv_sharing' in record.extra:
-        assert sizes.chosen_patterns(record) == [trial.method.pattern_of(task) for task in range(3)]
-    assert record.task_order is None
+        assert sizes.chosen_patterns(record) == [trial.method.pattern_of(task) for task in range(2)]
 
 
 def test_what_den_did_stands_at_the_task(tmp_path):
@@ -51,7 +45,7 @@ def test_what_den_did_stands_at_the_task(tmp_path):
     assert np.isnan(record.extra['den_loss_before_expansion']).tolist() == [False, False, True]
     assert (widths[2] <= widths[0]).all() and (widths[0] <= widths[1]).all()
     for task in range(3):
-        line, = [line for line in log if 'task %d: ' % task in line]
+        line, = [line for line in log if 'task %d: ' % task in line and 'units per layer' in line]
         assert line.endswith('units per layer %s' % '/'.join(map(str, widths[task])))
 
 
@@ -67,25 +61,30 @@ def test_a_subset_and_a_returning_task(tmp_path):
     assert entry['task_order'].tolist() == [[3, 1, 3]] and entry['accuracy_matrix'].shape == (1, 3, 2)
 
 
-def drawn(model_type='LASEM_HPS'):
+def drawn(model_type='Hybrid_HPS'):
     """An experiment whose trial 0 has another order than the data set's."""
     seeds = (make_experiment(model_type, (0, 1, 2), seed=seed)._replace(order_rule=SHUFFLED)
              for seed in range(20))
     return next(one for one in seeds if one.of_trial(0).task_order == ORDER)
 
 
+def made(folder):
+    folder.mkdir()
+    return folder
+
+
 def test_a_drawn_order_gives_the_numbers_of_the_explicit_one(tmp_path):
     experiment = drawn()
-    record = train(experiment, tmp_path / 'drawn')[1]
-    explicit = train(experiment._replace(task_order=ORDER, order_rule=''), tmp_path / 'explicit')[1]
+    record = train(experiment, made(tmp_path / 'drawn'))[1]
+    explicit = train(experiment._replace(task_order=ORDER, order_rule=''), made(tmp_path / 'explicit'))[1]
     assert record.task_order.tolist() == list(ORDER)
     np.testing.assert_array_equal(record.accuracy, explicit.accuracy)
     np.testing.assert_array_equal(record.accuracy_matrix, explicit.accuracy_matrix)
 
 
 def test_a_trial_with_a_drawn_order_is_resumed(tmp_path):
-    calm = train(drawn(), tmp_path / 'calm')
-    trial, record, log = train_with_stops(drawn(), tmp_path / 'stopped')
+    calm = train(drawn(), made(tmp_path / 'calm'))
+    trial, record, log = train_with_stops(drawn(), made(tmp_path / 'stopped'))
     assert sum('resumed at' in line for line in log) > 3 and any('order of tasks: 2 0 1' in line
                                                                  for line in log)
     same_trial(trial, record, *calm)
@@ -94,7 +93,7 @@ def test_a_trial_with_a_drawn_order_is_resumed(tmp_path):
 
 
 OPTIONS = QUICK + ['--model_type', 'LASEM_HPS', '--num_tasks', '3', '--epochs_per_task', '2', '--num_runs', '2',
-                   '--task_order', 'shuffled']
+                   '--task_order', 'shuffled', '--seed', '4']
 
 
 def test_shuffled_trials_side_by_side_and_what_their_entry_says(tmp_path):
