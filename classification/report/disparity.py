@@ -21,10 +21,9 @@ from utils.utils import tasks_in
 
 TITLE = 'order-normalised performance disparity (Yoon et al., ICLR 2020)'
 DEFINITION = ('per task, the largest minus the smallest final test accuracy over the orders of tasks in '
-              'which it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same order count '
-              'with their mean, an order that is the beginning of another one does not count; trials also '
+              'which it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same order '
+              'count with their mean, an order that is the beginning of another one does not count; trials also '
               'differ in their data and draws')
-
 
 
 class Disparity(NamedTuple):
@@ -67,7 +66,7 @@ def by_task(orders, accuracies):
 
 
 def whole_orders(orders):
-    """The different orders that are not the beginning of another one, as that of a continued experiment is."""
+    """The different orders without those that are the beginning of another one."""
     orders = distinct(map(tuple, orders))
     return [order for order in orders if not any(other != order and other[:len(order)] == order
                                                  for other in orders)]

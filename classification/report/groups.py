@@ -177,8 +177,8 @@ def _group(members):
             notes.append('%s is not finished: %s so far.' % (one.label, plural(len(one.trials), 'trial')))
     if any(one.orders_differ for one in members):
         notes.append('Trials learn the tasks in different orders. What is said of a task goes by its '
-                     'data-set index; means over trials of a task leave out the trials in which the number is '
-                     'undefined.')
+                     'data-set index; means over trials of a task leave out the trials in which the number '
+                     'is undefined.')
     members = _told_apart(members)
     difference = _different_libraries(members)
     if difference:
