@@ -21,9 +21,9 @@ from utils.utils import tasks_in
 
 TITLE = 'order-normalised performance disparity (Yoon et al., ICLR 2020)'
 DEFINITION = ('per task, the largest minus the smallest final test accuracy over the orders of tasks in '
-              'which it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same order '
-              'count with their mean, an order that is the beginning of another one does not count; trials also '
-              'differ in their data and draws')
+              'which it occurs, at least two; AOPD: mean over tasks, MOPD: maximum. Trials of the same '
+              'order count with their mean, an order that is the beginning of another one does not '
+              'count; trials also differ in their data and draws')
 
 
 class Disparity(NamedTuple):

@@ -7,8 +7,7 @@ import pytest
 
 from classification.report import command, disparity, plots
 from classification.report.groups import read_groups
-from tests.results.test_task_orders import FIRST, ORDERS, SECOND, two
-from tests.support.result_files import drawn, record, write
+from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, permuted_trials, record, write
 
 SHUFFLED = dict(task_order_rule='shuffled')
 
@@ -25,7 +24,7 @@ def explicit(path, R, order, **more):
 
 
 def test_by_hand_over_trials(tmp_path):
-    one, = disparities(write(tmp_path / 'x.mat', 'STL', two(), (0, 1, 2), **SHUFFLED))
+    one, = disparities(write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), **SHUFFLED))
     # finals 0.7, 0.5, 0.95 and 0.7, 0.8, 0.5
     np.testing.assert_allclose([one.of_tasks[task] for task in range(3)], [0., 0.3, 0.45])
     np.testing.assert_allclose((one.aopd, one.mopd), (0.25, 0.45))
@@ -62,8 +61,8 @@ def test_other_data_and_methods_stand_for_themselves(more, tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    path = write(tmp_path / 'x.mat', 'STL', two(), (0, 1, 2), **SHUFFLED)
-    return write(path, 'Hybrid_HPS', two()[:1], (0, 1, 2), **SHUFFLED)
+    path = write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), **SHUFFLED)
+    return write(path, 'Hybrid_HPS', permuted_trials()[:1], (0, 1, 2), **SHUFFLED)
 
 
 def test_methods_with_the_same_rule_are_compared_whatever_their_trials(files):

@@ -8,21 +8,11 @@ from classification.results.read_results import load_results
 from classification.results.read_results import test_curves as curves_of
 from classification.results.summary import orders_of_trials, summary
 from classification.results.texts import table
-from tests.support.result_files import drawn, info, record, write
+from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, info, permuted_trials, record, write
 
 NAN = np.nan
-# Columns: tasks 0, 1, 2. Learned in the order 1, 2, 0, and 2, 0, 1.
-FIRST = [[NAN, 0.8, NAN], [NAN, 0.6, 0.9], [0.7, 0.5, 0.95]]
-SECOND = [[NAN, NAN, 0.6], [0.9, NAN, 0.4], [0.7, 0.8, 0.5]]
-ORDERS = [(1, 2, 0), (2, 0, 1)]
 # Order 2, 1, 2, 0, 1: the last position learns no new task.
 RETURNING = [[NAN, NAN, 0.5], [NAN, 0.8, 0.3], [NAN, 0.6, 0.9], [0.7, 0.4, 0.6], [0.5, 0.9, 0.4]]
-
-
-def two():
-    """Two trials."""
-    return [record(R, trial=trial, order=order, own_order=True, seconds=30. * (trial + 1))
-            for trial, (R, order) in enumerate(zip((FIRST, SECOND), ORDERS))]
 
 
 BY_HAND = [     # R, incremental, backward transfer, forgetting, ratio, positions
@@ -56,7 +46,7 @@ def test_statistics_leave_out_what_is_undefined():
 
 
 def test_fields_of_trials_with_different_orders():
-    made = summary(info(), two(), (0, 1, 2))
+    made = summary(info(), permuted_trials(), (0, 1, 2))
     expected = {
         'task_order': ORDERS, 'accuracy_matrix': [FIRST, SECOND],
         'accuracy_matrix_mean': [[NAN, 0.8, 0.6], [0.9, 0.6, 0.65], [0.7, 0.65, 0.725]],
@@ -72,7 +62,7 @@ def test_fields_of_trials_with_different_orders():
 
 
 def test_the_table_goes_by_task_and_says_so():
-    made = summary(info(), two(), (0, 1, 2))
+    made = summary(info(), permuted_trials(), (0, 1, 2))
     lines = table(made, made['task_order']).split('\n')
     assert lines[1:4] == ['rows: tasks by data-set index; each trial has an order of its own:',
                           '  trial 0: 1 2 0', '  trial 1: 2 0 1']
@@ -120,7 +110,7 @@ def test_trials_with_the_same_drawn_order_have_one_row(tmp_path):
 def test_what_a_file_lacks_is_computed_by_each_trials_order(tmp_path):
     from scipy.io import savemat
     path = str(tmp_path / 'x.mat')
-    made = summary(info(), two(), (0, 1, 2))
+    made = summary(info(), permuted_trials(), (0, 1, 2))
     kept = {name: value for name, value in made.items() if name in (
         'model_specific_info', 'task_order', 'result_of_each_run', 'best_test_error_each_task')}
     cell, runs = np.zeros((1, 1), object), np.zeros((1, 2), object)

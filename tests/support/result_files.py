@@ -259,6 +259,19 @@ def patterns():
     return patterns_of((1,) * LAYERS)
 
 
+# Columns: tasks 0, 1, 2. Learned in the order 1, 2, 0, and 2, 0, 1.
+NAN = np.nan
+FIRST = [[NAN, 0.8, NAN], [NAN, 0.6, 0.9], [0.7, 0.5, 0.95]]
+SECOND = [[NAN, NAN, 0.6], [0.9, NAN, 0.4], [0.7, 0.8, 0.5]]
+ORDERS = [(1, 2, 0), (2, 0, 1)]
+
+
+def permuted_trials():
+    """Two trials with an order each."""
+    return [record(R, trial=trial, order=order, own_order=True, seconds=30. * (trial + 1))
+            for trial, (R, order) in enumerate(zip((FIRST, SECOND), ORDERS))]
+
+
 # ---- of earlier versions: tests/earlier ----
 
 GENERATION = 'tf%s' % tensorflow_version().split('.')[0]
