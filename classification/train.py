@@ -31,7 +31,7 @@ class Trial(object):
     """One trial of an experiment.
 
     Args:
-        experiment: Experiment.
+        experiment: Experiment; the attribute has the trial's own order of tasks.
         number: 0-based; also the data group.
         tasks: list of gen_data.Task.
         context: TrialContext.
@@ -39,7 +39,8 @@ class Trial(object):
     """
 
     def __init__(self, experiment, number, tasks, context, given=None):
-        self.experiment, self.number, self.context, self.given = experiment, number, context, given or {}
+        self.experiment = experiment = experiment.of_trial(number)
+        self.number, self.context, self.given = number, context, given or {}
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
         self.method = make_method(experiment.model_type, Setting(
             experiment.net, experiment.class_counts, experiment.model.mechanism,
@@ -77,6 +78,8 @@ class Trial(object):
         Raises:
             Interrupted, TrialFailed.
         """
+        if self.experiment.order_rule:
+            self.log('order of tasks: %s' % ' '.join(map(str, self.experiment.task_order)))
         self._restore()
         self.recorder.open_scalars(self.context.scalar_folder)
         for task in self.schedule.positions[self.state.position:]:

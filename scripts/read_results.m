@@ -12,7 +12,7 @@ for k = 1:numel(stored.training_summary)
     R = shiftdim(mean(experiment.accuracy_matrix, 1), 1);
     fprintf('final average test accuracy, mean over trials: %.4f\n', mean(R(end, :)));
   end
-  for t = unique(experiment.task_order)                 % tasks count from 0; row 1 of a history precedes training
+  for t = unique(experiment.task_order(:))'             % tasks count from 0; row 1 of a history precedes training
     curves = cellfun(@(run) run.history_test_error(:, t + 1), runs, 'UniformOutput', false);
     last = cellfun(@(curve) curve(end), curves);        % accuracies, despite their name; 0 before a task is learned
     fprintf('task %d: test accuracy after the last epoch, mean over trials: %.4f\n', t, mean(last));

@@ -273,6 +273,11 @@ def plural(number, noun):
     return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
+def tasks_in(order):
+    """The different tasks of an order, by data-set index: as fields per task go."""
+    return sorted(set(order))
+
+
 def error_text(error):
     """What an exception has to say, for people."""
     if isinstance(error, OSError) and error.filename and error.strerror:

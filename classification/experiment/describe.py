@@ -4,12 +4,14 @@ from collections import OrderedDict
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
 from classification.experiment.continuing import more_can_come
-from classification.experiment.experiment import plugins_of
+from classification.experiment.experiment import SHUFFLED, plugins_of
 from classification.experiment.sizes import check
 from classification.gen_data import SPLITS
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
 from utils.utils import plural, size_text
+
+MAX_ORDERS = 20     # that --dry_run shows
 
 
 def _rows(rows, indent='  '):
@@ -86,7 +88,7 @@ def dry_run(experiment, flags, count):
     lines += _rows([('task', 'classes', 'training', 'validation', 'test')]
                    + [tuple(map(str, size)) for size in sizes])
     lines += gen_data.DATASETS[experiment.data_type].source.described()
-    lines.append('order of tasks: %s' % ' '.join(map(str, experiment.task_order)))
+    lines += _orders(experiment, flags.num_runs)
     rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
     for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
         rows.append((str(layer), '%dx%d' % (spec.kernel, spec.kernel), '%d -> %d'
@@ -115,6 +117,18 @@ def dry_run(experiment, flags, count):
     for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
         lines.append('plug-in: %s, digest %s' % (plugin.path, plugin.digest[:8]))
     return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))
+
+
+def _orders(experiment, num_runs):
+    """The order of tasks; where each trial draws its own, of the first trials."""
+    trials = range(min(num_runs, MAX_ORDERS if experiment.order_rule == SHUFFLED else 1))
+    orders = [' '.join(map(str, experiment.of_trial(number).task_order)) for number in trials]
+    if experiment.order_rule != SHUFFLED:
+        return ['order of tasks%s: %s' % (experiment.order_rule and ' (%s)' % experiment.order_rule,
+                                          orders[0])]
+    return ['order of tasks: shuffled, each trial has its own'] + _rows(
+        [('trial %d' % number, order) for number, order in zip(trials, orders)]
+        + ([('...', '')] if num_runs > MAX_ORDERS else []))
 
 
 def _analyses(experiment, train_sizes):

@@ -7,9 +7,12 @@ from typing import Any, Mapping, NamedTuple, Optional, Tuple
 from classification.experiment import plugin_files
 from classification.model.registry import MODELS
 from utils import utils_env_cl as env
+from utils.utils import random_state, tasks_in
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
 FINGERPRINT_DIGITS = 8
+# values of order_rule
+SHUFFLED, SAME_SHUFFLED = 'shuffled', 'shuffled, same in all trials'
 
 
 class Experiment(NamedTuple):
@@ -39,6 +42,8 @@ class Experiment(NamedTuple):
     data_options: Mapping[str, Any] = {}          # of its data set
     # digests of the plug-ins that declare its method or its data set
     plugins: Tuple[str, ...] = ()
+    # how each trial's order is drawn from the tasks of task_order; '': task_order is the order
+    order_rule: str = ''
 
     @property
     def model(self):
@@ -47,13 +52,20 @@ class Experiment(NamedTuple):
 
     @property
     def tasks(self):
-        """The distinct tasks in order of first appearance."""
-        return tuple(OrderedDict.fromkeys(self.task_order))
+        """The different tasks, by data-set index."""
+        return tuple(tasks_in(self.task_order))
 
     @property
     def schedule(self):
         """'lifelong' or 'joint': a key of schedule.SCHEDULES."""
         return 'lifelong' if self.lifelong else 'joint'
+
+    def of_trial(self, number):
+        """The experiment with the order in which a trial learns the tasks; its fingerprint is the same."""
+        if not self.order_rule:
+            return self
+        draws = random_state(self.seed, number if self.order_rule == SHUFFLED else None, purpose='task order')
+        return self._replace(task_order=tuple(draws.permutation(self.tasks).tolist()))
 
     def fingerprint(self):
         """SHA-256 over everything that determines the numbers."""
@@ -69,7 +81,9 @@ class Experiment(NamedTuple):
         What came later is left out where it says what held before, so that fingerprints stay.
         """
         fields = _plain(self)
-        for name in ('numeric_versions', 'data_options', 'plugins'):
+        if self.order_rule:         # which says the order
+            fields['task_order'] = list(self.tasks)
+        for name in ('numeric_versions', 'data_options', 'plugins', 'order_rule'):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, sort_keys=True)

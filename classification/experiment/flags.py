@@ -154,6 +154,11 @@ def _schedule_flags(schedule):
     schedule.add_argument('--task_order_type', type=int, default=0,
                           help='order of the tasks; 0: each task once; 1: the first half, then all; 2: all '
                                'tasks twice (default: %(default)s)')
+    schedule.add_argument('--task_order', default=None, metavar='ORDER',
+                          help='the tasks to learn, in this order, like 3,1,0,2; shuffled: each trial draws '
+                               'an order of all tasks from --seed (default: as --task_order_type says)')
+    schedule.add_argument('--same_order', action='store_true',
+                          help='--task_order shuffled: all trials have the same order')
     schedule.add_argument('--epochs_per_task', type=int, default=None,
                           help='epochs of training per task (default: the data set\'s, --dry_run shows it)')
     schedule.add_argument('--learning_rate', type=float, default=None,

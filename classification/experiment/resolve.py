@@ -3,7 +3,7 @@ touched."""
 from collections import OrderedDict
 
 from classification import gen_data
-from classification.experiment import own_images, requested_analyses
+from classification.experiment import own_images, requested_analyses, task_orders
 from classification.experiment.experiment import Experiment, numeric_versions, plugins_of
 from classification.model.declare import check_different
 from classification.model.registry import MODELS, all_options, canonical_model
@@ -75,7 +75,9 @@ def resolve(flags, say, begun=dict):
                      flags.dry_run):
             return None
     sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
-    of_schedule = _schedule(flags, context.training, task_order(num_tasks, flags.task_order_type), asked)
+    order, rule = task_orders.asked(flags, num_tasks, model) or (
+        task_order(num_tasks, flags.task_order_type), '')
+    of_schedule = _schedule(flags, context.training, order, asked)
     _check_sizes(sizes, of_schedule['training'], model.name, model,
                  '; take a larger --data_percent' if percent is not None else
                  '; take a smaller --batch_size' if own else '')
@@ -88,7 +90,7 @@ def resolve(flags, say, begun=dict):
         options=options, keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
-        plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))),
+        plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), order_rule=rule,
         **dict(of_data, **of_schedule))
 
 

@@ -41,13 +41,15 @@ def entry_of(experiment, records, more):
         records: TrialRecord of its trials.
         more: see results.summary.
     """
+    if experiment.order_rule:
+        more = dict(more, task_order_rule=experiment.order_rule)
     return summary(info(experiment), records, experiment.task_order, more,
                    leep=experiment.pattern is not None and experiment.model.method.published_leep,
                    lifelong=experiment.lifelong, trainer_fields=experiment.model.method.trainer_fields)
 
 
 def chosen_patterns(record):
-    """The patterns that a search chose, by task in order of first appearance."""
+    """The patterns that a search chose, by task."""
     return [''.join('TS'[int(shared)] for shared in row) for row in record.extra['conv_sharing']]
 
 
@@ -94,7 +96,8 @@ def _record(experiment, number, epochs):
     return TrialRecord(number, np.zeros((rows, len(experiment.class_counts), 3)), np.zeros(rows),
                        1 + np.arange(positions) * epochs // positions, np.zeros((positions, len(tasks))),
                        np.zeros(len(tasks)),
-                       np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN)
+                       np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN,
+                       np.array(experiment.of_trial(number).task_order) if experiment.order_rule else None)
 
 
 def _own_fields(experiment, epochs, positions):

@@ -14,6 +14,7 @@ from classification.model.mechanisms import Mechanism, without
 from utils import utils_nn as nn
 from utils.declarations import Option, number, one_of, whole, yes_or_no
 from utils.lazy_tensorflow import tf
+from utils.utils import tasks_in
 from utils.utils_env_cl import APD_PAPER
 from utils.utils_nn import assign, bias_value, truncated_normal, zeros
 
@@ -214,7 +215,7 @@ class AdditiveDecomposition(FixedPattern):
         """apd_nonzeros [tasks, layers]: entries of each task's own kernels that are not zero, after the last
         task."""
         return {'apd_nonzeros': np.array([self.state['nonzeros'][str(task)]
-                                          for task in OrderedDict.fromkeys(order)])}
+                                          for task in tasks_in(order)])}
 
 
 def consolidate(full, count, spread, state):

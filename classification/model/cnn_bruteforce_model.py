@@ -1,12 +1,11 @@
 """Brute-force search: every pattern is trained, the best on validation data is kept."""
-from collections import OrderedDict
-
 import numpy as np
 
 from classification.model.cnn_lasem_model import few_patterns
 from classification.model.declare import selection
 from classification.model.method import Method, shared_layers
 from classification.model.phases import Alternatives
+from utils.utils import tasks_in
 from utils.utils_env_cl import patterns_of
 
 
@@ -56,7 +55,7 @@ class BruteForce(Method):
         self.training = (None, None)
 
     def extra(self, order):
-        tasks = list(OrderedDict.fromkeys(order))
+        tasks = tasks_in(order)
         scores = np.full((len(tasks), len(self.patterns)), np.nan)
         for row, task in enumerate(tasks):
             found = self.state['scores'][str(task)]

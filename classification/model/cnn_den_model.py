@@ -30,6 +30,7 @@ from utils.declarations import (
     yes_or_no,
 )
 from utils.lazy_tensorflow import tf
+from utils.utils import tasks_in
 
 
 def stage_epochs(fractions, epochs):
@@ -176,7 +177,8 @@ class DEN(Method):
         self.state['learned'].append(self.state['now'])
         self.stage, self.state['now'], self.arrays = None, {}, {}
         self.state['nonzeros'] = int(sum(np.count_nonzero(value) for value in values.values()))
-        self.log(den_report.line(self.extra(self.state['tasks']), len(self.state['tasks']) - 1, task))
+        tasks = self.state['tasks']
+        self.log(den_report.line(self.extra(tasks), tasks_in(tasks).index(task), task))
         return values
 
     def remember(self, task, pattern=None):
@@ -220,15 +222,17 @@ class DEN(Method):
     # -- results --
 
     def extra(self, order):
-        """Per task in the order learned (then stage, then layer); NaN where there is no such number."""
-        learned, layers = self.state['learned'], self.variables.head
+        """Per task (then stage, then layer); NaN where there is no such number."""
+        rows_of = [self.state['tasks'].index(task) for task in tasks_in(order)]
+        learned, layers = [self.state['learned'][row] for row in rows_of], self.variables.head
 
         def rows(name, missing, count=layers):
             return np.array([record.get(name, [missing] * count) for record in learned])
         density = [[record['density'].get(str(stage), [np.nan] * (layers + 1)) for stage in range(4)]
                    for record in learned]
         return OrderedDict([
-            ('den_widths', np.array(self.state['widths'])), ('den_expanded', rows('expanded', 0)),
+            ('den_widths', np.array([self.state['widths'][row] for row in rows_of])),
+            ('den_expanded', rows('expanded', 0)),
             ('den_split_candidates', rows('candidates', 0)), ('den_split', rows('split', 0)),
             ('den_stage_epochs', rows('epochs', 0, 4)),
             ('den_loss_before_expansion', np.array([record.get('loss', np.nan) for record in learned])),

@@ -7,7 +7,7 @@ def line(extra, row, task):
 
     Args:
         extra: dict of the fields den_* of the trial.
-        row: place of the task in the order learned.
+        row: of the task in these fields.
     """
     density = extra['den_edge_density'][row]
     stages = np.flatnonzero(~np.isnan(density[:, 0]))
@@ -25,7 +25,7 @@ def line(extra, row, task):
 
 
 def lines(extra, tasks):
-    """All tasks of a trial in the order learned."""
+    """All tasks of a trial, which are the rows of the fields."""
     return [line(extra, row, task) for row, task in enumerate(tasks)]
 
 

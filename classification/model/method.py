@@ -6,7 +6,6 @@ per epoch `start_epoch`, `update` for each step and `end_epoch`; `end_phase`; at
 `layer_outputs` and `classify` give the network that evaluates a task. Between graphs everything lives in the
 parameter store, in `state` and in `arrays`.
 """
-from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from classification.model.mechanisms import Own, size_of
 from classification.model.phases import InTurn
 from utils import utils_nn as nn
 from utils.lazy_tensorflow import tf
+from utils.utils import tasks_in
 from utils.utils_env_cl import Net
 
 
@@ -252,8 +252,8 @@ class Method(LifeCycle, Network, EvaluationHints):
         return size_of(store)
 
     def extra(self, order):
-        """Fields of the method for the run's struct: dict name -> array.
+        """Fields of the method for the run's struct: dict name -> array; those per task go by data-set index.
         A search gives `conv_sharing` [tasks, layers]."""
         if self.setting.options.get('pattern', '') is not None:
             return {}
-        return {'conv_sharing': shared_layers(self, OrderedDict.fromkeys(order))}
+        return {'conv_sharing': shared_layers(self, tasks_in(order))}

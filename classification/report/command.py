@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from classification.experiment.flags import PLUGIN, load_plugins
+from classification.report.disparity import disparities
 from classification.report.groups import read_groups
 from classification.report.statistics import check_baseline, compare
 from utils.paths import home_folder, path_argument
@@ -65,7 +66,7 @@ def main(argv=None):
         check_baseline(groups, flags.baseline)
         comparisons = [compare(group, flags.baseline) for group in groups]
         out = flags.out or ('report' if flags.format == 'html' else None)
-        content = _content(flags.format, comparisons, notes,
+        content = _content(flags.format, comparisons, notes, disparities(groups),
                            ' '.join([COMMAND] + [shlex.quote(one) for one in argv]))
         if out is None:
             sys.stdout.write(content)
@@ -76,13 +77,14 @@ def main(argv=None):
         return tell_error(error)
 
 
-def _content(kind, comparisons, notes, command):
+def _content(kind, comparisons, notes, of_orders, command):
     if kind == 'html':
         _check_matplotlib()
         from classification.report.page import page
-        return page(comparisons, notes, command)
+        return page(comparisons, notes, command, of_orders)
     from classification.report import tables
-    return {'text': tables.text, 'csv': tables.as_csv, 'latex': tables.latex}[kind](comparisons, notes)
+    return {'text': tables.text, 'csv': tables.as_csv, 'latex': tables.latex}[kind](
+        comparisons, notes, of_orders)
 
 
 def _check_matplotlib():

@@ -9,9 +9,10 @@ from classification.model.registry import MODELS
 from classification.results import origin
 from classification.results.mat_parts import first_of, series
 from classification.results.read_results import load_config, load_results
-from classification.results.summary import distinct
-from utils.utils import UserError, plural
+from classification.results.summary import distinct, in_words, orders_differ, orders_of_trials
+from utils.utils import UserError, plural, tasks_in
 
+SHUFFLED = 'shuffled'       # task_order_rule: each trial has an order of its own
 _BY_ARCHITECTURE = {row.architecture: model for model, row in MODELS.items()}
 
 
@@ -30,8 +31,18 @@ class Reported(NamedTuple):
 
     @property
     def tasks(self):
-        """The different tasks in order of first appearance."""
-        return distinct(self.result['task_order'].tolist())
+        """The different tasks, by data-set index."""
+        return tasks_in(self.result['task_order'].ravel().tolist())
+
+    @property
+    def orders(self):
+        """[R][K]: the tasks of each trial, in the order learned."""
+        return orders_of_trials(self.result['task_order'], len(self.trials))
+
+    @property
+    def orders_differ(self):
+        """Whether the trials learn the tasks in different orders."""
+        return orders_differ(self.result['task_order'])
 
 
 class Group(NamedTuple):
@@ -112,12 +123,19 @@ def _place(one):
 
 def _data_key(one, assume_same_data):
     """What must agree in experiments that are compared."""
+    drawn = one.result.get('task_order_rule') == SHUFFLED       # of the seed, trial by trial
+    return same_data_key(one, assume_same_data) + (SHUFFLED if drawn else repr(one.orders[0]),
+                                                   tuple(one.tasks))
+
+
+def same_data_key(one, assume_same_data=False):
+    """What must agree in experiments that are compared, but for the order of tasks."""
     result = one.result
     data = result.get('data_type')
     if data is None and not assume_same_data:
         data = (one.path, one.number)
     percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
-    return (data, percent, tuple(result['task_order'].tolist()), seed,
+    return (data, percent, seed,
             tuple(np.ravel(result['model_specific_info'].get('image_dimension', ()))))
 
 
@@ -131,12 +149,16 @@ def _by_checksums(members):
     join the only other."""
     known = {}
     for one in members:
-        experiment = one.config.get('experiment')
-        data = None if experiment is None else repr((
-            experiment.get('checksums'), experiment.get('normalize'),
-            experiment.get('data_options', {}).get('split')))
-        known.setdefault(data, []).append(one)
+        known.setdefault(checksums_key(one), []).append(one)
     return [members] if len(set(known) - {None}) < 2 else list(known.values())
+
+
+def checksums_key(one):
+    """Raw data, splits and scaling, as far as config.json tells; None: it does not."""
+    experiment = one.config.get('experiment')
+    return None if experiment is None else repr((
+        experiment.get('checksums'), experiment.get('normalize'),
+        experiment.get('data_options', {}).get('split')))
 
 
 def _group(members):
@@ -153,6 +175,10 @@ def _group(members):
     for one in members:
         if one.result['unfinished']:
             notes.append('%s is not finished: %s so far.' % (one.label, plural(len(one.trials), 'trial')))
+    if any(one.orders_differ for one in members):
+        notes.append('Trials learn the tasks in different orders. What is said of a task goes by its '
+                     'data-set index; means over trials of a task leave out the trials in which the number '
+                     'is undefined.')
     members = _told_apart(members)
     difference = _different_libraries(members)
     if difference:
@@ -176,15 +202,20 @@ def _different_libraries(members):
 
 
 def _title(one):
-    result = one.result
-    percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
-    order = result['task_order'].tolist()
+    order = one.orders[0]
     named = 'order of tasks %s' % ('%d to %d' % (order[0], order[-1]) if order
                                    == list(range(order[0], order[0] + len(order)))
-                                   and len(order) > 4 else ' '.join(map(str, order)))
-    return ', '.join([str(result.get('data_type', 'data not recorded'))
-                      + ('' if percent is None else ' at %d %%' % percent),
-                      plural(len(distinct(order)), 'task'), named]
+                                   and len(order) > 4 else in_words(order))
+    if one.result.get('task_order_rule') == SHUFFLED:
+        named = 'order of tasks shuffled in each trial'
+    return title_of_data(one, plural(len(one.tasks), 'task'), named)
+
+
+def title_of_data(one, *more):
+    """'DIGITS5, seed 0'."""
+    percent, seed = [_number(one.result.get(name)) for name in ('data_percent', 'seed')]
+    return ', '.join([str(one.result.get('data_type', 'data not recorded'))
+                      + ('' if percent is None else ' at %d %%' % percent)] + list(more)
                      + ([] if seed is None else ['seed %d' % seed]))
 
 
@@ -208,11 +239,12 @@ def _settings_that_differ(members):
     infos = [dict(one.result['model_specific_info']) for one in members]
     names = [name for name in distinct([name for info in infos for name in info])
              if name != 'number_of_trainable_parameters'
-             and len({_short(info.get(name)) for info in infos}) > 1][:2]
-    return [', '.join('%s %s' % (name, _short(info.get(name))) for name in names) for info in infos]
+             and len({shown_setting(info.get(name)) for info in infos}) > 1][:2]
+    return [', '.join('%s %s' % (name, shown_setting(info.get(name))) for name in names) for info in infos]
 
 
-def _short(value):
+def shown_setting(value):
+    """A setting as text."""
     if isinstance(value, np.ndarray):
         return ' '.join('%g' % one for one in value.ravel()) if value.dtype.kind in 'biuf' else '...'
     return '%g' % value if isinstance(value, float) else str(value)

@@ -5,10 +5,10 @@ import html
 
 import numpy as np
 
-from classification.report import plots
+from classification.report import disparity, plots
 from classification.report.marks import marks_of
 from classification.report.statistics import METRICS, correction
-from classification.report.tables import MISSING, shown, shown_interval
+from classification.report.tables import DISPARITY_COLUMNS, MISSING, disparity_rows, shown, shown_interval
 from classification.results import origin
 from utils.utils import plural, without_credentials
 
@@ -52,13 +52,14 @@ document.addEventListener('click', function (event) {
 '''
 
 
-def page(comparisons, notes, command):
+def page(comparisons, notes, command, disparities=()):
     """The whole page.
 
     Args:
         comparisons: list of Comparison.
         notes: on the files.
         command: that made the report.
+        disparities: list of disparity.Disparity.
     Returns:
         str.
     """
@@ -76,6 +77,12 @@ def page(comparisons, notes, command):
     parts += _definitions()
     for number, comparison in enumerate(comparisons):
         parts += _group(number, comparison)
+    if disparities:
+        parts += ['<h2>Order-normalised performance disparity</h2>',
+                  '<p>%s: %s.</p>' % (_text(disparity.TITLE), _text(disparity.DEFINITION))]
+        parts += _sortable([(name, '') for name in DISPARITY_COLUMNS],
+                           [[_cell(_text(cell), cell) for cell in row]
+                            for row in disparity_rows(disparities)])
     return '\n'.join(parts + ['</body></html>']) + '\n'
 
 

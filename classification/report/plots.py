@@ -9,6 +9,7 @@ import numpy as np
 
 from classification.report.marks import bracketed
 from classification.report.statistics import METRICS, correction
+from classification.results.metrics import mean_and_std, mean_and_std_where_defined
 from classification.results.read_results import test_curves
 from utils import utils_env_cl as env
 from utils.utils import plural, write_atomically
@@ -70,6 +71,8 @@ def plots_of(one):
     runs = one.result['result_of_each_run']
     if 'accuracy_matrix' in one.result:
         yield 'accuracy_matrix', 'Accuracy matrix: test accuracy on each task after each position, %s.' % (
+            'mean over those of %d trials that have learned the task by then, each in an order of its own'
+            % len(runs) if one.orders_differ else
             'mean over %d trials' % len(runs) if len(runs) > 1 else 'of one trial'), accuracy_matrix(one)
     if all('history_test_error' in run for run in runs):
         yield ('learning_curves',) + learning_curves(one)
@@ -97,16 +100,17 @@ def plots_of_group(comparison):
 
 def accuracy_matrix(one):
     """Heat map; row: after learning a position; column: task evaluated."""
+    statistics = mean_and_std_where_defined if one.orders_differ else mean_and_std
     with np.errstate(all='ignore'):
-        matrix = np.mean(one.result['accuracy_matrix'], axis=0)
+        matrix = statistics(one.result['accuracy_matrix'])[0]
     positions, tasks = matrix.shape
     figure, ((axes,),) = _figure(height=max(1.6, min(6., 1. + 0.3 * positions)),
                                  width=max(3.6, min(WIDTH, 2. + 0.45 * tasks)))
     shown = axes.imshow(np.ma.masked_invalid(matrix), cmap='cividis', vmin=0, vmax=1, aspect='auto')
     axes.set_facecolor('#e8e8e8')
-    axes.set(xlabel='task evaluated', ylabel='after learning task', title=one.label)
+    axes.set(xlabel='task evaluated', ylabel=_after(one), title=one.label)
     _number_ticks(axes.xaxis, one.tasks)
-    _number_ticks(axes.yaxis, one.result['task_order'] if positions > 1 else ['all'])
+    _number_ticks(axes.yaxis, _positions(one) if positions > 1 else ['all'])
     for row, column in np.argwhere(~np.isnan(matrix)) if max(positions, tasks) <= MAX_CELLS else ():
         axes.text(column, row, '%.2f' % matrix[row, column], ha='center', va='center', fontsize=7,
                   color='black' if matrix[row, column] > 0.6 else 'white')
@@ -121,14 +125,24 @@ def _number_ticks(axis, names):
     axis.set_ticklabels([str(names[index]) for index in indices])
 
 
+def _after(one):
+    """Label of an axis whose ticks are `_positions`."""
+    return 'after position' if one.orders_differ else 'after learning task'
+
+
+def _positions(one):
+    """Name of each position in the order of tasks: the task, where all trials have the same."""
+    return list(range(len(one.orders[0]))) if one.orders_differ else one.orders[0]
+
+
 def learning_curves(one):
     """(what it shows, figure): test accuracy of every task over all epochs."""
-    order, runs = one.result['task_order'].tolist(), one.result['result_of_each_run']
-    curves = [test_curves(run, order) for run in runs]
+    order, runs = one.orders[0], one.result['result_of_each_run']
+    curves = [test_curves(run, of_trial) for run, of_trial in zip(runs, one.orders)]
     starts = [np.ravel(run.get('task_changed_epoch', [1])) for run in runs]
-    same = len({curve.shape for curve in curves}) == 1 and all(np.array_equal(one, starts[0])
-                                                               for one in starts)
-    many = len(one.tasks) > MANY_TASKS
+    same = len({curve.shape for curve in curves}) == 1 and not one.orders_differ and all(
+        np.array_equal(of_trial, starts[0]) for of_trial in starts)
+    many = len(one.tasks) > MANY_TASKS or one.orders_differ
     columns = 4 if many else 1
     rows = -(-len(one.tasks) // columns) if many else 1
     height = 0.9 + 1.1 * rows if many else 3.
@@ -143,7 +157,8 @@ def learning_curves(one):
                'task %d' % task)
         if many:
             panel.set_title('task %d' % task, pad=2)
-            _mark_training(panel, starts[0], order, task, len(curves[0]))
+            if not one.orders_differ:
+                _mark_training(panel, starts[0], order, task, len(curves[0]))
     for panel in axes.flat[len(one.tasks):]:
         panel.set_visible(False)
     if not many:
@@ -157,6 +172,10 @@ def learning_curves(one):
         figure.suptitle(one.label, fontsize=9)
     else:
         axes[0, 0].set_title(one.label, pad=16)
+    if one.orders_differ:
+        return ('Test accuracy of every task over all epochs, a panel per task; each trial by itself, since '
+                'they learn the tasks in different orders; a line begins where its trial begins the task.',
+                figure)
     return _curves_in_words(len(runs), same, many, 'task_changed_epoch' in runs[0]), figure
 
 
@@ -195,7 +214,7 @@ def _thinned(values):
     return epochs, np.asarray(values)[epochs]
 
 
-def _boundaries(axes, starts, order, rows, colour='#777777'):
+def _boundaries(axes, starts, order, rows, colour='#777777', named='task '):
     """A line where each position begins; its task above, where there is room."""
     ends = np.append(starts[1:] - 1, rows - 1)
     for start in starts[1:]:
@@ -205,7 +224,7 @@ def _boundaries(axes, starts, order, rows, colour='#777777'):
     every = -(-len(order) // 24)
     for position, (start, end, task) in enumerate(zip(starts, ends, order)):
         if position % every == 0:
-            axes.text((start + end) / 2., 1.02, ('task ' if len(order) <= 8 else '') + str(task), ha='center',
+            axes.text((start + end) / 2., 1.02, (named if len(order) <= 8 else '') + str(task), ha='center',
                       va='bottom', fontsize=7, transform=axes.get_xaxis_transform())
 
 
@@ -230,7 +249,7 @@ def _outer_labels(axes, panels, below, left):
 
 def posterior(one):
     """(what it shows, figure): LASEM's mean posterior over patterns in each epoch, a panel per trial."""
-    runs, order = one.result['result_of_each_run'], one.result['task_order'].tolist()
+    runs = one.result['result_of_each_run']
     chosen = runs[:MAX_PANELS]
     patterns = _patterns(one, chosen[0]['history_net_prior_in_epoch'].shape[1])
     with np.errstate(all='ignore'):
@@ -239,7 +258,7 @@ def posterior(one):
     others = len(patterns) - len(kept)
     figure, axes = _figure(len(chosen), 1, height=0.5 + len(chosen)
                            * (0.9 + 0.14 * (len(kept) + (others > 0))), sharex=True)
-    for panel, run, trial in zip(axes[:, 0], chosen, one.trials):
+    for panel, run, trial, order in zip(axes[:, 0], chosen, one.trials, one.orders):
         history = run['history_net_prior_in_epoch'].astype(np.float64)
         rows = history[:, kept].T
         if others:
@@ -299,9 +318,9 @@ def chosen_layers(one):
 def mixture_weights(one):
     """(what it shows, figure): weight of the shared kernel in DARTS' mixture of each layer, through the
     epochs."""
-    runs, order = one.result['result_of_each_run'], one.result['task_order'].tolist()
+    runs, order = one.result['result_of_each_run'], _positions(one)
     histories = [run['history_DARTS_arch_select'].astype(np.float64) for run in runs]
-    same = len({history.shape for history in histories}) == 1
+    same = len({history.shape for history in histories}) == 1 and not one.orders_differ
     # softmax of two
     weights = [1 / (1 + np.exp(history[:, 0::2] - history[:, 1::2])) for history in histories]
     figure, ((axes,),) = _figure(height=3.)
@@ -311,18 +330,22 @@ def mixture_weights(one):
     axes.axhline(0.5, color='#777777', linewidth=0.7)
     axes.set(xlabel='epoch', ylabel='weight of the shared kernel')
     axes.set_title(one.label, pad=16)
-    _boundaries(axes, np.ravel(runs[0]['task_changed_epoch']), order, len(histories[0]) + 1)
+    _boundaries(axes, np.ravel(runs[0]['task_changed_epoch']), order, len(histories[0]) + 1,
+                named='position ' if one.orders_differ else 'task ')
     axes.legend(loc='center left', bbox_to_anchor=(1., 0.5), ncol=1 if weights[0].shape[1] <= 9 else 2)
     return 'DARTS: softmax weight of the shared kernel in each layer (1: input side); above 0.5 it is ' \
         'chosen%s.' % (
         '' if len(runs) == 1 else '; mean over trials, ' + BAND % plural(len(runs), 'trial') if same else
-        '; each trial by itself'), figure
+        '; each trial by itself, since they learn the tasks in different orders; above: the position'
+        if one.orders_differ else '; each trial by itself'), figure
 
 
 def widths(one):
-    """(what it shows, figure): units of each of DEN's hidden layers after each task."""
+    """(what it shows, figure): units of each of DEN's hidden layers after each position."""
     runs = one.result['result_of_each_run']
-    counts = np.array([run['den_widths'] for run in runs], dtype=np.float64)      # [trials, tasks, layers]
+    # [trials, positions, layers]
+    counts = np.array([run['den_widths'][[one.tasks.index(task) for task in order]]
+                       for run, order in zip(runs, one.orders)], dtype=np.float64)
     figure, ((axes,),) = _figure(height=3.)
     indices = np.arange(counts.shape[1])
     for layer in range(counts.shape[2]):
@@ -334,11 +357,12 @@ def widths(one):
         if len(runs) > 1:
             std = counts[:, :, layer].std(axis=0, ddof=1)
             axes.fill_between(indices, mean - std, mean + std, color=COLOURS[number], alpha=0.2, linewidth=0)
-    axes.set(xlabel='after task', ylabel='units', title=one.label)
+    axes.set(xlabel=_after(one), ylabel='units', title=one.label)
     axes.set_ylim(bottom=0)
-    _number_ticks(axes.xaxis, one.tasks)
+    _number_ticks(axes.xaxis, _positions(one))
     axes.legend(loc='center left', bbox_to_anchor=(1., 0.5))
-    return 'DEN: units of each hidden layer (1: input side) after each task%s.' % (
+    return 'DEN: units of each hidden layer (1: input side) after each %s%s.' % (
+        'position, which the trials fill with different tasks' if one.orders_differ else 'task',
         '; mean over trials, ' + BAND % plural(len(runs), 'trial') if len(runs) > 1 else ''), figure
 
 

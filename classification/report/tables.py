@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 
+from classification.report import disparity
 from classification.report.statistics import CONFIDENCE, METRICS, correction
 from utils.utils import plural
 
@@ -40,12 +41,13 @@ def aligned(rows, indent='  '):
             for row in rows]
 
 
-def text(comparisons, notes):
+def text(comparisons, notes, disparities=()):
     """The report to read on a screen: a table per metric, its definition above it.
 
     Args:
         comparisons: list of Comparison.
         notes: on the files.
+        disparities: list of disparity.Disparity.
     """
     lines = []
     for comparison in comparisons:
@@ -56,7 +58,21 @@ def text(comparisons, notes):
             lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(
                 _text_rows(comparison, name, metric))
         lines += ['', 'files:'] + aligned([(one.label, one.path) for one in comparison.group.members]) + ['']
+    if disparities:
+        lines += ['== %s: %s' % (disparity.TITLE, disparity.DEFINITION)] + aligned(
+            [DISPARITY_COLUMNS] + disparity_rows(disparities)) + ['']
     return '\n'.join(lines + ['Note: ' + note for note in notes]).rstrip() + '\n'
+
+
+DISPARITY_COLUMNS = ('method', 'data', 'orders', 'trials', 'AOPD', 'MOPD', 'tasks')
+
+
+def disparity_rows(disparities):
+    """Cells under DISPARITY_COLUMNS."""
+    return [(one.label, one.data, str(one.orders), str(one.trials), shown(one.aopd, '%.4f'),
+             shown(one.mopd, '%.4f'), '  '.join('%d: %s' % (task, shown(value, '%.4f'))
+                                                for task, value in one.of_tasks.items()))
+            for one in disparities]
 
 
 def _text_rows(comparison, name, metric):
@@ -82,8 +98,11 @@ CSV_COLUMNS = ('data', 'method', 'metric', 'definition', 'mean', 'sample_std', '
                'file', 'experiment_in_file', 'marks')
 
 
-def as_csv(comparisons, notes=()):
-    """The report in long form, a row per experiment and metric; an undefined number is an empty cell."""
+def as_csv(comparisons, notes=(), disparities=()):
+    """The report in long form, a row per experiment and metric; an undefined number is an empty cell.
+
+    Of a disparity `n` is the number of orders.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
     writer.writerow(CSV_COLUMNS)
@@ -98,6 +117,11 @@ def as_csv(comparisons, notes=()):
                     _number(difference.upper), difference.n, CONFIDENCE, 'Bonferroni', comparison.compared]
                 marks = '; '.join('%s: %s' % mark for mark in row.marks)
                 writer.writerow(cells + [one.path, one.number, marks])
+    for one in disparities:
+        for name, value in [('AOPD', one.aopd), ('MOPD', one.mopd)] + [
+                ('OPD of task %d' % task, value) for task, value in one.of_tasks.items()]:
+            writer.writerow([one.data, one.label, name, '%s: %s' % (disparity.TITLE, disparity.DEFINITION),
+                             _number(value), '', one.orders] + [''] * 8 + ['; '.join(one.files), '', ''])
     return stream.getvalue()
 
 
@@ -105,7 +129,7 @@ def _number(value):
     return '' if np.isnan(value) else repr(float(value))
 
 
-def latex(comparisons, notes=()):
+def latex(comparisons, notes=(), disparities=()):
     r"""The report as tables for a paper, which wants \usepackage{booktabs}."""
     lines = [r'% Needs \usepackage{booktabs}.'] + ['%% Note: %s' % note for note in notes]
     for number, comparison in enumerate(comparisons, 1):
@@ -114,6 +138,10 @@ def latex(comparisons, notes=()):
             if comparison.baseline and METRICS[names[0]].compared:
                 lines += _latex_differences(comparison, names, 'tab:lifelong%d-%d-differences'
                                             % (number, part))
+    if disparities:
+        lines += _latex_table([list(DISPARITY_COLUMNS)] + [
+            list(row) for row in disparity_rows(disparities)],
+            _escaped('%s: %s.' % (disparity.TITLE, disparity.DEFINITION)), 'tab:orders')
     return '\n'.join(lines) + '\n'
 
 

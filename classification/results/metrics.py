@@ -1,8 +1,8 @@
 """What a sequence of tasks is judged by, for one trial, and the statistics over trials.
 
 Nearly everything is a function of R: R[i, j] is the test accuracy on task j after the task at position i was
-learned, NaN before task j is learned. A task that the order repeats has one column and counts at its first
-position.
+learned, NaN before task j is learned. Columns go by data-set index, whatever the order. A task that the order
+repeats has one column and counts at its first position; "the last task" is the one that was learned last.
 """
 from collections import OrderedDict
 
@@ -86,6 +86,16 @@ def mean_and_std(values):
     values = np.asarray(values, dtype=np.float64)
     return values.mean(axis=0), values.std(axis=0, ddof=1) if len(values) > 1 else np.full_like(
         values[0], np.nan)
+
+
+def mean_and_std_where_defined(values):
+    """The same over the trials that have a value, for each entry; NaN for none, and no deviation for one."""
+    values = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
+    count = values.count(axis=0)
+    mean = np.ma.filled(values.mean(axis=0), np.nan)
+    squares = np.square(values - mean).sum(axis=0)
+    return mean, np.sqrt(np.divide(np.ma.filled(squares, 0.), count - 1, out=np.full(np.shape(count), np.nan),
+                                   where=np.asarray(count) > 1))
 
 
 def mean_over_tasks(values):

@@ -10,13 +10,13 @@ import numpy as np
 
 from classification.results import mat_file
 from classification.results.metrics import METRICS
-from classification.results.summary import distinct, last_rows
-from utils.utils import UserError, read_dict
+from classification.results.summary import last_rows, orders_of_trials
+from utils.utils import UserError, read_dict, tasks_in
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others
 # become numbers.
 _ROWS = {
-    'experiment': ('task_order', 'training_time', 'train_valid_data_group', 'avg_incremental_accuracy',
+    'experiment': ('training_time', 'train_valid_data_group', 'avg_incremental_accuracy',
                    'backward_transfer',
                    'best_valid_error', 'best_test_error', 'peak_accuracy_mean', 'peak_accuracy_std',
                    'final_accuracy_mean',
@@ -30,7 +30,7 @@ _ROWS = {
                            'den_loss_before_expansion'),
 }
 _TABLES = {
-    'experiment': ('best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
+    'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
                    'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
                    'time_per_task', 'at_chance'),
@@ -47,7 +47,7 @@ _TABLES = {
                            'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
 }
 # What is a text, and what is one number, wherever it is there.
-_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command'),
+_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule'),
           'model_specific_info': ('architecture',), 'result_of_each_run': ()}
 _NUMBERS = {'experiment': ('seed', 'data_percent'),
             'model_specific_info': ('number_of_trainable_parameters',),
@@ -67,10 +67,11 @@ def load_results(path):
         trials, K positions in the order of tasks, n different tasks and E epochs, these are the most asked
         for:
 
-        task_order [K]: the data set's numbers of the tasks.
+        task_order [K]: the data set's numbers of the tasks; [R, K] where trials learn them in different
+            orders.
         accuracy_matrix [R, K, n], in [0, 1]: test accuracy after position i; NaN before a task is learned.
         Tasks here
-            and below are in order of first appearance.
+            and below go by the data set's numbers.
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
             backward_transfer [R]: as in `classification.results.metrics`.
         at_chance [R, n]: whether the network was no better than chance on the task's training images when the
@@ -129,21 +130,22 @@ def test_curves(run, task_order):
 
     Args:
         run: an element of `result_of_each_run`.
-        task_order: [K].
+        task_order: [K], of this trial.
     Returns:
         [1 + E, n]; row 0 precedes training; NaN before a task's first epoch (but for row 0 of the first).
     Raises:
         ValueError: the histories do not fit the order of tasks.
     """
-    history, tasks = run['history_test_error'], distinct(np.ravel(task_order).tolist())
+    history, order = run['history_test_error'], np.ravel(task_order).tolist()
+    tasks = tasks_in(order)
     if history.ndim != 2 or history.shape[1] <= max(tasks):
         raise ValueError('history_test_error has no column for task %d' % max(tasks))
     curves = history[:, tasks].astype(np.float64)
     if 'task_changed_epoch' in run:
-        starts = _starts(run, task_order)
+        starts = _starts(run, order)
         for place, task in enumerate(tasks):
-            first = starts[list(task_order).index(task)]
-            curves[1 if place == 0 else 0:first, place] = np.nan
+            first = starts[order.index(task)]
+            curves[1 if task == order[0] else 0:first, place] = np.nan
     return curves
 
 
@@ -164,7 +166,7 @@ def _experiment(entry, unfinished):
     runs = entry['result_of_each_run']
     result['result_of_each_run'] = [_plain(run, 'result_of_each_run')
                                     for run in ([runs] if isinstance(runs, dict) else runs)]
-    result['task_order'] = _whole(result['task_order'], 'task_order')
+    result['task_order'] = _order(result['task_order'], len(result['result_of_each_run']))
     info = result['model_specific_info']
     info.update((name, _whole(info[name], name)) for name in ('conv_sharing', 'layer_group_config')
                 if name in info)
@@ -204,25 +206,38 @@ def _whole(values, name):
     return values.astype(int)
 
 
+def _order(values, trials):
+    """[K], or [R, K]; all trials have the same tasks."""
+    order = _whole(values, 'task_order')
+    if min(np.shape(values)) < 2:
+        return order
+    order = np.reshape(order, np.shape(values))
+    if len(order) != trials or len({tuple(tasks_in(row)) for row in order.tolist()}) > 1:
+        raise ValueError('task_order does not fit the trials')
+    return order
+
+
 def _has_numbers(value):
     return isinstance(value, np.ndarray) and value.dtype.kind in 'biuf'
 
 
 def _complete(result):
     """Adds what files of the authors' release lack and the histories tell."""
-    order, runs = result['task_order'].tolist(), result['result_of_each_run']
+    runs = result['result_of_each_run']
+    orders = orders_of_trials(result['task_order'], len(runs))
     if 'training_time' not in result and all('training_time' in run for run in runs):
         result['training_time'] = np.array([run['training_time'] for run in runs], dtype=np.float64)
     if 'accuracy_matrix' in result or not all('history_test_error' in run and 'task_changed_epoch' in run
                                               for run in runs):
         return
     matrices = [test_curves(run, order)[last_rows(_starts(run, order), len(run['history_test_error']))]
-                for run in runs]
+                for run, order in zip(runs, orders)]
     computed = [('accuracy_matrix', matrices)]
     computed += [(name, [metric(R) for R in matrices]) for name, metric in METRICS.items()]
     if 'best_test_error_each_task' in result:
-        first = [order.index(task) for task in distinct(order)]
-        computed.append(('peak_accuracy', result['best_test_error_each_task'][:, first]))
+        first = [[order.index(task) for task in tasks_in(order)] for order in orders]
+        computed.append(('peak_accuracy', np.take_along_axis(result['best_test_error_each_task'],
+                                                             np.array(first), axis=1)))
     for name, values in computed:
         if name not in result:
             result[name] = np.array(values, dtype=np.float64)
@@ -230,10 +245,10 @@ def _complete(result):
 
 
 def _check_shapes(result):
-    trials, tasks = len(result['result_of_each_run']), len(distinct(result['task_order'].tolist()))
+    trials, tasks = len(result['result_of_each_run']), len(set(result['task_order'].ravel().tolist()))
     if 'accuracy_matrix' in result:     # MATLAB drops dimensions of one element at the end
-        R, positions = result['accuracy_matrix'], len(
-            result['task_order']) if 'best_valid_error' not in result else 1
+        R, positions = result['accuracy_matrix'], result['task_order'].shape[
+            -1] if 'best_valid_error' not in result else 1
         if R.size != trials * positions * tasks:
             raise ValueError('accuracy_matrix is %s instead of %dx%dx%d'
                              % ('x'.join(map(str, R.shape)), trials, positions, tasks))

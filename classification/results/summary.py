@@ -8,7 +8,7 @@ import numpy as np
 
 from classification.results import origin
 from classification.results.mat_file import as_stored
-from classification.results.metrics import METRICS, mean_and_std
+from classification.results.metrics import METRICS, mean_and_std, mean_and_std_where_defined
 from classification.results.trial_record import SPLITS, TEST
 
 LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
@@ -66,7 +66,7 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     Args:
         experiment_info: field -> value of `model_specific_info`, in its order.
         records: the finished trials.
-        task_order: data-set indices of the tasks.
+        task_order: data-set indices of the tasks, where a trial's record has no order of its own.
         more: field -> value of what belongs to the experiment itself, copied: seed, fingerprint, run_id, ...
         leep, trainer_fields: see `run_struct`.
         lifelong: one task was trained after the other; False: all together, which the published layout tells
@@ -78,9 +78,12 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
         info['conv_sharing'] = np.array(info['conv_sharing'], dtype=np.bool_)
     training_time = np.array([record.training_time for record in records], dtype=np.float64)
 
-    fields = dict(model_specific_info=info, task_order=list(task_order),
-                  result_of_each_run=[run_struct(record, task_order, leep, lifelong, trainer_fields)
-                                      for record in records])
+    orders = [list(task_order) if record.task_order is None else record.task_order.tolist()
+              for record in records]
+    differ = any(order != orders[0] for order in orders)
+    fields = dict(model_specific_info=info, task_order=orders if differ else orders[0],
+                  result_of_each_run=[run_struct(record, order, leep, lifelong, trainer_fields)
+                                      for record, order in zip(records, orders)])
     _add_published(fields, 'training_time', training_time, std='stddev')
     fields['train_valid_data_group'] = [record.trial for record in records]
     if lifelong:
@@ -95,13 +98,13 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
             _add_published(fields, name, [float(record.extra[of]) for record in records], std='stddev')
 
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
-    _add_statistics(fields, 'accuracy_matrix', matrices)
-    _add_statistics(fields, 'peak_accuracy', [record.peak for record in records])
+    _add_statistics(fields, 'accuracy_matrix', matrices, differ)
+    _add_statistics(fields, 'peak_accuracy', [record.peak for record in records], differ)
     if all(record.at_chance is not None for record in records):
         fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
     for name, metric in METRICS.items():
-        _add_statistics(fields, name, [metric(R) for R in matrices])
-    _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records])
+        _add_statistics(fields, name, [metric(R) for R in matrices], differ)
+    _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records], differ)
     if any(record.origin for record in records):
         fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
     assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'
@@ -114,10 +117,14 @@ def stretches_of(record):
     return json.loads(record.origin) if record.origin else [origin.UNKNOWN]
 
 
-def _add_statistics(fields, name, values):
-    """Adds the trials' values, their mean and their sample standard deviation, NaN for one trial."""
+def _add_statistics(fields, name, values, orders_differ):
+    """Adds the trials' values, their mean and their sample standard deviation, NaN for one trial.
+
+    Where the orders of trials differ, an entry is undefined in some trials only, and they are left out of it.
+    """
     fields[name] = np.array(values, dtype=np.float64)
-    fields[name + '_mean'], fields[name + '_std'] = mean_and_std(fields[name])
+    statistics = mean_and_std_where_defined if orders_differ else mean_and_std
+    fields[name + '_mean'], fields[name + '_std'] = statistics(fields[name])
 
 
 def _add_published(fields, name, values, of=None, std='std'):
@@ -133,6 +140,23 @@ def last_rows(task_changed_epoch, num_rows):
     return np.append(np.asarray(task_changed_epoch[1:]) - 1, num_rows - 1)
 
 
-def distinct(task_order):
-    """The tasks in order of first appearance."""
-    return list(dict.fromkeys(task_order))
+def orders_of_trials(task_order, trials):
+    """[[position]]: the order of tasks of each trial, from a field `task_order`: one for all, or one for
+    each."""
+    orders = np.atleast_2d(task_order)
+    return (orders if len(orders) == trials else np.reshape(orders, (1, -1)).repeat(trials, axis=0)).tolist()
+
+
+def orders_differ(task_order):
+    """Whether a field `task_order` has an order for each trial."""
+    return min(np.atleast_2d(task_order).shape) > 1
+
+
+def in_words(order):
+    """'3 1 0 2'."""
+    return ' '.join(map(str, order))
+
+
+def distinct(values):
+    """Each value once, in order of first appearance."""
+    return list(dict.fromkeys(values))

@@ -2,10 +2,15 @@
 
 import numpy as np
 
-from classification.results.metrics import learned_at, mean_and_std, mean_over_tasks
-from classification.results.summary import _last_known, distinct
+from classification.results.metrics import (
+    learned_at,
+    mean_and_std,
+    mean_and_std_where_defined,
+    mean_over_tasks,
+)
+from classification.results.summary import _last_known, distinct, in_words, orders_differ, orders_of_trials
 from classification.results.trial_record import SPLITS
-from utils.utils import plural
+from utils.utils import plural, tasks_in
 
 
 def table(summary, task_order):
@@ -13,18 +18,21 @@ def table(summary, task_order):
 
     Args:
         summary: what `summary` returned, or an entry of a file.
-        task_order: data-set index of the task at each position that was learned.
+        task_order: data-set index of the task at each position that was learned; [trials, positions] where
+            trials differ.
     """
-    trials, task_order = summary['training_time'].size, np.ravel(task_order).tolist()
-    tasks = distinct(task_order)
+    trials = summary['training_time'].size
+    orders = orders_of_trials(task_order, trials)
+    tasks, differ = tasks_in(orders[0]), orders_differ(task_order)
     columns = [('peak test accuracy', summary['peak_accuracy'], '%.4f'),
                ('final test accuracy', summary['final_accuracy'], '%.4f')]
     if 'best_test_error_each_task' in summary:      # one task after the other
-        seconds = [summary['time_per_task'][:, np.equal(task_order, task)].sum(axis=1) for task in tasks]
+        seconds = [np.where(np.equal(orders, task), summary['time_per_task'], 0.).sum(axis=1)
+                   for task in tasks]
         columns += [('forgetting', summary['forgetting'], '%.4f'),
                     ('training time (s)', np.stack(seconds, axis=1), '%.1f')]
     rows = [['task'] + [title for title, _, _ in columns]]
-    rows += [[str(task)] + [_over_trials(values[:, place], digits) for _, values, digits in columns]
+    rows += [[str(task)] + [_over_trials(values[:, place], digits, differ) for _, values, digits in columns]
              for place, task in enumerate(tasks)]
     rows += [['mean'] + [_over_trials(mean_over_tasks(values), digits) for _, values, digits in columns]]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -36,12 +44,23 @@ def table(summary, task_order):
     whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % plural(trials, 'trial'))
+    lines[1:1] = _orders(orders, np.ravel(summary['train_valid_data_group']), differ)
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name,
               digits in whole]
     if 'at_chance' in summary and summary['at_chance'].any():
         numbers = np.ravel(summary['train_valid_data_group'])
         lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], numbers, tasks))
     return '\n'.join(lines)
+
+
+def _orders(orders, numbers, differ):
+    """Lines about orders that a reader of the table would not expect."""
+    if differ:
+        return ['rows: tasks by data-set index; each trial has an order of its own:'] + [
+            '  trial %d: %s' % (number, in_words(order)) for number, order in zip(numbers, orders)]
+    order = orders[0]
+    return [] if distinct(order) == sorted(set(order)) else [
+        'rows: tasks by data-set index; learned in the order %s' % in_words(order)]
 
 
 def tasks_at_chance(at_chance, trials, tasks):
@@ -59,9 +78,12 @@ def tasks_at_chance(at_chance, trials, tasks):
             % (at_chance.sum(), plural(at_chance.size, 'task'), '; '.join(of_trials)))
 
 
-def _over_trials(values, digits):
-    """'0.1970 (0.0014)': mean and sample standard deviation; of one trial the value; '-' where undefined."""
-    mean, std = mean_and_std(values)
+def _over_trials(values, digits, where_defined=False):
+    """'0.1970 (0.0014)': mean and sample standard deviation; of one trial the value; '-' where undefined.
+
+    With `where_defined` over the trials that have a value.
+    """
+    mean, std = (mean_and_std_where_defined if where_defined else mean_and_std)(values)
     if np.isnan(mean):
         return '-'
     return digits % mean + ('' if np.isnan(std) else ' (%s)' % (digits % std))

@@ -23,6 +23,7 @@ class TrialRecord(NamedTuple):
     # [rows]; test accuracy of the running task at its best validation epoch so far
     best_test: np.ndarray
     task_changed_epoch: np.ndarray   # [positions]; the first row of each position, 1 for the first
+    # Of distinct tasks, here and below: by data-set index
     accuracy_matrix: np.ndarray      # [positions, distinct tasks]; R of metrics.py
     # [distinct tasks]; test accuracy at the best validation epoch of learning it
     peak: np.ndarray
@@ -33,6 +34,7 @@ class TrialRecord(NamedTuple):
     # What records of before lack; a new field goes to the end and has a default, which stands for them:
     at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; None: not known for all of them
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
+    task_order: Optional[np.ndarray] = None     # [positions]; None: the experiment's, which all trials have
 
 
 # of files of records; raised where older code would misread one, not for an added field

@@ -175,7 +175,7 @@ class ExperimentFiles(object):
         experiment, entry = self.experiment, self._entry(records)
         self.lock.check('this experiment')
         path = mat_file.append_entry(self.paths.mat, entry, replace=not self.config['restarted'])
-        self.show(texts.table(entry, experiment.task_order))
+        self.show(texts.table(entry, entry['task_order']))
         if experiment.pattern is None:
             self.show('layers that each task shares (S) or has of its own (T), input side first:')
             for record in records:

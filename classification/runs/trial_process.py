@@ -223,7 +223,7 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     record = trial.run()
     check_lock()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, experiment.task_order),
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, trial.experiment.task_order),
                      alone=True)
     save_record(os.path.join(folder, RECORD), record)
     state.finish(record.training_time)

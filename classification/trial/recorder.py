@@ -136,4 +136,5 @@ class Recorder(object):
             accuracy_matrix=np.array(history.accuracy_matrix),
             peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
-            at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins))
+            at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins),
+            task_order=np.array(trial.experiment.task_order) if trial.experiment.order_rule else None)

@@ -17,7 +17,8 @@ class History(object):
             or not evaluated.
         best_test: per epoch, test accuracy of the running task at its best validation epoch so far.
         first_epochs: row of `accuracies` of each position's first training epoch.
-        accuracy_matrix: per position learned, test accuracies on the distinct tasks by first appearance.
+        accuracy_matrix: per position learned, test accuracies on the different tasks, by data-set
+            index.
         seconds: of each position so far.
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.

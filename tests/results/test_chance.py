@@ -171,7 +171,7 @@ def test_the_table_at_the_end_of_a_run_names_the_tasks():
     assert table(dead, (0, 1)).split('\n')[-1] == 'at chance: ' + NAMED and 'chance' not in table(
         alive, (0, 1))
     three = summary(info('STL'), judged_records([True, True]), (1, 0))
-    assert table(three, (1, 0)).endswith('(trial 0: tasks 1, 0)')
+    assert table(three, (1, 0)).endswith('(trial 0: tasks 0, 1)')
 
 
 # ---- report ----

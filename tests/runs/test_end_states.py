@@ -83,6 +83,22 @@ def test_more_tasks_and_more_trials(here):
     assert learned(4) == [(0, 3)]
 
 
+def test_an_order_that_was_given_goes_on(here):
+    trained(5, 1, '--task_order', '3,1')
+    assert kept(2) == [0]
+    assert 'trial 0: 2 tasks taken over from %s, 2 tasks to learn\n' % folder_of(2) in trained(
+        5, 1, '--task_order', '3,1,0,3')
+    assert learned(4) == [(0, 2), (0, 3)]
+    trained(5, 1, '--task_order', '3,1,0,3', '--result_dir', 'At once')
+    long_ = entries('Result/x.mat')[1]
+    same_entry(long_, entries('At once/x.mat')[0])
+    assert long_['task_order'].ravel().tolist() == [3, 1, 0, 3] and long_['final_accuracy'].shape == (1, 3)
+    # tasks of shuffled orders are drawn anew from their number
+    trained(2, 1, '--task_order', 'shuffled')
+    out = run_and_listen(MODEL + ['--num_tasks', '3', '--task_order', 'shuffled', '--dry_run'])[1]
+    assert 'is not continued: the order of each trial is drawn anew' in out and 'end state' not in out
+
+
 def test_who_wants_to_learn_all_tasks_does(here):
     trained(2, 2)
     trained(3, 1)

@@ -14,7 +14,7 @@ from scipy.io import loadmat, savemat
 
 from classification.model.registry import MODELS
 from classification.results.mat_file import append_entry
-from classification.results.summary import distinct, summary
+from classification.results.summary import summary
 from classification.results.trial_record import TrialRecord
 from utils.tensorflow_version import tensorflow_version
 from utils.utils_env_cl import patterns_of
@@ -184,11 +184,15 @@ def info(model='Hybrid_HPS', pattern=None, **more):
     return fields
 
 
-def record(R, peak=None, trial=0, order=None, epochs=4, seconds=10., parameters=1000, extra=None):
-    """A trial with this accuracy matrix; each task's accuracy rises to it over the epochs of its position."""
+def record(R, peak=None, trial=0, order=None, epochs=4, seconds=10., parameters=1000, extra=None,
+           own_order=False):
+    """A trial with this accuracy matrix; each task's accuracy rises to it over the epochs of its position.
+
+    With `own_order` the record says the order.
+    """
     R = np.array(R, dtype=np.float64)
     order = list(range(len(R))) if order is None else list(order)
-    tasks, rows = distinct(order), 1 + len(order) * epochs
+    tasks, rows = sorted(set(order)), 1 + len(order) * epochs
     accuracy = np.full((rows, max(tasks) + 1, 3), np.nan)
     for place, task in enumerate(tasks):
         before = 0.5
@@ -196,22 +200,23 @@ def record(R, peak=None, trial=0, order=None, epochs=4, seconds=10., parameters=
             start, now = 1 + position * epochs, R[position, place]
             accuracy[start:start + epochs, task] = np.linspace(before, now, epochs + 1)[1:, None]
             before = now
-    accuracy[0, tasks[0]] = 0.5
+    accuracy[0, order[0]] = 0.5
     learned = [R[order.index(task), place] for place, task in enumerate(tasks)]
     peak = np.array(learned if peak is None else peak, dtype=np.float64)
     best = np.concatenate([[0.5]] + [np.full(epochs, peak[tasks.index(task)]) for task in order])
     return TrialRecord(trial, accuracy, best, np.arange(1, rows, epochs), R, peak,
-                       np.full(len(order), seconds / len(order)), seconds, parameters, extra or {})
+                       np.full(len(order), seconds / len(order)), seconds, parameters, extra or {},
+                       task_order=np.array(order) if own_order else None)
 
 
-def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9):
+def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9, own_order=False):
     """A trial of drawn numbers, with the fields that the model's own trials have."""
     draws = np.random.RandomState(1000 * trial + len(model))
     order = list(range(tasks)) if order is None else list(order)
     positions = len(order)
     R = np.full((positions, tasks), np.nan)
     for place in range(tasks):
-        first = order.index(distinct(order)[place])
+        first = order.index(sorted(set(order))[place])
         R[first:, place] = np.clip(level + 0.05 * draws.randn()
                                    - np.cumsum(0.03 * draws.rand(positions - first)), 0, 1)
     rows, extra = positions * epochs, OrderedDict()
@@ -225,7 +230,7 @@ def drawn(model, tasks=3, trial=0, order=None, epochs=4, level=0.9):
         extra['conv_sharing'] = draws.rand(tasks, LAYERS) > 0.5
     if model == 'DEN':
         extra['den_widths'] = 16 + np.cumsum(draws.randint(0, 4, (tasks, LAYERS + 1)), axis=0)
-    return record(R, None, trial, order, epochs, 10. + draws.rand(), 1000 + 10 * tasks, extra)
+    return record(R, None, trial, order, epochs, 10. + draws.rand(), 1000 + 10 * tasks, extra, own_order)
 
 
 def write(path, model, records, order=None, pattern=None, config=False, **more):
@@ -252,6 +257,19 @@ def write(path, model, records, order=None, pattern=None, config=False, **more):
 def patterns():
     """Those of the made LASEM trials."""
     return patterns_of((1,) * LAYERS)
+
+
+# Columns: tasks 0, 1, 2. Learned in the order 1, 2, 0, and 2, 0, 1.
+NAN = np.nan
+FIRST = [[NAN, 0.8, NAN], [NAN, 0.6, 0.9], [0.7, 0.5, 0.95]]
+SECOND = [[NAN, NAN, 0.6], [0.9, NAN, 0.4], [0.7, 0.8, 0.5]]
+ORDERS = [(1, 2, 0), (2, 0, 1)]
+
+
+def permuted_trials():
+    """Two trials with an order each."""
+    return [record(R, trial=trial, order=order, own_order=True, seconds=30. * (trial + 1))
+            for trial, (R, order) in enumerate(zip((FIRST, SECOND), ORDERS))]
 
 
 # ---- of earlier versions: tests/earlier ----

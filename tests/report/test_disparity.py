@@ -1,0 +1,109 @@
+"""Order-normalised performance disparity against numbers worked out by hand; what the report says of orders."""
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from classification.report import command, disparity, plots
+from classification.report.groups import read_groups
+from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, permuted_trials, record, write
+
+SHUFFLED = dict(task_order_rule='shuffled')
+
+
+def disparities(*paths):
+    return disparity.disparities(read_groups(list(paths))[0])
+
+
+def explicit(path, R, order, **more):
+    """Appends an experiment of two trials with this order; the second one is worse by 0.2."""
+    trials = [record(np.array(R) - 0.2 * trial, trial=trial, order=order) for trial in range(2)]
+    return write(path, more.pop('model', 'Hybrid_HPS'), trials, order,
+                 fingerprint='%-64s' % (order,), run_id=str(order), **more)
+
+
+def test_by_hand_over_trials(tmp_path):
+    one, = disparities(write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), **SHUFFLED))
+    # finals 0.7, 0.5, 0.95 and 0.7, 0.8, 0.5
+    np.testing.assert_allclose([one.of_tasks[task] for task in range(3)], [0., 0.3, 0.45])
+    np.testing.assert_allclose((one.aopd, one.mopd), (0.25, 0.45))
+    assert (one.orders, one.trials, one.label) == (2, 2, 'STL')
+
+
+def test_by_hand_over_experiments(tmp_path):
+    path = tmp_path / 'x.mat'
+    for R, order in zip((FIRST, SECOND), ORDERS):
+        explicit(path, R, order)
+    one, = disparities(str(path))        # of the means over trials
+    np.testing.assert_allclose([one.of_tasks[task] for task in range(3)], [0., 0.3, 0.45])
+    assert (one.orders, one.trials) == (2, 4)
+
+
+def test_only_tasks_of_two_orders_count(tmp_path):
+    path = explicit(tmp_path / 'x.mat', FIRST, ORDERS[0])
+    explicit(path, [[np.nan, 0.9], [0.4, 0.6]], (3, 1))
+    one, = disparities(path)
+    assert list(one.of_tasks) == [1] and one.of_tasks[1] == pytest.approx(0.1)
+
+
+def test_an_order_that_another_continues_does_not_count(tmp_path):
+    path = explicit(tmp_path / 'x.mat', FIRST, ORDERS[0])
+    explicit(path, [[0.9, np.nan], [0.4, 0.6]], (1, 2))
+    assert disparities(path) == []
+
+
+@pytest.mark.parametrize('more', [dict(seed=1), dict(data_percent=4), dict(model='STL')], ids=str)
+def test_other_data_and_methods_stand_for_themselves(more, tmp_path):
+    path = explicit(tmp_path / 'x.mat', FIRST, ORDERS[0])
+    assert disparities(explicit(path, SECOND, ORDERS[1], **more)) == []
+
+
+@pytest.fixture
+def files(tmp_path):
+    path = write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), **SHUFFLED)
+    return write(path, 'Hybrid_HPS', permuted_trials()[:1], (0, 1, 2), **SHUFFLED)
+
+
+def test_methods_with_the_same_rule_are_compared_whatever_their_trials(files):
+    (group,), _ = read_groups([files])
+    assert len(group.members) == 2 and 'shuffled in each trial' in group.title
+    assert 'goes by its data-set index' in group.notes[0]
+
+
+@pytest.mark.parametrize('kind', ['text', 'csv', 'latex', 'html'])
+def test_every_format_says_it(files, kind, tmp_path):
+    assert command.main([files, '--format', kind, '--out', str(tmp_path / 'out')]) == 0
+    name = 'report.' + command.ENDINGS[kind]
+    text = (tmp_path / 'out' / name).read_text()
+    assert 'ICLR 2020' in text and '0.2500' in text.replace('0.25,', '0.2500,') and 'largest minus' in text
+    if kind == 'csv':
+        rows = [row for row in csv.DictReader(io.StringIO(text)) if 'OPD' in row['metric']]
+        assert [(row['metric'], row['n']) for row in rows] == [(name, '2') for name in (
+            'AOPD', 'MOPD', 'OPD of task 0', 'OPD of task 1', 'OPD of task 2')]
+    assert kind == 'html' or 'nan' not in text.lower()
+
+
+@pytest.mark.parametrize('model', ['LASEM_HPS', 'DARTS_HPS', 'DEN'])
+def test_plots_do_not_join_different_tasks(model, tmp_path):
+    path = write(tmp_path / 'x.mat', model, [drawn(model, trial=trial, order=order, own_order=True)
+                                             for trial, order in enumerate(ORDERS)], (0, 1, 2), **SHUFFLED)
+    (group,), _ = read_groups([path])
+    captions = {}
+    for name, caption, figure in plots.plots_of(group.members[0]):
+        captions[name] = caption
+        if name == 'learning_curves':
+            assert [panel.get_title() for panel in figure.axes[:3]] == ['task 0', 'task 1', 'task 2']
+            assert all(len(panel.lines) == 2 for panel in figure.axes[:3])      # a line for each trial
+        if name == 'accuracy_matrix':
+            assert figure.axes[0].get_ylabel() == 'after position'
+        if name == 'posterior':
+            above = [[text.get_text() for text in panel.texts] for panel in figure.axes[:2]]
+            assert above == [['task %d' % task for task in order] for order in ORDERS]
+        if name == 'widths':
+            expected = np.mean([run['den_widths'][list(order)] for run, order in zip(
+                group.members[0].result['result_of_each_run'], ORDERS)], axis=0)
+            np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), expected[:, 0])
+        plots.close(figure)
+    assert 'in an order of its own' in captions['accuracy_matrix']
+    assert 'different orders' in captions['learning_curves']

@@ -1,0 +1,122 @@
+"""Results of trials that learn their tasks in different orders, against numbers worked out by hand."""
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from classification.results import metrics
+from classification.results.read_results import load_results
+from classification.results.read_results import test_curves as curves_of
+from classification.results.summary import orders_of_trials, summary
+from classification.results.texts import table
+from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, info, permuted_trials, record, write
+
+NAN = np.nan
+# Order 2, 1, 2, 0, 1: the last position learns no new task.
+RETURNING = [[NAN, NAN, 0.5], [NAN, 0.8, 0.3], [NAN, 0.6, 0.9], [0.7, 0.4, 0.6], [0.5, 0.9, 0.4]]
+
+
+BY_HAND = [     # R, incremental, backward transfer, forgetting, ratio, positions
+    (FIRST, (0.8 + 0.75 + 2.15 / 3) / 3, (-0.3 + 0.05) / 2, [NAN, 0.3, -0.05], [NAN, 0.5 / 0.8, 0.95 / 0.9],
+     [2, 0, 1]),
+    (SECOND, (0.6 + 0.65 + 2. / 3) / 3, (-0.2 - 0.1) / 2, [0.2, NAN, 0.1], [0.7 / 0.9, NAN, 0.5 / 0.6],
+     [1, 2, 0]),
+    (RETURNING, (0.5 + 0.55 + 0.75 + 1.7 / 3 + 1.8 / 3) / 5, (-0.2 + 0.1 - 0.1) / 3, [0.2, -0.1, 0.5],
+     [0.5 / 0.7, 0.9 / 0.8, 0.8], [3, 1, 0])]
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('R, incremental, transfer, forgetting, ratio, learned', BY_HAND,
+                         ids=['1 2 0', '2 0 1', '2 1 2 0 1'])
+def test_metrics_of_permuted_orders(R, incremental, transfer, forgetting, ratio, learned):
+    R = np.array(R)
+    assert metrics.learned_at(R).tolist() == learned
+    np.testing.assert_allclose(metrics.avg_incremental_accuracy(R), incremental)
+    np.testing.assert_allclose(metrics.backward_transfer(R), transfer)
+    np.testing.assert_allclose(metrics.forgetting(R), forgetting, atol=1e-12)
+    np.testing.assert_allclose(metrics.forgetting_ratio(R), ratio)
+
+
+@pytest.mark.filterwarnings('error')
+def test_statistics_leave_out_what_is_undefined():
+    mean, std = metrics.mean_and_std_where_defined([[1., NAN, NAN], [2., 3., NAN], [6., 5., NAN]])
+    np.testing.assert_allclose(mean, [3., 4., NAN])
+    np.testing.assert_allclose(std, [np.sqrt(7.), np.sqrt(2.), NAN])
+    mean, std = metrics.mean_and_std_where_defined([1., NAN])
+    assert mean == 1. and np.isnan(std)
+
+
+def test_fields_of_trials_with_different_orders():
+    made = summary(info(), permuted_trials(), (0, 1, 2))
+    expected = {
+        'task_order': ORDERS, 'accuracy_matrix': [FIRST, SECOND],
+        'accuracy_matrix_mean': [[NAN, 0.8, 0.6], [0.9, 0.6, 0.65], [0.7, 0.65, 0.725]],
+        'final_accuracy': [[0.7, 0.5, 0.95], [0.7, 0.8, 0.5]], 'final_accuracy_mean': [[0.7, 0.65, 0.725]],
+        'forgetting': [[NAN, 0.3, -0.05], [0.2, NAN, 0.1]], 'forgetting_mean': [[0.2, 0.3, 0.025]],
+        'forgetting_std': [[NAN, NAN, 0.15 / np.sqrt(2)]],
+        'peak_accuracy': [[0.7, 0.8, 0.9], [0.9, 0.8, 0.6]],
+        # by position
+        'best_test_error_each_task': [[0.8, 0.9, 0.7], [0.6, 0.9, 0.8]],
+        'time_per_task': [[10., 10., 10.], [20., 20., 20.]]}
+    for name, value in expected.items():
+        np.testing.assert_allclose(made[name], value, atol=1e-12, err_msg=name)
+
+
+def test_the_table_goes_by_task_and_says_so():
+    made = summary(info(), permuted_trials(), (0, 1, 2))
+    lines = table(made, made['task_order']).split('\n')
+    assert lines[1:4] == ['rows: tasks by data-set index; each trial has an order of its own:',
+                          '  trial 0: 1 2 0', '  trial 1: 2 0 1']
+    assert [line.split()[0] for line in lines[5:9]] == ['0', '1', '2', 'mean']
+    assert '0.2000' in lines[5] and '0.3000' in lines[6] and '0.0250 (0.1061)' in lines[7]
+
+
+def test_the_time_of_a_task_that_returns_is_counted_trial_by_trial():
+    R = [[NAN, 0.8], [0.5, 0.8], [0.5, 0.8]]
+    trials = [record(R, order=(1, 0, 1), own_order=True)._replace(time_per_task=np.array([1., 20., 300.])),
+              record([row[::-1] for row in R], trial=1, order=(0, 1, 0), own_order=True)._replace(
+                  time_per_task=np.array([3., 40., 500.]))]
+    made = summary(info(), trials, (0, 1))
+    rows = [line for line in table(made, made['task_order']).split('\n') if line[:2] in ('0 ', '1 ')]
+    assert [row.split()[-2] for row in rows] == ['261.5', '170.5']        # (20 + 503) / 2, (301 + 40) / 2
+
+
+@pytest.mark.parametrize('trials', [1, 2, 5])
+def test_shapes_with_an_order_for_each_trial(trials, tmp_path):
+    orders = [(1, 2, 0), (2, 0, 1), (0, 1, 2), (1, 0, 2), (1, 2, 0)][:trials]
+    path = write(tmp_path / 'x.mat', 'LASEM_HPS', [
+        drawn('LASEM_HPS', trial=number, order=order, own_order=True) for number, order in enumerate(orders)],
+        (0, 1, 2), task_order_rule='shuffled')
+    stored = loadmat(path, struct_as_record=False)['training_summary'][0, 0][0, 0]
+    assert stored.task_order.shape == (trials, 3) and stored.task_order.dtype == np.int64
+    for name, shape in (('accuracy_matrix', (trials, 3, 3)), ('final_accuracy', (trials, 3)),
+                        ('forgetting', (trials, 3)), ('time_per_task', (trials, 3))):
+        assert getattr(stored, name).shape == shape, name
+    result, = load_results(path)
+    assert orders_of_trials(result['task_order'], trials) == [list(order) for order in orders]
+    assert result['accuracy_matrix'].shape == (trials, 3, 3)
+    for run, R, order in zip(result['result_of_each_run'], result['accuracy_matrix'], orders):
+        curves = curves_of(run, order)
+        np.testing.assert_allclose(curves[[4, 8, 12]], R)
+        assert np.isfinite(curves[0]).tolist() == [task == order[0] for task in range(3)]
+
+
+def test_trials_with_the_same_drawn_order_have_one_row(tmp_path):
+    path = write(tmp_path / 'x.mat', 'STL', [record(FIRST, trial=trial, order=(1, 2, 0), own_order=True)
+                                             for trial in range(2)], (0, 1, 2))
+    result, = load_results(path)
+    assert result['task_order'].tolist() == [1, 2, 0]
+
+
+def test_what_a_file_lacks_is_computed_by_each_trials_order(tmp_path):
+    from scipy.io import savemat
+    path = str(tmp_path / 'x.mat')
+    made = summary(info(), permuted_trials(), (0, 1, 2))
+    kept = {name: value for name, value in made.items() if name in (
+        'model_specific_info', 'task_order', 'result_of_each_run', 'best_test_error_each_task')}
+    cell, runs = np.zeros((1, 1), object), np.zeros((1, 2), object)
+    runs[0, :] = kept['result_of_each_run']
+    cell[0, 0] = dict(kept, result_of_each_run=runs)
+    savemat(path, {'training_summary': cell})
+    result, = load_results(path)
+    np.testing.assert_allclose(result['accuracy_matrix'], [FIRST, SECOND])
+    np.testing.assert_allclose(result['peak_accuracy'], made['peak_accuracy'])
