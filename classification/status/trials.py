@@ -41,8 +41,8 @@ def trial_status(run_folder, number, failures, earlier=False):
 
     Args:
         failures: {number: why}, what the log says of trials that an earlier version trained.
-        earlier: whether it did, and wrote no state.json. Else a checkpoint alone is the end state of a shorter
-            experiment, with which the trial will begin.
+        earlier: whether it did, and wrote no state.json. Else a checkpoint alone is the end state of a
+            shorter experiment, with which the trial will begin.
     """
     folder = trial_folder(run_folder, number)
     moves = _moves(folder)
