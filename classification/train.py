@@ -7,8 +7,6 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.analysis import leep, trial_analyses
-from classification.model.method import Setting
-from classification.model.registry import make_method
 from classification.results import origin
 from classification.trial.recorder import Recorder
 from classification.trial.schedule import SCHEDULES
@@ -40,9 +38,7 @@ class Trial(object):
     def __init__(self, experiment, number, tasks, context, given=None):
         self.experiment, self.number, self.context, self.given = experiment, number, context, given or {}
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
-        self.method = make_method(experiment.model_type, Setting(
-            experiment.net, experiment.class_counts, experiment.model.mechanism,
-            dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
+        self.method = experiment.new_method()
         self.method.log, self.method.say = self.log, self.say
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
         self.state = TrialState(experiment, self.method, self.schedule.new_progress,
