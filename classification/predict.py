@@ -41,12 +41,12 @@ def parser(argv=()):
     made.add_argument('file', metavar='PARAMETER_FILE', type=path_argument,
                       help='that --saveparam wrote: Result/params/.../final_model_parameter.mat')
     made.add_argument('images', metavar='IMAGE_OR_FOLDER', type=path_argument, nargs='*',
-                      help='JPEG, PNG, WebP, BMP or TIFF; of a folder all of them, those in folders below too')
+                      help='JPEG, PNG, WebP, BMP or TIFF; a folder: all in it and in folders below')
     made.add_argument('--task', type=int, required=True, metavar='N', help='number of the task, from 0')
     made.add_argument('--format', choices=('text', 'csv'), default='text',
                       help='a table to read, or one for programs (default: %(default)s)')
     made.add_argument('--export', type=path_argument, default=None, metavar='FOLDER',
-                      help='write the network as a TensorFlow SavedModel into this new folder (default: none)')
+                      help='write the network as a TensorFlow SavedModel into this folder (default: none)')
     made.add_argument('--plugin', **PLUGIN)
     return made
 
@@ -175,8 +175,8 @@ def load(path, task):
         raise UserError('--task %d was not learned yet when %s was written; it knows %s'
                         % (task, path, _listed(images)))
     if images[task]['noise']:
-        raise UserError('--task %d: noise was added to the images that this task learned from, so the network '
-                        'does not know images without it; take a task without noise' % task)
+        raise UserError('--task %d: noise was added to the images that this task learned from, and the '
+                        'network does not know images without it; take a task without noise' % task)
     return Learned(file, experiment, task, images[task])
 
 

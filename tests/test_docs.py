@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 import main
-from classification import download, gen_data
+from classification import download, gen_data, predict
 from classification.experiment import flags
 from classification.model.registry import MODELS
 from classification.report import command as report
@@ -104,7 +104,7 @@ def test_what_matlab_reads_octave_reads(project):
 def known_flags():
     """dict program -> its flags; '': all that anything here, an example too, has."""
     parsers = {'main.py': flags.parser(), 'utils.report': report.parser(),
-               'classification.download': download.parser()}
+               'classification.download': download.parser(), 'classification.predict': predict.parser()}
     known = {name: {word for action in parser._actions for word in action.option_strings} for name,
              parser in parsers.items()}
     of_files = set()

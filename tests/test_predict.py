@@ -3,6 +3,7 @@ SavedModel gives the same; what cannot be answered is one line."""
 import contextlib
 import csv
 import io
+import itertools
 import os
 import shutil
 from collections import namedtuple
@@ -13,6 +14,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification import gen_data, predict
+from classification.data import readers
 from classification.data.stl10_designs import NoisyImages
 from classification.experiment import sizes
 from classification.experiment.flags import parser
@@ -21,8 +23,8 @@ from classification.results import mat_file, parameter_files
 from classification.train import Trial
 from classification.trial.context import TrialContext
 from tests.support import command_line
-from tests.support.data_files import pictures
-from tests.support.tiny import make_experiment, make_task, make_trial, quick_config
+from tests.support.tiny import TRIAL_NETWORK, make_experiment, make_task, make_trial, quick_config
+from utils import utils_env_cl as env
 from utils.utils import random_state
 
 METHODS = ('STL', 'SNN', 'Hybrid_HPS --test_type 3', 'Hybrid_TF --test_type 3', 'Hybrid_DFCNN --test_type 3',
@@ -45,11 +47,15 @@ def small():
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    """A folder with photographs, in colour and larger than the network's images, and a list of them."""
+    """A folder with photographs of digits, in colour and larger than the network's images, and a list of
+    them."""
     folder, lines = tmp_path_factory.mktemp('own'), ['task,class,file,split']
+    digits, labels = readers.DIGITS.images('', None), readers.DIGITS.labels('')['all']
     for number, name in enumerate(CLASSES):
+        photographs = iter(digits[labels == number])
         for split, count in COUNTS:
-            for place, image in enumerate(pictures([number] * count, 13, 21, 3, len(lines))):
+            for place, pixels in enumerate(itertools.islice(photographs, count)):
+                image = cv2.resize(np.repeat(pixels * 15, 3, axis=2), (21, 13))
                 file = '%s/%d-%d.jpg' % (split, number, place)
                 (folder / split).mkdir(exist_ok=True)
                 (folder / file).write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
@@ -79,7 +85,7 @@ def learn(own, tmp_path_factory):
 
 
 def trained(words, folder):
-    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', '8', '--saveparam',
+    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', '12', '--saveparam',
                                  '--num_tasks', '2', '--data_dir', str(folder), '--model_type'] + words)
     experiment = resolve(flags, lambda line: None)
     tasks = gen_data.load_tasks(experiment.data_type, str(folder), seed=0, num_tasks=2, say=lambda line: None,
@@ -331,16 +337,34 @@ def test_a_file_that_is_older_or_changed_is_one_line(change, says, learn, place,
     assert says in refused(path, '--task', '0', place / 'test' / '0-0.jpg')
 
 
-def test_a_noisy_task_is_refused_and_another_one_of_the_same_data_is_not(tmp_path):
-    def task(index):
-        made = make_task(index)
-        pixels = NoisyImages(made.test.pixels, made.test.rows, (0.1, 0.), lambda row: random_state(0))
-        return made._replace(test=made.test._replace(pixels=pixels, rows=np.arange(made.test.size))) \
-            if index else made
-    experiment = make_experiment('STL', epochs=1)._replace(data_type='STL10_15t')
+def task_like_stl10(index):
+    """Task 0: the channels in another order; task 1: noise."""
+    made, parts = make_task(index), {}
+    for split in gen_data.SPLITS:
+        part = getattr(made, split)
+        pixels, rows, swap = np.concatenate([part.pixels, 0 * part.pixels, 9 + 0 * part.pixels], 3), part.rows, None
+        if index == 0:
+            swap = (1, 2, 0)
+        else:
+            pixels = NoisyImages(pixels, rows, (0.1, 0.), lambda row: random_state(0))
+            rows = np.arange(part.size)
+        scale, offset = [np.repeat(array, 3) for array in (part.scale, part.offset)]
+        parts[split] = part._replace(pixels=pixels, rows=rows, swap=swap, scale=scale, offset=offset)
+    return made._replace(**parts)
+
+
+def test_a_task_with_noise_is_refused_and_channels_in_another_order_are_not(tmp_path):
+    network = env.Network(*[row[:2] for row in TRIAL_NETWORK])
+    experiment = make_experiment('STL', epochs=12)._replace(data_type='STL10_15t',
+                                                            net=env.build_net(network, (4, 4, 3)))
     (tmp_path / 'trial').mkdir()
-    make_trial(experiment, tmp_path / 'trial', task=task, parameter_folder=str(tmp_path)).run()
-    path, image = tmp_path / 'run0' / parameter_files.FINAL, tmp_path / 'x.png'
-    image.write_bytes(cv2.imencode('.png', np.zeros((4, 4), np.uint8))[1].tobytes())
-    assert 'noise was added' in refused(path, '--task', '1', image)
-    assert [row[1] in ('dark', 'bright') for row in answers(path, '--task', '0', image)] == [True]
+    record = make_trial(experiment, tmp_path / 'trial', task=task_like_stl10,
+                        parameter_folder=str(tmp_path)).run()
+    path, test, files = tmp_path / 'run0' / parameter_files.FINAL, task_like_stl10(0).test, []
+    for number, image in enumerate(test.pixels[test.rows]):
+        files.append(tmp_path / ('%d.png' % number))
+        files[-1].write_bytes(cv2.imencode('.png', image[..., ::-1])[1].tobytes())
+    assert 'noise was added' in refused(path, '--task', '1', *files)
+    rows = answers(path, '--task', '0', *files)
+    right = np.mean([row[1] == ('dark', 'bright')[label] for row, label in zip(rows, test.labels)])
+    assert right == record.accuracy_matrix[-1, 0] > 0.6

@@ -15,8 +15,8 @@ class Classifier(LearnedNetwork):
         method: a Method that has learned the task.
         store: its parameter store, dict name -> array.
         task: index of the task.
-        images: what is done to the task's images: dict of `swap` (channels in another order, or None), `scale`
-            and `offset`, one for each channel.
+        images: what is done to the task's images: dict of `swap` (channels in another order, or None),
+            `scale` and `offset`, one for each channel.
         largest: value of a pixel that WHITE in a file means.
         config: tf.ConfigProto.
     """
