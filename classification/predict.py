@@ -21,6 +21,7 @@ from classification.experiment import plugin_files
 from classification.experiment.experiment import Experiment
 from classification.experiment.flags import PLUGIN, Parser, load_plugins
 from classification.gen_data import DATASETS
+from classification.model.registry import method_of
 from classification.results import parameter_files
 from utils.cores import cores
 from utils.paths import path_argument
@@ -140,7 +141,7 @@ class Learned(NamedTuple):
         """
         from classification.analysis.classifier import Classifier
         from utils import runtime
-        method, about = self.experiment.new_method(), self.file.about
+        method, about = method_of(self.experiment), self.file.about
         method.state, method.arrays = about['state'], dict(self.file.arrays)
         if 'pattern' in about:      # of an alternative, which may not have been chosen
             method.remember(about['task'], about['pattern'])
@@ -226,7 +227,7 @@ def _picture(source, path, shape):
             content = stream.read()
     except OSError as error:
         raise UserError('%s cannot be read: %s' % (path, error.strerror)) from error
-    image = source.picture(content, shape)
+    image = (source.picture or photographs.picture)(content, shape)
     if image is None:
         raise UserError('%s is damaged or no image (%d bytes)' % (path, len(content)))
     return image

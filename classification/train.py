@@ -7,6 +7,7 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.analysis import leep, trial_analyses
+from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial.recorder import Recorder
 from classification.trial.schedule import SCHEDULES
@@ -38,7 +39,7 @@ class Trial(object):
     def __init__(self, experiment, number, tasks, context, given=None):
         self.experiment, self.number, self.context, self.given = experiment, number, context, given or {}
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
-        self.method = experiment.new_method()
+        self.method = method_of(experiment)
         self.method.log, self.method.say = self.log, self.say
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
         self.state = TrialState(experiment, self.method, self.schedule.new_progress,

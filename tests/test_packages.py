@@ -14,7 +14,7 @@ BELOW = {
     'trial': 'model gen_data data results analysis', 'experiment': 'model gen_data data results',
     'report': 'experiment results model', 'train': 'experiment trial model gen_data data results analysis',
     'runs': 'train experiment trial model gen_data data results', 'download': 'experiment gen_data data',
-    'predict': 'experiment gen_data data results analysis', 'plugin': 'experiment model gen_data data',
+    'predict': 'experiment model gen_data data results analysis', 'plugin': 'experiment model gen_data data',
     'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
 SAME = {'data_sets': 'plugin'}      # modules that stand beside another one

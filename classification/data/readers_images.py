@@ -260,7 +260,7 @@ class OwnImages(Source):
         if isinstance(source, np.ndarray):
             image = _colours(source, self.image_shape[-1])
             return image if image.shape == self.image_shape else photographs.resized(image, self.image_shape)
-        return self._decoded(source, lambda content: self.picture(content, self.image_shape))
+        return self._decoded(source, lambda content: photographs.picture(content, self.image_shape))
 
     def _decoded(self, path, decode):
         """The image that `decode` makes of a file's bytes."""

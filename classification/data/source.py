@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.data import data_cache, photographs, raw_checksums
+from classification.data import data_cache, raw_checksums
 from utils.utils import UserError, printable_line
 
 GUIDE = 'Data/README.md'
@@ -38,7 +38,10 @@ class Source(object):
     """
     to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
     fetched = True           # whether the raw files can come from somewhere else, and not from the user alone
-    largest = 255            # value of a pixel, where all images use fewer than 8 bits; a file's 255 means it
+    largest = 255            # value of the brightest pixel; 255 in a file of an image means it
+    # function (bytes of an image file, shape) -> uint8 image as those of this data set are prepared, up to 255;
+    # None where it is damaged. None: as own images, photographs.picture
+    picture = None
     version = None           # a raw_checksums.OneVersion while everything read must belong together
 
     def __init__(self, name, title, image_shape, archive, home, folders, names=(), endings=('',)):
@@ -117,11 +120,6 @@ class Source(object):
     def name_of(self, number):
         """Name or number of a class."""
         return number
-
-    def picture(self, content, shape):
-        """A user's image as those of this data set are prepared: uint8 of this shape from the bytes of an
-        image file, up to 255; None if it is damaged or no image."""
-        return photographs.picture(content, shape)
 
     # ---- which folder, which files ----
 

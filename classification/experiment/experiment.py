@@ -5,8 +5,7 @@ from collections import OrderedDict
 from typing import Any, Mapping, NamedTuple, Optional, Tuple
 
 from classification.experiment import plugin_files
-from classification.model.method import Setting
-from classification.model.registry import MODELS, make_method
+from classification.model.registry import MODELS
 from utils import utils_env_cl as env
 
 NUMERICS = 2       # raised whenever a change of this code changes any recorded number
@@ -55,12 +54,6 @@ class Experiment(NamedTuple):
     def schedule(self):
         """'lifelong' or 'joint': a key of schedule.SCHEDULES."""
         return 'lifelong' if self.lifelong else 'joint'
-
-    def new_method(self):
-        """The Method that is trained, before it has learned anything."""
-        return make_method(self.model_type, Setting(
-            self.net, self.class_counts, self.model.mechanism, dict(self.options, pattern=self.pattern),
-            self.keep, self.task_order))
 
     def fingerprint(self):
         """SHA-256 over everything that determines the numbers."""
