@@ -39,8 +39,8 @@ class Source(object):
     to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
     fetched = True           # whether the raw files can come from somewhere else, and not from the user alone
     largest = 255            # value of the brightest pixel; 255 in a file of an image means it
-    # function (bytes of an image file, shape) -> uint8 image as those of this data set are prepared, up to 255;
-    # None where it is damaged. None: as own images, photographs.picture
+    # function (bytes of an image file, shape) -> uint8 image as those of this data set are prepared; of a
+    # damaged file None. None: as own images, by photographs.picture
     picture = None
     version = None           # a raw_checksums.OneVersion while everything read must belong together
 
