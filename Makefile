@@ -13,7 +13,8 @@ help:
 	@echo 'make test STRICT=1     fails if one of the two could not be tested'
 	@echo 'make lint              checks the code against the rules of ruff.toml'
 	@echo 'make test-all          every model type: whole runs against recorded numbers, then on two data sets, killed and'
-	@echo '                       resumed; the commands of the documentation; a campaign watched by utils.status;'
+	@echo '                       resumed, and continued with more tasks; two data sets as files; the commands of the'
+	@echo '                       documentation; a campaign watched by utils.status;'
 	@echo '                       scripts/gpu_check.sh on the CPU;'
 	@echo '                       takes an hour; MODELS=ProgNN,EWC: fewer'
 	@echo 'make soak              kills, signals, full disks, damage, many at once, 2000 epochs: nothing may be lost;'
@@ -43,6 +44,7 @@ test-all:
 	        echo "== Every model type on TensorFlow $$runtime, $$("$$python" --version)"; \
 	        "$$python" -m tests.whole_runs || status=1; \
 	        "$$python" -m tests.every_model --models '$(MODELS)' || status=1; \
+	        "$$python" -m tests.own_files || status=1; \
 	        "$$python" -m tests.run_docs || status=1; \
 	        "$$python" -m tests.campaign || status=1; \
 	        PYTHON="$$python" scripts/gpu_check.sh --gpu -1 --report /dev/null || status=1; \

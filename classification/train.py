@@ -7,8 +7,7 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.analysis import leep, trial_analyses
-from classification.model.method import Setting
-from classification.model.registry import make_method
+from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial import checkpoint
 from classification.trial.recorder import Recorder
@@ -42,9 +41,7 @@ class Trial(object):
         self.experiment = experiment = experiment.of_trial(number)
         self.number, self.context, self.given = number, context, given or {}
         self.tasks = {task.index: task for task in trial_analyses.tasks_of(experiment, number, tasks)}
-        self.method = make_method(experiment.model_type, Setting(
-            experiment.net, experiment.class_counts, experiment.model.mechanism,
-            dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))
+        self.method = method_of(experiment)
         self.method.log, self.method.say = self.log, self.say
         self.schedule = SCHEDULES[experiment.schedule](experiment, number)
         self.state = TrialState(experiment, self.method, self.schedule.new_progress,

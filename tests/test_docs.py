@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 import main
-from classification import download, gen_data
+from classification import download, gen_data, predict
 from classification.experiment import flags
 from classification.model.registry import MODELS
 from classification.report import command as report
@@ -106,7 +106,7 @@ def known_flags():
     """dict program -> its flags; '': all that anything here, an example too, has."""
     parsers = {'main.py': flags.parser(), 'utils.report': report.parser(),
                'utils.status': status.parser(),
-               'classification.download': download.parser()}
+               'classification.download': download.parser(), 'classification.predict': predict.parser()}
     known = {name: {word for action in parser._actions for word in action.option_strings} for name,
              parser in parsers.items()}
     of_files = set()

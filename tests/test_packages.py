@@ -15,6 +15,7 @@ BELOW = {
     'report': 'experiment results model', 'train': 'experiment trial model gen_data data results analysis',
     'runs': 'train experiment trial model gen_data data results', 'download': 'experiment gen_data data',
     'plugin': 'experiment model gen_data data', 'status': 'runs report experiment results',
+    'predict': 'experiment model gen_data data results analysis',
     'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
 SAME = {'data_sets': 'plugin'}      # modules that stand beside another one

@@ -10,6 +10,7 @@ import numpy as np
 from classification.analysis import leep, mutual_information
 from classification.analysis.learned_network import layer_values, made_kernels
 from classification.data import augmentation
+from classification.data.stl10_designs import NoisyImages
 from classification.results import parameter_files
 from utils.declarations import KERNEL
 from utils.utils import random_state
@@ -88,9 +89,26 @@ def _save(path, trial, store, task, **more):
         ('data_type', experiment.data_type), ('fingerprint', experiment.fingerprint()),
         ('trial', trial.number),
         ('position', trial.state.position), ('task', task), ('tasks', tasks),
-        ('state', json.dumps(trial.method.state))], **more)
+        ('state', json.dumps(trial.method.state)), ('experiment', experiment.to_json()),
+        ('images', json.dumps([_images_of(trial.tasks[each]) for each in tasks]))], **more)
     sizes = {'conv': len(experiment.net.layers), 'fc': len(experiment.net.hidden) + 1}
-    parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, tasks, layout))
+    parameter_files.save(path, store, layout, tasks, sizes, about, _made(trial, store, tasks, layout),
+                         trial.method.network_arrays())
+
+
+def _images_of(task):
+    """What is done to a task's images before its network sees them, and what its classes are called; as JSON
+    keeps it.
+
+    A number is a float32 with all its digits.
+    """
+    splits = OrderedDict((split, augmentation.before_enlarging(getattr(task, split)))
+                         for split in ('train', 'valid', 'test'))
+    return OrderedDict([
+        ('task', task.index), ('classes', list(map(str, task.classes))),
+        ('noise', isinstance(task.test.pixels, NoisyImages)), ('swap', task.test.swap),
+        ('scale', {split: part.scale.tolist() for split, part in splits.items()}),
+        ('offset', {split: part.offset.tolist() for split, part in splits.items()})])
 
 
 def _made(trial, store, tasks, layout):

@@ -76,6 +76,11 @@ class EnlargedImages(object):
         return images
 
 
+def before_enlarging(split):
+    """The split that an enlarged one was made from; another one as it is."""
+    return split.pixels.split if isinstance(split.pixels, EnlargedImages) else split
+
+
 def enlarged_size(train_sizes, task, ratio):
     """Training images of a task in the STL analysis: int(ratio * all of tasks 0..task), and not fewer than
     its own.

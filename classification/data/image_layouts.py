@@ -122,6 +122,12 @@ def listed(names, shown=SHOWN):
     return ', '.join(names[:shown]) + (' and %d more' % (len(names) - shown) if len(names) > shown else '')
 
 
+def images_below(folder):
+    """Paths of the image files in a folder and the folders in it, in natural order."""
+    return [os.path.join(folder, *(parts + (name,))) for parts, names in _tree(folder, []).items()
+            for name in names]
+
+
 # ---- tasks and classes, whatever the files ----
 
 def _listing(path, layout, images, notes, classes_per_task):

@@ -8,6 +8,8 @@ from classification.data import jpeg
 from utils.utils import UserError
 
 ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+# photographs with sides of more than 8 times an image's are first shrunk to 4 times its size
+SPARE = 4
 
 
 def packages(title):
@@ -42,6 +44,19 @@ def decoded(content, mode):
         with contextlib.suppress(cv2.error):      # a header that speaks of more than 2^30 pixels
             return jpeg.whole(content, decode) if content.startswith(jpeg.START) else decode(content)
     return None
+
+
+def picture(content, shape):
+    """uint8 image of this shape, red first, from the bytes of an image file, turned as its EXIF says; None if
+    it is damaged or no image."""
+    import cv2
+    grey = shape[-1] == 1
+    image = decoded(content, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    if image is None:
+        return None
+    image = shrunk(image, SPARE * shape[0])
+    image = image[..., np.newaxis] if grey else image[..., ::-1]
+    return image if image.shape == shape else resized(image, shape)
 
 
 def shrunk(image, size):

@@ -268,6 +268,7 @@ class Stl10Binaries(Source):
 
 class SklearnDigits(Source):
     """The 8x8 digits that come with scikit-learn: values 0..16, nothing to download."""
+    largest = 16
 
     def __init__(self):
         super(SklearnDigits, self).__init__('digits', 'DIGITS', (8, 8, 1), 'scikit-learn', 'PyPI', below())

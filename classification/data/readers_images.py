@@ -22,8 +22,6 @@ NETWORK_OF_SIZE = OrderedDict([(8, 'DIGITS5'), (28, 'FASHION5'), (32, 'CIFAR100_
 SPLIT = (60, 10, 30)
 LARGEST_SIZE = 1024
 SHOWN_CLASSES = 20          # of a task, in a dry run
-# photographs with sides of more than 8 times an image's are first shrunk to 4 times its size
-SPARE = 4
 BLOCK_BYTES = 2 ** 26       # of decoded images in memory, beside those that are being decoded
 
 
@@ -266,17 +264,13 @@ class OwnImages(Source):
         """One image, of a file or an array, as uint8 of the shape of all."""
         if isinstance(source, np.ndarray):
             image = _colours(source, self.image_shape[-1])
-        else:
-            import cv2
-            grey = self.image_shape[-1] == 1
-            image = self._decoded(source, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
-            image = photographs.shrunk(image, SPARE * self.image_shape[0])
-            image = image[..., np.newaxis] if grey else image[..., ::-1]
-        return image if image.shape == self.image_shape else photographs.resized(image, self.image_shape)
+            return image if image.shape == self.image_shape else photographs.resized(image, self.image_shape)
+        return self._decoded(source, lambda content: photographs.picture(content, self.image_shape))
 
-    def _decoded(self, path, mode):
+    def _decoded(self, path, decode):
+        """The image that `decode` makes of a file's bytes."""
         content = self.read(path)
-        image = photographs.decoded(content, mode)
+        image = decode(content)
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes)' % len(content))
         return image
@@ -304,7 +298,8 @@ class OwnImages(Source):
         image = source
         if not isinstance(source, np.ndarray):
             import cv2
-            image = self._decoded(source, cv2.IMREAD_UNCHANGED)
+            image = self._decoded(source,
+                                  lambda content: photographs.decoded(content, cv2.IMREAD_UNCHANGED))
         return min(image.shape[:2]), 1 if image.ndim == 2 or image.shape[2] < 3 else 3
 
 

@@ -120,12 +120,16 @@ class OfficeHomeFolders(Source):
     def _decode_one(self, path):
         """One file as uint8 [128, 128, 3], red first;
         grey images get three channels, an alpha channel is dropped."""
-        cv2, _ = self._packages()
         content = self.read(path)
-        image = photographs.decoded(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = self.picture(content, self.image_shape)
         if image is None:
             raise self.broken(path, 'is damaged or no image (%d bytes), expected a whole JPEG' % len(content))
-        return photographs.resized(image[..., ::-1], self.image_shape)
+        return image
+
+    def picture(self, content, shape):
+        cv2, _ = self._packages()
+        image = photographs.decoded(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return None if image is None else photographs.resized(image[..., ::-1], shape)
 
 
 OFFICEHOME = OfficeHomeFolders('officehome', ('Product', 'RealWorld'))

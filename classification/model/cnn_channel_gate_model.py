@@ -227,6 +227,9 @@ class ProtectingChannelGate(ChannelGate):
                              x: self.fires(parameters, task, layer, x))[1]
         return {'fires': tf.concat(fired, axis=1)}
 
+    def network_arrays(self):
+        return {}
+
     def relevance_name(self, task, layer):
         """Name of a task's mask in the store."""
         return 'conv%d/task%d/%s/%s' % (layer, task, GATE, RELEVANCE)

@@ -64,6 +64,9 @@ class EWC(FixedPattern):
             return parameters.own(layer, task, 'own', part, shape, initial)
         return nn.head(features, self.net, self.setting.class_counts[task], variable)
 
+    def network_arrays(self):
+        return {}
+
     # ---- the penalty ----
 
     def pattern_loss(self, parameters, task, pattern, batch):

@@ -148,6 +148,10 @@ class Network(object):
         """Logits [n, classes] of a learned task, or of the current one as it is now; no dropout."""
         return self.classify(parameters, task, self.layer_outputs(parameters, task, images)[-1])
 
+    def network_arrays(self):
+        """Those of `arrays` that the networks of learned tasks read, which parameter files hold then."""
+        return self.arrays
+
     def pattern_of(self, task):
         """Which layers a learned task shares, e.g. 'STTS'."""
         return self.state['patterns'][str(task)]

@@ -14,8 +14,16 @@ from classification.model.declare import (  # noqa: F401
     default_options,
     models_argument,
 )
+from classification.model.method import Setting
 
 
 def make_method(model_type, setting):
     """The method of a canonical model type."""
     return MODELS[model_type].make(setting)
+
+
+def method_of(experiment):
+    """The method that an experiment.Experiment trains, before it has learned anything."""
+    return make_method(experiment.model_type, Setting(
+        experiment.net, experiment.class_counts, experiment.model.mechanism,
+        dict(experiment.options, pattern=experiment.pattern), experiment.keep, experiment.task_order))

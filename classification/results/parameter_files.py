@@ -22,6 +22,9 @@ from utils.utils import UserError, check_version
 SCHEMA_VERSION = 1
 FINAL = 'final_model_parameter.mat'
 REST = 'other_weights'                       # what a method's row does not name
+# what the method's networks read beside the parameters, and how its names begin
+ARRAYS, OF_METHOD = 'method_arrays', 'method/'
+TEXTS = ('state', 'experiment', 'images')    # of `about`, what predictions need
 ABSENT = np.zeros((1, 1), np.int64)
 
 
@@ -85,7 +88,7 @@ def take_over(earlier, folder, trial):
 
 # ---- writing ----
 
-def save(path, store, fields, tasks, sizes, about, made=None):
+def save(path, store, fields, tasks, sizes, about, made=None, arrays=None):
     """Writes a parameter file, whole or not at all, the folder too.
 
     Args:
@@ -95,6 +98,7 @@ def save(path, store, fields, tasks, sizes, about, made=None):
         sizes: dict 'conv' and 'fc' -> number of layers.
         about: dict of numbers, texts and lists of them: what `ParameterFile.about` holds, the state as JSON.
         made: dict name -> array, what the fields hold beside the store; it is not read back.
+        arrays: dict name -> array, what the method's networks read beside the store.
     """
     parameter, names, placed = OrderedDict(), OrderedDict(), set()
     for field in fields:
@@ -108,7 +112,11 @@ def save(path, store, fields, tasks, sizes, about, made=None):
     if rest:
         parameter[REST], names[REST] = [store[name] for name in rest], [_label(name, store[name])
                                                                         for name in rest]
-    about = OrderedDict(about, checksum=checksum(store))
+    arrays = {OF_METHOD + name: np.asarray(value) for name, value in (arrays or {}).items()}
+    if arrays:
+        parameter[ARRAYS], names[ARRAYS] = [arrays[name] for name in sorted(arrays)], [
+            _label(name, arrays[name]) for name in sorted(arrays)]
+    about = OrderedDict(about, checksum=checksum(dict(store, **arrays)), texts_checksum=_of_texts(about))
     content = mat_file.encoded(OrderedDict([('parameter', parameter), ('names', names), ('about', about)]))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # always the same name: a killed save leaves one file, which the next one takes
@@ -155,6 +163,7 @@ class ParameterFile(NamedTuple):
     store: Mapping[str, np.ndarray]       # dict name -> array, as training left it
     # model_type, data_type, fingerprint; trial, position, task; tasks; state; ...
     about: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]      # dict name -> array, what the method's networks read beside it
 
 
 def load(path):
@@ -162,7 +171,8 @@ def load(path):
 
     `about` has texts (model_type, data_type, fingerprint), numbers (trial, position, task), the list `tasks`
     so far in order of first appearance, and `state`, the method's state (what a search chose, for instance)
-    as a dict.
+    as a dict. What an older file lacks is absent: the texts `experiment`, experiment.Experiment as JSON, and
+    `images`, how each task's images reach its network and what its classes are called, as JSON.
 
     Raises:
         UserError: the file is missing, damaged, of a newer version or not a parameter file.
@@ -179,7 +189,7 @@ def load(path):
     try:
         about, store = dict(variables['about']), OrderedDict()
         for value, label in _leaves(variables['parameter'], variables['names']):
-            name, _, shape = label.partition(' ')
+            name, _, shape = label.rpartition(' ') if ' ' in label else (label, '', '')
             value = np.ascontiguousarray(value.reshape([int(size) for size in shape.split('x') if size]))
             if name in store and store[name].tobytes() != value.tobytes():
                 raise ValueError('two values of %s' % name)
@@ -187,13 +197,17 @@ def load(path):
         about['tasks'] = [int(task) for task in about['tasks'].ravel()]
         about.update((name, int(about[name].item()))
                      for name in ('trial', 'position', 'task', 'schema_version'))
+        of_texts = _of_texts(about)
         about['state'] = json.loads(about['state'])
         if about.pop('checksum') != checksum(store):
             raise ValueError('its values are not those that were written')
+        if about.pop('texts_checksum', of_texts) != of_texts:
+            raise ValueError('its texts are not those that were written')
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as problem:
         raise UserError('%s is damaged or not a parameter file that --saveparam wrote (%s)'
                         % (path, problem)) from problem
-    return ParameterFile(store, about)
+    arrays = {name[len(OF_METHOD):]: store.pop(name) for name in list(store) if name.startswith(OF_METHOD)}
+    return ParameterFile(store, about, arrays)
 
 
 def _leaves(values, labels):
@@ -220,3 +234,8 @@ def checksum(values):
         digest.update(_label(name, values[name]).encode('utf-8'))
         digest.update(np.asarray(values[name], '<f4').tobytes())
     return digest.hexdigest()
+
+
+def _of_texts(about):
+    """SHA-256 over those of TEXTS that there are."""
+    return hashlib.sha256('\n'.join(about.get(name, '') for name in TEXTS).encode('utf-8')).hexdigest()

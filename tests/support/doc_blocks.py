@@ -10,7 +10,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PAGES = ['README.md', 'CONTRIBUTING.md', 'Data/README.md'] + sorted(
     os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, 'docs', '*.md')))
 NEEDS = ('a download', 'a file of your own', 'a GPU', 'Slurm', 'Dask', 'MATLAB', 'hours')
-OWN = ('main.py', 'utils.report', 'utils.status', 'classification.download')       # programs whose flags are known
+# programs whose flags are known
+OWN = ('main.py', 'utils.report', 'utils.status', 'classification.download', 'classification.predict')
 
 
 class Block(NamedTuple):
