@@ -52,6 +52,12 @@ def _command(argv):
         if not flags.quiet:
             (print if flags.dry_run else show)(without_credentials(line))
 
+    config = None
+    if flags.from_config is not None:
+        from classification.runs import from_config
+        config, path = from_config.read(flags.from_config), flags.from_config
+        argv = from_config.command_line(config, argv)
+        flags = parser(argv).parse_args(argv)
     for name in WITHOUT_EFFECT:
         if getattr(flags, name) is not None:
             say('--%s has no effect' % name)
@@ -63,6 +69,8 @@ def _command(argv):
         experiment = resolve(flags, say, lambda: configs_of(flags.result_dir, flags.save_mat_name))
         if experiment is None:       # the data of a dry run are not there yet
             return 0
+        for line in from_config.said(config, path, experiment) if config else ():
+            say(line)
         if not flags.dry_run:
             return run_experiment(experiment, flags, argv, say)
         from classification.experiment.describe import dry_run

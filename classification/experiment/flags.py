@@ -239,6 +239,9 @@ def _run_flags(run):
                      help='write the first trial\'s graphs for TensorBoard')
     run.add_argument('--tensorboard', action='store_true',
                      help='write each trial\'s accuracies, epoch by epoch, for TensorBoard')
+    run.add_argument('--from_config', type=path_argument, default=None, metavar='CONFIG',
+                     help='run what this config.json of an earlier run says; flags beside it override it '
+                          '(default: none)')
     run.add_argument('--dry_run', action='store_true', help='print the resolved experiment and exit')
     run.add_argument('--list', action='store_true',
                      help='print data types, model types and transfer configurations, and exit')

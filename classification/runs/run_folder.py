@@ -96,7 +96,12 @@ def configs_in(folder):
 
 def config_in(folder):
     """What a run folder's config.json says; {} where there is none that can be read, or another program's."""
-    config = read_dict(os.path.join(folder, CONFIG))
+    return config_of_file(os.path.join(folder, CONFIG))
+
+
+def config_of_file(path):
+    """As `config_in`, of a file."""
+    config = read_dict(path)
     ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
         config['settings'].get('parameter_folder', ''), (str, type(None)))
     return config if ours else {}
