@@ -9,7 +9,9 @@ import pytest
 
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 
+from classification.runs import supervisor  # noqa: E402
 from classification.trial import checkpoint  # noqa: E402
+from tests.support import command_line  # noqa: E402
 from tests.support.commands import Plugins  # noqa: E402
 from tests.support.result_files import EARLIER  # noqa: E402
 from utils import runtime  # noqa: F401,E402
@@ -64,3 +66,10 @@ def plugins():
     made = Plugins()
     yield made
     made.forget()
+
+
+@pytest.fixture
+def train_here(monkeypatch):
+    """Trials are trained in this process, on a network of two layers."""
+    command_line.change(monkeypatch.setitem)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())

@@ -2,13 +2,12 @@
 
 Nothing here imports TensorFlow, and matplotlib only what makes plots.
 """
-import argparse
 import importlib.util
 import os
 import shlex
 import sys
 
-from classification.experiment.flags import PLUGIN, load_plugins
+from classification.experiment.flags import PLUGIN, Parser, load_plugins
 from classification.report.disparity import disparities
 from classification.report.groups import read_groups
 from classification.report.statistics import check_baseline, compare
@@ -27,16 +26,11 @@ def command_for(path):
     return '%s%s %s' % (away, COMMAND, shlex.quote(path))
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(tell_error(message))
-
-
 def parser(argv=()):
     """The command line, whose plug-ins are loaded."""
     load_plugins(argv)
-    made = _Parser(prog=COMMAND, allow_abbrev=False,
-                   description='Tables and plots of result files. Experiments on the '
+    made = Parser(prog=COMMAND, allow_abbrev=False,
+                  description='Tables and plots of result files. Experiments on the '
                    'same data (set, size, order of tasks, seed) are compared with each other.')
     made.add_argument('files', type=path_argument, nargs='+', metavar='FILE.mat',
                       help='result files, also temp_NAME.mat and those of the authors\' release')

@@ -2,11 +2,10 @@
 
 Reads the folders of the experiments, and nothing here imports TensorFlow, trains or waits.
 """
-import argparse
 import sys
 import time
 
-from classification.experiment.flags import PLUGIN, load_plugins
+from classification.experiment.flags import PLUGIN, Parser, load_plugins
 from classification.status.batch import batch_text
 from classification.status.experiments import experiments_below
 from classification.status.tables import FORMATS, exit_states
@@ -18,16 +17,11 @@ COMMANDS = '--commands'              # of a script; scripts/batch.sh calls this 
 CLEAR = '\033[H\033[J'
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(tell_error(message))
-
-
 def parser(argv=()):
     """The command line, whose plug-ins are loaded."""
     load_plugins(argv)
-    made = _Parser(prog=COMMAND, allow_abbrev=False,
-                   description='How far experiments are: which trials are finished, run, were interrupted, '
+    made = Parser(prog=COMMAND, allow_abbrev=False,
+                  description='How far experiments are: which trials are finished, run, were interrupted, '
                    'failed, or have had no heartbeat for ten minutes. Exit status: 0 all are finished, 1 '
                    'something failed or is stale, 75 something is still to do.')
     made.add_argument('paths', type=path_argument, nargs='*', metavar='PATH', default=['Result'],

@@ -16,8 +16,7 @@ from classification.experiment.resolve import resolve
 from classification.model.registry import MODELS
 from classification.report import command as report
 from classification.results.read_results import load_config, load_results
-from classification.runs import provenance, supervisor
-from tests.support import command_line
+from classification.runs import provenance
 from tests.support.commands import (
     EXAMPLES,
     SECONDS,
@@ -249,13 +248,6 @@ def test_a_damaged_copy_is_refused_in_one_line(damage, folder, plugins):
 
 
 # ---- runs ----
-
-@pytest.fixture
-def train_here(monkeypatch):
-    """Trials are trained in this process, on a network of two layers."""
-    command_line.change(monkeypatch.setitem)
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
-
 
 def test_a_run_keeps_its_plug_in_and_its_result_is_read_without_it(folder, train_here, plugins, capsys):
     path = write(folder / 'mine.py', PLAIN)

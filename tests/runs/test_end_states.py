@@ -7,9 +7,7 @@ import pytest
 
 from classification.results import parameter_files
 from classification.results.mat_file import entries
-from classification.runs import supervisor
 from classification.trial import checkpoint
-from tests.support import command_line
 from tests.support.commands import QUICK, run_and_listen
 from tests.support.own_images import classes_in
 from tests.support.result_files import same_entry
@@ -19,10 +17,8 @@ MODEL = QUICK + ['--model_type', 'LASEM_HPS', '--epochs_per_task', '1', '--save_
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Trials in this process, on the small network, in an empty folder."""
-    command_line.change(lambda table, row, value: monkeypatch.setitem(table, row, value))
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
+def here(tmp_path, monkeypatch, train_here):
+    """An empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

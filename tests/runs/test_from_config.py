@@ -6,8 +6,7 @@ import pytest
 
 from classification.experiment.experiment import Experiment
 from classification.results.mat_file import entries
-from classification.runs import from_config, supervisor
-from tests.support import command_line
+from classification.runs import from_config
 from tests.support.commands import QUICK, example, is_refused, run_and_listen
 from tests.support.result_files import same_entry
 from utils import utils_env_cl as env
@@ -17,10 +16,8 @@ EWC = QUICK + ['--model_type', 'EWC', '--test_type', '3', '--set', 'ewc_mode=onl
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Trials in this process, on the small network, in an empty folder."""
-    command_line.change(lambda table, row, value: monkeypatch.setitem(table, row, value))
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
+def here(tmp_path, monkeypatch, train_here):
+    """An empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
