@@ -94,7 +94,8 @@ def _record(experiment, number, epochs):
     return TrialRecord(number, np.zeros((rows, len(experiment.class_counts), 3)), np.zeros(rows),
                        1 + np.arange(positions) * epochs // positions, np.zeros((positions, len(tasks))),
                        np.zeros(len(tasks)),
-                       np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN)
+                       np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN,
+                       np.zeros(len(tasks)))
 
 
 def _own_fields(experiment, epochs, positions):

@@ -130,10 +130,13 @@ class Recorder(object):
                      trial.schedule.fields(accuracy)):
             extra.update(more)
         at_chance = [history.at_chance.get(task) for task in tasks]
+        final_valid = history.final[list(tasks), VALID]
         return TrialRecord(
             trial=trial.number, accuracy=accuracy, best_test=np.array(history.best_test),
             task_changed_epoch=np.array(history.first_epochs),
             accuracy_matrix=np.array(history.accuracy_matrix),
             peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
-            at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins))
+            at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins),
+            # not known where an earlier version's checkpoint does not say it
+            final_valid=None if np.isnan(final_valid).any() else final_valid)
