@@ -49,8 +49,8 @@ def run_grid(combinations, reported, flags, say):
     if failed:
         if set(statuses) == {EXIT_USER_ERROR}:      # and was told
             return EXIT_USER_ERROR
-        return _nothing_chosen(failed, len(combinations), 'failed; the same command tries %s again, and without '
-                               'such values it chooses among the others')
+        return _nothing_chosen(failed, len(combinations), 'failed; the same command tries %s again, and '
+                               'without such values it chooses among the others')
     return _choose(combinations, fingerprints, reported, flags, say)
 
 
@@ -130,7 +130,8 @@ def _train(one, say, told):
 def _nothing_chosen(lacking, of, why):
     """Says so in one line; the exit status."""
     tell_error('nothing is chosen: %d of %d combinations (%s) %s' % (
-        len(lacking), of, '; '.join(one.text for one in lacking), why % ('it' if len(lacking) == 1 else 'them')))
+        len(lacking), of, '; '.join(one.text for one in lacking), why % (
+            'it' if len(lacking) == 1 else 'them')))
     return EXIT_FAILED
 
 
@@ -146,8 +147,8 @@ def _choose(combinations, fingerprints, reported, flags, say):
                                'are no longer in %s; the same command trains %%s' % path.replace('%', '%%'))
     handed_on = all(one.handed_on for one in stored.values())
     if not handed_on:
-        say('note: an earlier version trained some of these trials; so all are compared by the last epoch, not '
-            'by the parameters handed on')
+        say('note: an earlier version trained some of these trials; so all are compared by the last epoch, '
+            'not by the parameters handed on')
     tried = [choice.Tried(one.values, fingerprint, getattr(
         stored[fingerprint], 'handed_on' if handed_on else 'last_epoch'))
         for one, fingerprint in zip(combinations, fingerprints)]

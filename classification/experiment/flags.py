@@ -210,8 +210,8 @@ def _grid_flags(grid):
                            'the one with the best validation accuracy; may be repeated: every combination; '
                            'values that hold a comma: --grid NAME=V for each (default: none)')
     grid.add_argument('--grid_measure', choices=('final', 'peak'), default='final',
-                      help='validation accuracy that is compared: after the last task, or at the best epoch of '
-                           'each task (default: %(default)s)')
+                      help='validation accuracy that is compared: after the last task, or at the best epoch '
+                           'of each task (default: %(default)s)')
     grid.add_argument('--grid_runs', type=at_least(1), default=None, metavar='N',
                       help='trials of each combination, which choose and are not reported; the chosen one is '
                            'then trained with --seed and --num_runs (default: those of --num_runs choose)')

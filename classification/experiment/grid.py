@@ -65,12 +65,13 @@ def _check(flags, values):
     for texts in values.values():
         count *= len(texts)
     if not 2 <= count <= MOST:
-        raise UserError('--grid: %d combination%s; 2 to %d are needed' % (count, '' if count == 1 else 's', MOST))
+        raise UserError('--grid: %d combination%s; 2 to %d are needed' % (
+            count, '' if count == 1 else 's', MOST))
     if (flags.grid_runs is None) != (flags.grid_seed is None):
         raise UserError('--grid_runs and --grid_seed: give both, or none of them')
     if flags.grid_seed == flags.seed and flags.grid_runs is not None:
-        raise UserError('--grid_seed %d: the trials that are reported have this --seed too, and would take part '
-                        'in choosing; give another one' % flags.grid_seed)
+        raise UserError('--grid_seed %d: the trials that are reported have this --seed too, and would take '
+                        'part in choosing; give another one' % flags.grid_seed)
     if flags.grid_element is not None and flags.grid_element > count:
         raise UserError('--grid_element %d: there are the combinations 1 to %d' % (flags.grid_element, count))
     if flags.restart is not None and flags.grid_element is None:
@@ -93,8 +94,8 @@ def _values(flags, argv, parser):
         # scripts/batch.sh counts them by the same rule
         split = len(texts) == 1 and ',' in texts[0]
         found[name] = [text.strip() for text in texts[0].split(',')] if split else texts
-        _check_texts(name, found[name], options, parser, '; values that hold a comma are given as --grid %s=V, '
-                     'each with a --grid of its own' % name if split else '')
+        _check_texts(name, found[name], options, parser, '; values that hold a comma are given as --grid '
+                     '%s=V, each with a --grid of its own' % name if split else '')
     return found
 
 
@@ -111,7 +112,8 @@ def _check_name(name, options, flags, argv):
     known = list(options) + list(SCHEDULE)
     if name not in known:
         near = difflib.get_close_matches(name, known, 3, 0.6)
-        raise UserError('--grid %s: no option of the method, the data set or the schedule has this name; %s' % (
+        raise UserError('--grid %s: no option of the method, the data set or the schedule has this name; '
+                        '%s' % (
             name, 'did you mean %s?' % ' or '.join(near) if near else 'there are %s' % ', '.join(known)))
     if name in SCHEDULE:
         flag = name if any(word.split('=')[0] == '--' + name for word in argv) else None

@@ -59,7 +59,7 @@ def numbers_of(entry):
 
 class Accuracies(NamedTuple):
     """Validation accuracy of each of some trials, mean over tasks."""
-    handed_on: Any           # of the parameters handed on; None: an earlier version trained some of the trials
+    handed_on: Any           # of the parameters handed on; None: an earlier version trained some trials
     last_epoch: Any          # of the last epoch, which that knew; for the peak the same
 
 
