@@ -41,7 +41,8 @@ def main(argv=None):
 
 def _command(argv):
     """What the flags ask for; returns the exit status."""
-    flags = parser(argv).parse_args(argv)
+    made = parser(argv)
+    flags = made.parse_args(argv)
     if flags.list:
         from classification.experiment.describe import listing
         print(listing())
@@ -61,17 +62,24 @@ def _command(argv):
     for name in WITHOUT_EFFECT:
         if getattr(flags, name) is not None:
             say('--%s has no effect' % name)
-    from classification.experiment.resolve import resolve
-    from classification.runs.run_folder import configs_of, result_name
-    from classification.train_wrapper import run_experiment
+    from classification.experiment.grid import combinations
+    from classification.runs.run_folder import resolved, result_name
     result_name(flags.save_mat_name)
+    found = combinations(flags, argv, made)
+    if flags.grid_element is not None:
+        one = found[flags.grid_element - 1]
+        argv, flags = one.argv, one.flags
     with signals_to(_leave):        # while trials run, their handler is another
-        experiment = resolve(flags, say, lambda: configs_of(flags.result_dir, flags.save_mat_name))
+        if flags.grid:
+            from classification.train_grid import run_grid
+            return run_grid(found, combinations(flags, argv, made, reported=True), flags, say)
+        experiment = resolved(flags, say)
         if experiment is None:       # the data of a dry run are not there yet
             return 0
         for line in from_config.said(config, path, experiment) if config else ():
             say(line)
         if not flags.dry_run:
+            from classification.train_wrapper import run_experiment
             return run_experiment(experiment, flags, argv, say)
         from classification.experiment.describe import dry_run
         from classification.runs.end_states import described

@@ -7,6 +7,7 @@
 #   every_method NAME...    `train` for each method of a table, with these transfer configurations
 #   finish              ends the script with a summary
 #
+# A command with --grid counts as many times as it has combinations; with ONLY it trains one of them.
 # LIST=1 prints the commands, numbered, instead; STATUS=1 says how far each is and how long the rest will take.
 # ONLY=7: the seventh only (an element of a Slurm array), also with these two.
 # PYTHON is the Python to use (default: python3).
@@ -14,7 +15,7 @@
 # script goes on where it stopped: what is finished is not trained again.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
-given=("$@") shared=() name= number=0 failed=0 child= asked= all=()
+given=("$@") shared=() name= number=0 trained=0 failed=0 child= asked= all=()
 
 common() { shared=("$@"); }
 
@@ -40,31 +41,53 @@ result_file() {
 # A signal is passed on, so that the running trials save a checkpoint.
 trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT HUP USR1 USR2 XCPU
 
+# How many combinations the --grid of a command has (classification/experiment/grid.py); 1 without.
+combinations() {
+    local word before=
+    for word in "$@"; do
+        case $before in --grid) echo "$word" ;; esac
+        case $word in --grid=*) echo "${word#--grid=}" ;; esac
+        before=$word
+    done | awk -F= '
+        { given[$1]++; values[$1] = gsub(/,/, ",") + 1 }
+        END { count = 1; for (name in given) count *= given[name] > 1 ? given[name] : values[name]; print count }'
+}
+
 shown() { sed -E 's|://[^ /?#]*@|://|g' <<< "$*"; }      # a command without the passwords of addresses
 
 train() {
-    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}") status signals=none
+    local command=("${PYTHON:-python3}" main.py "$@" "${shared[@]}") status signals=none first count=1 element
     [ -z "$name" ] || command+=(--save_mat_name "$(result_file "$@")")
     command+=(${given[@]+"${given[@]}"})
-    number=$((number + 1))
-    [ "${ONLY:-$number}" = "$number" ] || return 0
+    case " ${command[*]}" in *' --grid'[=\ ]*) count=$(combinations "${command[@]}") ;; esac
+    first=$((number + 1)) number=$((number + count))
+    if [ -n "${ONLY:-}" ]; then
+        [ "$ONLY" -ge "$first" -a "$ONLY" -le "$number" ] 2>/dev/null || return 0
+        [ "$count" = 1 ] || command+=(--grid_element $((ONLY - first + 1)))
+        first=$ONLY count=1
+    fi
     if [ -n "${LIST:-}" ]; then
-        echo "$number: $(shown "${command[@]}")"
+        [ "$count" != 1 ] || echo "$first: $(shown "${command[@]}")"
+        for ((element = 1; count > 1 && element <= count; element++)); do
+            echo "$((first + element - 1)): $(shown "${command[@]}" --grid_element $element)"
+        done
         return
     fi
     if [ -n "${STATUS:-}" ]; then
-        all+=($((${#command[@]} - 2)) "$number" "${command[@]:2}")
+        all+=($((${#command[@]} - 2)) "$first" "${command[@]:2}")
         return
     fi
     [ -z "$asked" ] || exit 75
-    echo "== $number: $(shown "${command[@]}")"
+    trained=$((trained + 1))
+    [ "$count" = 1 ] || first=$first-$number
+    echo "== $first: $(shown "${command[@]}")"
     "${command[@]}" & child=$!
     until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done      # a signal ends a wait early
     child=
     case $status in
         0) ;;
         1) failed=$((failed + 1)) ;;
-        *) echo "== stopped at command $number (status $status); the same script goes on there" >&2; exit $status ;;
+        *) echo "== stopped at command $first (status $status); the same script goes on there" >&2; exit $status ;;
     esac
 }
 
@@ -107,6 +130,6 @@ finish() {
         printf '%s\0' "${all[@]}" | "${PYTHON:-python3}" -m utils.status --commands
         exit
     fi
-    [ $failed -eq 0 ] || { echo "== $failed of $number commands had trials that failed; the same script tries them again" >&2; exit 1; }
+    [ $failed -eq 0 ] || { echo "== $failed of $trained commands had trials that failed; the same script tries them again" >&2; exit 1; }
     exit 0
 }

@@ -18,7 +18,7 @@ BELOW = {
     'predict': 'experiment model gen_data data results analysis',
     'train_wrapper': 'runs report experiment gen_data data results',
     'main': 'train_wrapper runs trial experiment'}
-SAME = {'data_sets': 'plugin'}      # modules that stand beside another one
+SAME = {'data_sets': 'plugin', 'train_grid': 'train_wrapper'}      # modules that stand beside another one
 # thin, under the names that users know
 ENTRIES = {'utils.report': 'report', 'utils.read_results': 'results', 'utils.status': 'status'}
 # A plug-in's file imports this module; so that it can, experiment.plugin_files only names it in a text.

@@ -185,29 +185,30 @@ def checked(option, value, words):
     return value
 
 
-def read_setting(words, options):
+def read_setting(words, options, flag='--set'):
     """(name, value) of a --set NAME=VALUE.
 
     Args:
         options: the declared options that can be set.
+        flag: that says it, for messages.
     Raises:
         UserError: it is no such setting, no such option, or not a possible value.
     """
     name, sign, value = words.partition('=')
     name, known = name.strip(), OrderedDict((option.name, option) for option in options)
     if not sign:
-        raise UserError('--set %s: NAME=VALUE is needed' % words)
+        raise UserError('%s %s: NAME=VALUE is needed' % (flag, words))
     if name not in known:
         near = difflib.get_close_matches(name, known, 3, 0.5)
-        raise UserError('--set %s: there is no option %s here; %s' % (
-            words, name, 'did you mean %s?' % ' or '.join(near) if near else
+        raise UserError('%s %s: there is no option %s here; %s' % (
+            flag, words, name, 'did you mean %s?' % ' or '.join(near) if near else
             'there are %s' % ', '.join(known) if known else 'there are none'))
     option = known[name]
     try:
         found = option.check.read(value.strip())
     except (ValueError, KeyError, OverflowError):
-        raise UserError('--set %s: %s is needed' % (words, option.check.needed)) from None
-    return name, checked(option, found, '--set %s' % words)
+        raise UserError('%s %s: %s is needed' % (flag, words, option.check.needed)) from None
+    return name, checked(option, found, '%s %s' % (flag, words))
 
 
 def stored_fields(options, values):

@@ -207,6 +207,26 @@ def _analysis_flags(analyses):
                                'the task\'s own (default: %(default)g)')
 
 
+def _grid_flags(grid):
+    from utils.utils import at_least  # imports NumPy
+    grid.add_argument('--grid', action='append', metavar='NAME=V1,V2,...',
+                      help='train an experiment with each of these values of an option of the method or the '
+                           'data set (as --set takes it) or of the schedule (docs/choosing.md), and choose '
+                           'the one with the best validation accuracy; may be repeated: every combination; '
+                           'values that hold a comma: --grid NAME=V for each (default: none)')
+    grid.add_argument('--grid_measure', choices=('final', 'peak'), default='final',
+                      help='validation accuracy that is compared: after the last task, or at the best epoch '
+                           'of each task (default: %(default)s)')
+    grid.add_argument('--grid_runs', type=at_least(1), default=None, metavar='N',
+                      help='trials of each combination, which choose and are not reported; the chosen one is '
+                           'then trained with --seed and --num_runs (default: those of --num_runs choose)')
+    grid.add_argument('--grid_seed', type=at_least(0), default=None, metavar='N',
+                      help='--grid_runs: seed of these trials, another one than --seed (default: none)')
+    grid.add_argument('--grid_element', type=at_least(1), default=None, metavar='N',
+                      help='train the N-th combination only and choose nothing: for jobs side by side; then '
+                           'the same command without it chooses (default: all)')
+
+
 def _run_flags(run):
     run.add_argument('--gpu', type=_gpus, default='-1',
                      help='GPU to train on: N-th of the visible ones, or several like 0,1,2 for --jobs; -1: '
@@ -284,9 +304,10 @@ def own_flags():
 
 def settings_of(flags):
     """{name: value}: what a namespace says of the experiment itself; not where it runs, with how many trials,
-    and where data and results are."""
+    among which others it is chosen, and where data and results are."""
     aside = argparse.ArgumentParser(add_help=False)
     _run_flags(aside)
+    _grid_flags(aside)
     names = {action.dest for action in aside._actions} | set(WITHOUT_EFFECT) | {
         'data_dir', 'download', 'archive', 'num_runs', 'plugin', 'given'}
     return {name: value for name, value in vars(flags).items() if name not in names}
@@ -299,13 +320,15 @@ def _parser(of_methods):
                    formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=118))
     for title, add in (('data', [_data_flags]), ('method', of_methods),
                        ('schedule', [_schedule_flags]), ('analyses', [_analysis_flags]),
-                       ('run', [_run_flags])):
+                       ('choice of hyper-parameters', [_grid_flags]), ('run', [_run_flags])):
         group = made.add_argument_group(title)
         for add_to in add:
             add_to(group)
         if title == 'analyses':
             group.description = ('results beside the accuracies; an experiment with one of them is another '
                                  'experiment')
+        if title == 'choice of hyper-parameters':
+            group.description = 'on validation data; test accuracy takes no part'
         if title == 'run':
             group.add_argument('--plugin', **PLUGIN)
     other = made.add_argument_group('accepted without effect')

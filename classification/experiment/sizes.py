@@ -97,7 +97,8 @@ def _record(experiment, number, epochs):
                        1 + np.arange(positions) * epochs // positions, np.zeros((positions, len(tasks))),
                        np.zeros(len(tasks)),
                        np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN,
-                       np.array(experiment.of_trial(number).task_order) if experiment.order_rule else None)
+                       np.array(experiment.of_trial(number).task_order) if experiment.order_rule else None,
+                       np.zeros(len(tasks)))
 
 
 def _own_fields(experiment, epochs, positions):

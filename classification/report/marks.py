@@ -5,7 +5,7 @@ A new mark is a row of MARKS.
 from collections import OrderedDict
 from typing import NamedTuple
 
-from classification.results import origin
+from classification.results import choice, origin
 from classification.results.texts import tasks_at_chance
 
 
@@ -26,8 +26,13 @@ def _mixed_origin(one):
     return 'trials of different origins: %s' % difference if difference else None
 
 
+def _chosen(one):
+    return '; '.join(map(choice.in_words, choice.choices_of(one.result))) or None
+
+
 # What stands beside the method -> function of a Reported: the explanation; None: no mark.
-MARKS = OrderedDict([('at chance', _at_chance), ('mixed origin', _mixed_origin)])
+MARKS = OrderedDict([('at chance', _at_chance), ('mixed origin', _mixed_origin),
+                     ('chosen', _chosen)])
 
 
 def marks_of(one):

@@ -85,16 +85,23 @@ def locate(path, fingerprint):
     """(file, entry): the newest entry of an experiment in a result file and those that continue it; (None,
     None): none."""
     found = None, None
+    for file, entry in each_entry(path):
+        if _same(entry.get('fingerprint'), fingerprint):
+            found = file, entry
+    return found
+
+
+def each_entry(path):
+    """Yields (file, entry) of every experiment in a result file, there or not, and those that continue it;
+    one is in memory at a time."""
     for file in series(path):
         if os.path.exists(file):
             with _ResultFile(file) as opened:
                 for entry in opened.each():
-                    if _same(entry.get('fingerprint'), fingerprint):
-                        found = file, entry
-    return found
+                    yield file, entry
 
 
-def append_entry(path, entry, replace=False):
+def append_entry(path, entry, replace=False, keep=()):
     """Adds an experiment to a result file, which is made if need be; what the file holds stays as it is, bit
     for bit.
 
@@ -102,20 +109,51 @@ def append_entry(path, entry, replace=False):
 
     An entry with the same `run_id` is replaced, so that appending once more after a crash changes nothing.
     With `replace` so is the newest one with the same `fingerprint`. Where the file would become too large for
-    MATLAB the entry goes into the next one, NAME-2.mat and so on.
+    MATLAB the entry goes into the next one, NAME-2.mat and so on. Fields in `keep` of an entry that is
+    replaced stay where the new one lacks them.
 
     Returns:
         path of the file that holds it now.
     Raises:
         UserError: the file is damaged or not a result file, or cannot be added to; nothing was written.
     """
-    savable = _savable(as_stored(entry))
+    def kept(before):
+        return {name: before[name] for name in keep if name in before and name not in entry}
+
+    return _put(path, entry, replace, lambda before: dict(entry, **(kept(before()) if keep else {})))
+
+
+def change_entry(path, fingerprint, change):
+    """Replaces the newest entry of an experiment that is in a result file.
+
+    Args:
+        change: function of the entry, as `entries` gives it -> the new one.
+    Raises:
+        UserError: the file no longer holds it.
+    """
+    def made(before):
+        if not before():
+            raise UserError('%s no longer holds the experiment %s; give the same command again'
+                            % (path, fingerprint[:8]))
+        return change(before())
+
+    _put(path, {'fingerprint': fingerprint}, True, made)
+
+
+def _put(path, about, replace, made):
+    """Writes an entry in the place of that which `about` (its run_id, its fingerprint) finds, or behind the
+    last one; returns the path of the file.
+
+    Args:
+        made: function of a function -> the entry; the latter gives the entry that is replaced, {}: none.
+    """
     check_permission(path)
     with _locked(path) as lock, contextlib.ExitStack() as opened:
         files = [opened.enter_context(_ResultFile(file)) for file in series(path) if os.path.exists(file)]
-        found = _places(files, entry, replace)
+        found = _places(files, about, replace)
         old, place = found[-1] if found else (None, None)
-        new = _written(path, savable, opened)
+        entry = made(lambda: {} if old is None else old.entry(place))
+        new = _written(path, _savable(as_stored(entry)), opened)
         goals = [(old, place)] * (old is not None) + [(file, None) for file in files[-1:]
                                                       if os.path.exists(path)]
         goal, at = next((pair for pair in goals if pair[0].takes(new, pair[1])), (None, None))
@@ -175,8 +213,13 @@ class _ResultFile(object):
 
     def each(self):
         """Yields every experiment; one of them is in memory at a time."""
-        for span in self.entries:
-            yield _plain(_summary(self.path, _loaded(self.path, mat_parts.Alone(self.stream, span))).flat[0])
+        for place in range(len(self.entries)):
+            yield self.entry(place)
+
+    def entry(self, place):
+        """One experiment."""
+        alone = mat_parts.Alone(self.stream, self.entries[place])
+        return _plain(_summary(self.path, _loaded(self.path, alone)).flat[0])
 
     def takes(self, element, place):
         """Whether it stays small enough for MATLAB, or holds nothing else, with this experiment (in the place
@@ -284,6 +327,11 @@ def read(path):
 def encoded(variables):
     """The bytes of a file that holds these variables: dict name -> anything that `as_stored` takes."""
     return _encoded({name: _savable(as_stored(value)) for name, value in variables.items()})
+
+
+def equal(one, other):
+    """Whether two values are stored as the same bytes; of a file, or as `as_stored` makes them."""
+    return encoded({'value': one})[HEADER:] == encoded({'value': other})[HEADER:]
 
 
 def _places(files, entry, replace):

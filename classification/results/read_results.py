@@ -21,7 +21,8 @@ _ROWS = {
                    'best_valid_error', 'best_test_error', 'peak_accuracy_mean', 'peak_accuracy_std',
                    'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
-                   'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std'),
+                   'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std',
+                   'final_validation_accuracy_mean', 'final_validation_accuracy_std'),
     'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
                             'stride_sizes',
                             'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
@@ -33,7 +34,7 @@ _TABLES = {
     'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
                    'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
-                   'time_per_task', 'at_chance'),
+                   'time_per_task', 'at_chance', 'final_validation_accuracy'),
     'model_specific_info': ('skip_connect',),
     'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error',
                            'conv_sharing',
@@ -256,7 +257,8 @@ def _check_shapes(result):
     for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)),
                         ('peak_accuracy', (trials, tasks)),
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
-                        ('at_chance', (trials, tasks)), ('avg_incremental_accuracy', (trials,)),
+                        ('at_chance', (trials, tasks)), ('final_validation_accuracy', (trials, tasks)),
+                        ('avg_incremental_accuracy', (trials,)),
                         ('backward_transfer', (trials,))]:
         if name in result and result[name].shape != shape:
             raise ValueError('%s is %s instead of %s' % (name, 'x'.join(map(str, result[name].shape)),

@@ -35,6 +35,8 @@ class TrialRecord(NamedTuple):
     at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; None: not known for all of them
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
     task_order: Optional[np.ndarray] = None     # [positions]; None: the experiment's, which all trials have
+    # [distinct tasks]; validation accuracy with the parameters that the last position handed on
+    final_valid: Optional[np.ndarray] = None
 
 
 # of files of records; raised where older code would misread one, not for an added field

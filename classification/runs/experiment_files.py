@@ -15,7 +15,7 @@ from classification import gen_data
 from classification.experiment import plugin_files, sizes, tensor_factors
 from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import plugins_of
-from classification.results import mat_file, parameter_files, summary, texts, trial_record
+from classification.results import choice, mat_file, parameter_files, summary, texts, trial_record
 from classification.runs import provenance
 from classification.runs.run_folder import check_folder, config_in
 from classification.runs.trial_process import CONFIG, RECORD, log_line, trial_folder
@@ -174,7 +174,8 @@ class ExperimentFiles(object):
         """Writes the entry of these trials, and shows its table."""
         experiment, entry = self.experiment, self._entry(records)
         self.lock.check('this experiment')
-        path = mat_file.append_entry(self.paths.mat, entry, replace=not self.config['restarted'])
+        path = mat_file.append_entry(self.paths.mat, entry, replace=not self.config['restarted'],
+                                     keep=(choice.FIELD,))
         self.show(texts.table(entry, entry['task_order']))
         if experiment.pattern is None:
             self.show('layers that each task shares (S) or has of its own (T), input side first:')

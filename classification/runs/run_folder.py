@@ -3,6 +3,7 @@ import glob
 import os
 from collections import OrderedDict
 
+from classification.experiment.resolve import resolve
 from classification.results import mat_file, mat_parts
 from classification.runs.local_pool import ERRORS
 from classification.runs.trial_process import CONFIG, LOG
@@ -29,6 +30,11 @@ def result_name(mat_name):
     return name
 
 
+def mat_path(result_dir, mat_name):
+    """Result/NAME.mat."""
+    return os.path.join(result_dir, result_name(mat_name) + '.mat')
+
+
 class ResultPaths(object):
     """Where an experiment's files are: Result/NAME.mat, Result/temp_NAME.mat,
     Result/NAME/<model>-<fingerprint>/."""
@@ -36,7 +42,7 @@ class ResultPaths(object):
     def __init__(self, result_dir, mat_name, experiment):
         name = result_name(mat_name)
         self.result_dir = result_dir
-        self.mat = os.path.join(result_dir, name + '.mat')
+        self.mat = mat_path(result_dir, mat_name)
         first = mat_parts.continued(self.mat)
         if first is not None:
             raise UserError('--save_mat_name %s: that file continues %s; give --save_mat_name %s'
@@ -80,6 +86,12 @@ def check_folder(folder):
     probe = os.path.join(folder, '.writable-%s' % os.urandom(4).hex())      # others may probe now, too
     write_atomically(probe, '')
     os.remove(probe)
+
+
+def resolved(flags, say):
+    """The experiment that the flags ask for, beside those that were begun under the same file name:
+    resolve.resolve."""
+    return resolve(flags, say, lambda: configs_of(flags.result_dir, flags.save_mat_name))
 
 
 def configs_of(result_dir, mat_name):

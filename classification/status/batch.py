@@ -12,6 +12,7 @@ import numpy as np
 
 from classification.experiment import flags as main_flags
 from classification.experiment.experiment import unlike
+from classification.experiment.grid import combinations
 from classification.report.tables import aligned
 from classification.results import trial_record
 from classification.runs import trial_state
@@ -27,7 +28,7 @@ SECONDS = 'training_seconds'
 
 class Command(NamedTuple):
     """A command of a script."""
-    number: int                    # in the script, from 1
+    number: str                    # in the script, from 1; '' of the trials that follow a choice
     flags: Any                     # namespace of main.py's parser
     said: Mapping[str, Any]        # what it says of the experiment beside the defaults
     status: ExperimentStatus       # of the trials that it asks for
@@ -45,7 +46,7 @@ def batch_text(content):
         raise UserError('no command was given on standard input; use STATUS=1 scripts/SCRIPT.sh')
     options = unlike([command.said for command in commands])
     rows = [('', 'command', 'trials', 'state', 'moved')]
-    rows += [(str(command.number), text or command.status.method, trials_text(command.status),
+    rows += [(command.number, text or command.status.method, trials_text(command.status),
               state_text(command.status), ago(command.status.moved))
              for command, text in zip(commands, options)]
     lines = aligned([tuple(map(printable_line, row)) for row in rows], indent='')
@@ -72,8 +73,26 @@ def _commands(content):
         result = os.path.join(flags.result_dir, result_name(flags.save_mat_name))
         if result not in results:
             results[result] = _known(result, parsers[plugins])
-        commands.append(_command(number, flags, result, results[result], parsers[plugins]))
+        commands += _of_line(number, flags, given, result, results[result], parsers[plugins])
     return commands
+
+
+def _of_line(number, flags, given, result, known, parser):
+    """The Commands of a command line: one, or with --grid one for each combination, and one for the trials
+    that are reported where others choose."""
+    grid = combinations(flags, given, parser)
+    if not grid:
+        return [_command(str(number), flags, result, known, parser)]
+    if flags.grid_element is not None:
+        return [_command(str(number), grid[flags.grid_element - 1].flags, result, known, parser)]
+    found = [_command(str(number + one.number - 1), one.flags, result, known, parser) for one in grid]
+    if flags.grid_runs is not None:
+        begun = [one for one in (_command('', one.flags, result, known, parser) for one in combinations(
+            flags, given, parser, reported=True)) if one.status.fingerprint]
+        unknown = _command('', flags, result, (), parser)       # before the choice
+        found.append(max(begun, key=lambda one: one.status.count(FINISHED)) if begun else unknown._replace(
+            said=dict(unknown.said, grid='the chosen one')))
+    return found
 
 
 def _known(result, parser):

@@ -130,6 +130,7 @@ class Recorder(object):
                      trial.schedule.fields(accuracy)):
             extra.update(more)
         at_chance = [history.at_chance.get(task) for task in tasks]
+        final_valid = history.final[list(tasks), VALID]
         return TrialRecord(
             trial=trial.number, accuracy=accuracy, best_test=np.array(history.best_test),
             task_changed_epoch=np.array(history.first_epochs),
@@ -137,4 +138,6 @@ class Recorder(object):
             peak=np.array([history.peak[task] for task in tasks]), time_per_task=np.array(history.seconds),
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
             at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins),
-            task_order=np.array(trial.experiment.task_order) if trial.experiment.order_rule else None)
+            task_order=np.array(trial.experiment.task_order) if trial.experiment.order_rule else None,
+            # not known where an earlier version's checkpoint does not say it
+            final_valid=None if np.isnan(final_valid).any() else final_valid)

@@ -158,3 +158,20 @@ def test_one_command_alone_is_listed_and_watched(asked, tmp_path):
     assert status == (0 if asked == 'LIST' else 75) and re.findall(r'(?m)^\d+', said)[:2] == ['4', '1'][
         :1 if asked == 'LIST' else 2] and 'DEN' in said
     assert out('43')[::2] == (2, 'error: ONLY=43: this script has the commands 1 to 36\n')
+
+
+def test_each_combination_of_a_grid_can_be_an_element(fake, tmp_path):
+    grid = ['--grid', 'learning_rate=1e-3,1e-4', '--grid', 'transfer_config=all', '--grid=transfer_config=top1']
+    listed = listed_commands('table_stl10', *grid)
+    assert len(listed) == 4 * len(listed_commands('table_stl10'))
+    assert [words[-2:] for words in listed[:4]] == [['--grid_element', str(number)] for number in (1, 2, 3, 4)]
+    child = fake('table_stl10', *grid, ONLY='7')
+    assert child.wait() == 0
+    call, = calls(tmp_path)
+    assert call.split()[1:] == listed[6] and '--model_type SNN' in call and call.endswith('--grid_element 3')
+    (tmp_path / 'calls').unlink()
+    (tmp_path / 'SNN').write_text('exit 2')             # without ONLY a command trains them all, and chooses
+    child = fake('table_stl10', *grid)
+    _, err = child.communicate()
+    assert [call.endswith('=top1') for call in calls(tmp_path)] == [True, True]
+    assert err.decode('utf-8') == '== stopped at command 5-8 (status 2); the same script goes on there\n'

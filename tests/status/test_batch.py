@@ -98,3 +98,19 @@ def test_a_script_says_it_without_training(tmp_path):
     assert 'model_type ProgNN, test_type 1 ' in out and os.listdir(str(tmp_path)) == []
     status, out, err = said('--wrong', '1')
     assert (status, out) == (2, '') and err.count('\n') == 1 and '--wrong' in err
+
+
+def test_each_combination_of_a_grid_is_a_command(tmp_path, commands):
+    given = of(tmp_path, 'EWC') + ['--grid', 'fisher_multiplier=1,10', '--grid', 'learning_rate=0.1,0.2']
+    make(tmp_path, of(tmp_path, 'EWC') + ['--set', 'fisher_multiplier=10', '--learning_rate', '0.1'],
+         digits='1' * 8, finished=True)
+    lines, status = commands(given, of(tmp_path, 'STL'))
+    assert [line.split()[0] for line in lines[1:6]] == ['1', '2', '3', '4', '2']        # as the script numbers them
+    assert [number for number, line in enumerate(lines[1:5]) if '2 of 2' in line] == [2]
+    assert 'fisher_multiplier=10' in lines[3] and 'learning_rate 0.1' in lines[3] and status == 75
+    lines, _ = commands(given + ['--grid_element', '3'])
+    assert '1 command: 1 finished' in lines
+    # others choose; the chosen one is not known before
+    lines, _ = commands(given[:-2] + ['--grid_runs', '3', '--grid_seed', '4'])
+    assert [re.split('  +', line)[2] for line in lines[1:4]] == ['0 of 3', '0 of 3', '0 of 2']
+    assert 'the chosen one' in lines[3]

@@ -124,6 +124,7 @@ def test_accuracies_are_those_of_the_parameters_handed_on(model_type, handed_on,
         found = accuracies(experiment, store, state, range(position + 1))
         assert record.accuracy_matrix[position].tolist()[:position + 1] == [found[task][TEST]
                                                                             for task in sorted(found)]
+    assert record.final_valid.tolist() == [found[task][VALID] for task in (0, 1)]
     assert sum(value.size for value in handed_on[-1][0].values()) == record.num_parameters
 
 
@@ -151,6 +152,7 @@ def test_a_shared_part_that_was_not_chosen_is_rolled_back(model_type, choices, h
                 assert now and not any(np.array_equal(value, then.get(name)) for name, value in now.items())
     found = accuracies(experiment, handed_on[-1][0], handed_on[-1][1], range(len(choices)))
     assert record.accuracy_matrix[-1].tolist() == [found[task][TEST] for task in sorted(found)]
+    assert record.final_valid.tolist() == [found[task][VALID] for task in sorted(found)]
 
 
 def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
