@@ -78,18 +78,23 @@ def _command(argv):
             return 0
         for line in from_config.said(config, path, experiment) if config else ():
             say(line)
-        if not flags.dry_run:
-            from classification.train_wrapper import run_experiment
-            return run_experiment(experiment, flags, argv, say)
-        from classification.experiment.describe import dry_run
-        from classification.runs.end_states import described
-        from classification.runs.run_folder import ResultPaths
-        from classification.trial.count_parameters import count  # imports TensorFlow
-        print(dry_run(experiment, flags, count))
-        for line in described(experiment, ResultPaths(flags.result_dir, flags.save_mat_name, experiment),
-                              range(flags.num_runs)):
-            print(line)
-        return 0
+        if flags.dry_run:
+            return _describe(experiment, flags)
+        from classification.train_wrapper import run_experiment
+        return run_experiment(experiment, flags, argv, say)
+
+
+def _describe(experiment, flags):
+    """Prints what would be trained; returns the exit status."""
+    from classification.experiment.describe import dry_run
+    from classification.runs.end_states import described
+    from classification.runs.run_folder import ResultPaths
+    from classification.trial.count_parameters import count  # imports TensorFlow
+    print(dry_run(experiment, flags, count))
+    for line in described(experiment, ResultPaths(flags.result_dir, flags.save_mat_name, experiment),
+                          range(flags.num_runs)):
+        print(line)
+    return 0
 
 
 if __name__ == '__main__':

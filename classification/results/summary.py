@@ -103,7 +103,8 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     if all(record.at_chance is not None for record in records):
         fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
     if all(record.final_valid is not None for record in records):
-        _add_statistics(fields, 'final_validation_accuracy', [record.final_valid for record in records])
+        _add_statistics(fields, 'final_validation_accuracy', [record.final_valid for record in records],
+                        differ)
     for name, metric in METRICS.items():
         _add_statistics(fields, name, [metric(R) for R in matrices], differ)
     _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records], differ)
