@@ -242,7 +242,7 @@ def test_parameters_count_entries_that_are_not_zero():
             name = 'conv%d/task%d/apd/additive' % (layer, task)
             np.testing.assert_array_equal(left[name], np.where(np.abs(store[name]) > 0.05, store[name], 0))
             zeros += np.sum(np.abs(store[name]) <= 0.05)
-            assert method.extra((1, 0, 1))['apd_nonzeros'][1 - task, layer] == np.count_nonzero(
+            assert method.extra((1, 0, 1))['apd_nonzeros'][task, layer] == np.count_nonzero(
                 left[name]) > 0
     assert zeros > 0 and method.num_parameters(left) == dense - zeros + 3
     assert method.extra((1, 0, 1))['apd_nonzeros'].shape == (2, 3) and not method.extra((0,))['apd_nonzeros'][
