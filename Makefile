@@ -16,7 +16,7 @@ help:
 	@echo '                       resumed, and continued with more tasks; two data sets as files; the commands of the'
 	@echo '                       documentation; a campaign watched by utils.status;'
 	@echo '                       scripts/gpu_check.sh on the CPU;'
-	@echo '                       takes an hour; MODELS=ProgNN,EWC: fewer'
+	@echo '                       takes hours; MODELS=ProgNN,EWC: fewer'
 	@echo 'make soak              kills, signals, full disks, damage, many at once, 2000 epochs: nothing may be lost;'
 	@echo '                       ROUNDS=100 kills of a trial, OTHERS=80 other faults, MODELS=HPS,DEN only these'
 	@echo 'make bench             times training and evaluation on both; MODELS=LASEM_HPS,HPS measures only these'

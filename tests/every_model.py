@@ -5,7 +5,7 @@ DIGITS5 continued from three tasks to five, killed meanwhile, equal to five at o
     python -m tests.every_model [--models LASEM_HPS,DEN]       here, some of them
 
 Two tasks, two epochs each, one trial, through main.py. Prints one line per model type and data set; the exit
-status is 1 if one of them failed. Takes about half an hour per generation on two cores.
+status is 1 if one of them failed. Takes an hour or more per generation on two cores.
 """
 import argparse
 import os
