@@ -41,8 +41,8 @@ def augmented(images, state):
 
 
 def _crops(images, offsets):
-    """Crops of the zero-padded images; offsets [n, 2]:
-    row and column of the crop's first pixel in the padded image."""
+    """Crops of the zero-padded images; offsets [n, 2]: row and column of the crop's first pixel in the padded
+    image."""
     number, height, width = images.shape[:3]
     margin = (CROP_MARGIN, CROP_MARGIN)
     padded = np.pad(images, ((0, 0), margin, margin, (0, 0)), 'constant')

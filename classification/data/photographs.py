@@ -13,8 +13,8 @@ SPARE = 4
 
 
 def packages(title):
-    """OpenCV and scikit-image, imported here because most data sets need neither; `title`:
-    of the data set that does."""
+    """OpenCV and scikit-image, imported here because most data sets need neither; `title`: of the data set
+    that does."""
     try:
         import cv2
     except ImportError as error:

@@ -122,8 +122,8 @@ def _numbers(content, kind):
 
 
 def _array(content, kind, shape, order, axes=None):
-    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`:
-    the order of the dimensions in the bytes."""
+    """What NumPy calls _frombuffer, for pickles of protocol 5; `axes`: the order of the dimensions in the
+    bytes."""
     array = _Array()
     array.found = _numbers(content, kind).reshape(shape, order='F' if order == 'F' else 'C')
     if order == 'K' and axes is not None:

@@ -235,8 +235,8 @@ class Source(object):
 
 
 def _others(folder, absent, present, alike=0.):
-    """What else is in a folder, the most similar to an absent file first; `alike`:
-    how similar, from 0 to 1."""
+    """What else is in a folder, the most similar to an absent file first; `alike`: how similar, from 0 to
+    1."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

@@ -49,8 +49,8 @@ class Mechanism(object):
         return None
 
     def regulariser(self, task):
-        """A scalar to add to the task's loss whenever the layer's shared variables exist. None:
-        nothing to add."""
+        """A scalar to add to the task's loss whenever the layer's shared variables exist. None: nothing to
+        add."""
         return None
 
 

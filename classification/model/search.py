@@ -27,8 +27,8 @@ class PatternSearch(Method):
             self.build_search(parameters, task, batch)
 
     def build_search(self, parameters, task, batch):
-        """Sets `loss`, `update`, and `shared_now`:
-        bool tensor [layers], what would be chosen at this moment."""
+        """Sets `loss`, `update`, and `shared_now`: bool tensor [layers], what would be chosen at this
+        moment."""
         raise AssertionError('a search says how it is trained')
 
     def chosen_now(self, session):

@@ -90,8 +90,8 @@ def _over_trials(values, digits, where_defined=False):
 
 
 def accuracy_matrix_csv(record):
-    """R of metrics.py as CSV; row: after learning a position of the order; column:
-    task first learned at a position."""
+    """R of metrics.py as CSV; row: after learning a position of the order; column: task first learned at a
+    position."""
     R = record.accuracy_matrix
     lines = ['after_position,' + ','.join('task_of_position_%d' % position for position in learned_at(R))]
     lines += ['%d,%s' % (position, ','.join(_number(value) for value in row)) for position,
@@ -100,8 +100,8 @@ def accuracy_matrix_csv(record):
 
 
 def history_csv(record, task_order):
-    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN:
-    learned, not evaluated this epoch."""
+    """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated
+    this epoch."""
     position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
     trained = np.asarray(task_order)[np.maximum(position, 0)]
     if 'history_trained_task' in record.extra:      # all tasks are at one position

@@ -40,8 +40,8 @@ class Progress(object):
             self.short_titles[number] = 'trial %d/%d' % (number + 1, num_runs)
 
     def update(self, number, position, task, epoch, epochs, done, total, valid, test):
-        """An epoch of a trial is done: its `done`-th of `total`. task:
-        None where all are trained together."""
+        """An epoch of a trial is done: its `done`-th of `total`. task: None where all are trained
+        together."""
         with self.lock:
             self.begun_at.setdefault(number, done - 1)
             self.done[number] = done

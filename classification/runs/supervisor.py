@@ -41,8 +41,8 @@ class Supervisor(object):
         self.notes = set(said)      # what the trials said; each of them says it
 
     def train(self, missing, progress):
-        """Trains the trials, as many at a time as the pool takes; returns {number:
-        exit status} of those that failed."""
+        """Trains the trials, as many at a time as the pool takes; returns {number: exit status} of those that
+        failed."""
         failed = {}
         for number in missing:      # what failed before is tried again
             folder = trial_folder(self.files.paths.run, number)
