@@ -15,12 +15,13 @@ import main
 from classification import gen_data
 from classification.experiment import grid
 from classification.report import command, groups, page
+from classification.results import choice
 from classification.results.mat_file import append_entry, entries, read
 from classification.results.trial_record import VALID, save_record
 from classification.runs import supervisor
 from tests.support import command_line, tiny
 from tests.support.commands import is_refused, run_and_listen
-from tests.support.result_files import record
+from tests.support.result_files import record, write
 from utils import runtime, source_digest
 from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
 
@@ -32,12 +33,10 @@ SMALL = EWC + GRID[:2] + ['--num_runs', '2']
 
 
 @pytest.fixture
-def here(folder, monkeypatch):
+def here(folder, monkeypatch, train_here):
     """An empty folder, the small network, trials in this process; the code's digests, which take time, are
     left out."""
     monkeypatch.setattr(source_digest.Source, 'digests', lambda *arguments: OrderedDict())
-    command_line.change(lambda table, row, value: monkeypatch.setitem(table, row, value))
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere())
     return folder
 
 
@@ -75,6 +74,20 @@ def made(here, monkeypatch):
     train = MadeUp()
     monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(train))
     return train
+
+
+def test_accuracies_of_trials_that_learn_the_tasks_in_different_orders(tmp_path):
+    """By hand: the peak of a task is looked for while its own trial learned it."""
+    R, orders = [[.6, np.nan], [.5, .9]], [[0, 1], [1, 0]]
+    records = [record([row if order[0] == 0 else row[::-1] for row in R], trial=number, order=order, own_order=True)
+               for number, order in enumerate(orders)]
+    write(tmp_path / 'x.mat', 'Hybrid_HPS', records, orders[0], 'S' * 2)
+    entry, = entries(str(tmp_path / 'x.mat'))
+    assert entry['task_order'].tolist() == orders
+    for numbers in ([0, 1], [1, 0], [1]):
+        peak, last = [choice.accuracies(entry, measure, numbers).last_epoch for measure in ('peak', 'final')]
+        np.testing.assert_allclose(peak, [.75] * len(numbers))          # (.6 + .9) / 2
+        np.testing.assert_allclose(last, [.7] * len(numbers))           # (.5 + .9) / 2
 
 
 def chosen_rows(out):
