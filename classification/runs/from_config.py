@@ -7,6 +7,7 @@ from classification.experiment.experiment import Experiment
 from classification.experiment.flags import parser, settings_of
 from classification.experiment.resolve import resolve
 from classification.gen_data import DATASETS
+from classification.model.registry import all_options
 from classification.results import origin
 from classification.runs import provenance
 from classification.runs.run_folder import config_of_file
@@ -51,7 +52,7 @@ def command_line(config, argv):
     """
     stored, words = merged(config, argv)
     flags = _parsed(words)
-    if settings_of(flags) == settings_of(_parsed(stored)):
+    if not flags.grid and settings_of(flags) == settings_of(_parsed(stored)):
         words = _settled(config, resolve(flags, lambda line: None), flags) + words
     return words
 
@@ -60,9 +61,11 @@ def merged(config, argv):
     """(words of the earlier run that still hold, these and then those of the present command)."""
     own = _without(_groups(argv), (FLAG,))
     stored = _without(_groups(shlex.split(config['command'])[1:]), LEFT_OUT)
-    stored = [group for group in stored if not _set_again(group, own)]
+    given = _given(own)
+    stored = [group for group in stored if (_name_set(group) if _flag(group) == '--set' else _flag(group)[2:])
+              not in given]
     threads = config['settings'].get('threads')
-    if threads and not {'--threads', '--jobs', '--scheduler'} & {_flag(group) for group in own}:
+    if threads and not {'threads', 'jobs', 'scheduler'} & given:
         stored = _without(stored, ('--threads',)) + [['--threads', str(threads)]]
     if config.get('plugins') and '--plugin' not in map(_flag, own):
         raise UserError('%s: this run used a plug-in; add --plugin FILE.py' % FLAG)
@@ -103,17 +106,19 @@ def _without(groups, flags):
     return [group for group in groups if _flag(group) not in flags]
 
 
-def _set_again(group, own):
-    """Whether it is a --set whose option the present command sets, too."""
-    if _flag(group) != '--set':
-        return False
-    name = _set_name(group)
-    return any(_flag(other) == '--' + name or _flag(other) == '--set' and _set_name(other) == name
-               for other in own)
+def _given(own):
+    """What the present command gives: names of flags, and of options by whatever flag or --set or --grid."""
+    names = {_flag(group)[len('--'):] for group in own} - {'set', 'grid'}
+    names |= {_name_set(group) for group in own if _flag(group) in ('--set', '--grid')}
+    for flag, option in all_options().items():
+        if names & {flag, option.name}:
+            names |= {flag, option.name}
+    return names
 
 
-def _set_name(group):
-    return ' '.join(group).replace('--set=', '--set ', 1)[len('--set '):].split('=')[0]
+def _name_set(group):
+    """NAME of --set NAME=VALUE and --grid NAME=V1,V2."""
+    return ' '.join(group)[len(_flag(group)) + 1:].split('=')[0].strip()
 
 
 def _parsed(words):

@@ -72,6 +72,13 @@ def test_flags_beside_it_win(here):
     assert '2 trials' in said('--from_config', path, '--num_runs=2', '--dry_run')
 
 
+def test_a_grid_over_what_a_config_says(here):
+    said(*EWC)
+    out = said('--from_config', config_of(), '--grid', 'ewc_gamma=0.1,0.9', '--grid', 'epochs_per_task=1,2',
+               '--dry_run')
+    assert '4 combinations' in out and 'ewc_gamma' in out
+
+
 def test_what_another_version_would_resolve_otherwise(here, monkeypatch):
     """Defaults that changed meanwhile are taken from the config, where nothing of the experiment is overridden."""
     said(*QUICK + ['--model_type', 'LASEM_TF', '--num_tasks', '1', '--epochs_per_task', '1', '--save_mat_name',
@@ -104,12 +111,16 @@ def test_other_data_code_and_versions_are_said(here):
 
 
 def test_words_that_belong_to_that_run_alone_are_left_out():
-    command = 'main.py --data_type DIGITS5 --restart 0,1 --quiet --scheduler tcp://x:1 --set a=1 --set=b=2 --gpu -1'
+    command = ('main.py --data_type DIGITS5 --restart 0,1 --quiet --scheduler tcp://x:1 --set a=1 --set=b=2 '
+               '--em_prior_init_cnt 3 --gpu -1')
     config = {'command': command, 'settings': {'threads': 3}}
+    first, counts = '--data_type DIGITS5 --set a=1', '--em_prior_init_cnt 3 --gpu -1'
     for own, expected in (
-            ([], '--data_type DIGITS5 --set a=1 --set=b=2 --gpu -1 --threads 3'),
-            (['--set', 'b=5'], '--data_type DIGITS5 --set a=1 --gpu -1 --threads 3 --set b=5'),
-            (['--jobs', '2'], '--data_type DIGITS5 --set a=1 --set=b=2 --gpu -1 --jobs 2')):
+            ([], '%s --set=b=2 %s --threads 3' % (first, counts)),
+            (['--set', 'b=5'], '%s %s --threads 3 --set b=5' % (first, counts)),
+            (['--grid=b=5,6'], '%s %s --threads 3 --grid=b=5,6' % (first, counts)),
+            (['--set', 'em_prior_init_cnt=5'], '%s --set=b=2 --gpu -1 --threads 3 --set em_prior_init_cnt=5' % first),
+            (['--jobs', '2'], '%s --set=b=2 %s --jobs 2' % (first, counts))):
         assert ' '.join(from_config.merged(config, ['--from_config', 'x'] + own)[1]) == expected
 
 
