@@ -34,6 +34,11 @@ class Split(NamedTuple):
         """Number of images."""
         return len(self.labels)
 
+    @property
+    def noisy(self):
+        """Whether noise was added to the images."""
+        return isinstance(self.pixels, NoisyImages)
+
     def images(self, selection=None):
         """uint8 (or float32) [size or len(selection), height, width, channels]."""
         images = self.pixels[self.rows if selection is None else self.rows[selection]]

@@ -10,7 +10,6 @@ import numpy as np
 from classification.analysis import leep, mutual_information
 from classification.analysis.learned_network import layer_values, made_kernels
 from classification.data import augmentation
-from classification.data.stl10_designs import NoisyImages
 from classification.results import parameter_files
 from utils.declarations import KERNEL
 from utils.utils import random_state
@@ -106,7 +105,7 @@ def _images_of(task):
                          for split in ('train', 'valid', 'test'))
     return OrderedDict([
         ('task', task.index), ('classes', list(map(str, task.classes))),
-        ('noise', isinstance(task.test.pixels, NoisyImages)), ('swap', task.test.swap),
+        ('noise', task.test.noisy), ('swap', task.test.swap),
         ('scale', {split: part.scale.tolist() for split, part in splits.items()}),
         ('offset', {split: part.offset.tolist() for split, part in splits.items()})])
 
