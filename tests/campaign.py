@@ -1,4 +1,4 @@
-"""A campaign of twelve experiments on DIGITS5, two at a time: three kills, one that fails, one that stands still.
+"""A campaign of twelve experiments on DIGITS5, two at a time: three kills, one fails, one stands still.
 What python3 -m utils.status says at five moments must be what was done to them.
 
     make test-all                       on both generations of TensorFlow
@@ -30,8 +30,8 @@ STALE_SECONDS = 660
 def options_of(name):
     """Twelve experiments: another seed each; one whose loss is no number after an epoch."""
     rate = ['--learning_rate', '1e30'] if name == FAILING else []
-    return QUICK + ['--model_type', 'HPS', '--transfer_config', 'all', '--num_tasks', '2', '--epochs_per_task',
-                    '4', '--seed', name[1:]] + rate
+    return QUICK + ['--model_type', 'HPS', '--transfer_config', 'all', '--num_tasks', '2',
+                    '--epochs_per_task', '4', '--seed', name[1:]] + rate
 
 
 def state(folder):
@@ -69,21 +69,29 @@ def campaign(folder):
 
 
 def _campaign(folder, runs):
-    # 1: two run side by side, frozen inside a task
-    first, frozen = NAMES[0], {}
-    for name in (first, KILLED[0]):
-        runs[name].start()
-    for name in (first, KILLED[0]):
-        frozen[name] = runs[name].child_stopped_when(inside(0))
-    found = check('two are running', folder, {first: 'running', KILLED[0]: 'running'}, 75)
-    for name in (first, KILLED[0]):
-        trial = trial_of(found, name)
-        assert trial['task'] in (0, 1) and 1 <= trial['epoch'] <= 4 and trial['pid'] == frozen[name][0].pid
+    expected = {}
+    for moment in (_two_are_running, _three_are_killed, _one_fails, _one_stands_still, _all_go_on):
+        moment(folder, runs, expected)
 
-    # 2: a kill of command and trial, of a trial alone, and a signal; the first one ends by itself
-    frozen[first][0].resume()
-    runs[KILLED[0]].kill(frozen[KILLED[0]][0])
-    assert runs[first].wait() == 0
+
+def _two_are_running(folder, runs, expected):
+    """Side by side, frozen inside a task."""
+    both, frozen = (NAMES[0], KILLED[0]), {}
+    for name in both:
+        runs[name].start()
+    for name in both:
+        frozen[name] = runs[name].child_stopped_when(inside(0))[0]
+    found = check('two are running', folder, {name: 'running' for name in both}, 75)
+    for name in both:
+        trial = trial_of(found, name)
+        assert trial['task'] in (0, 1) and 1 <= trial['epoch'] <= 4 and trial['pid'] == frozen[name].pid
+    frozen[NAMES[0]].resume()
+    runs[KILLED[0]].kill(frozen[KILLED[0]])
+
+
+def _three_are_killed(folder, runs, expected):
+    """Command and trial, just now; a trial alone; by a signal. The first one ends by itself."""
+    assert runs[NAMES[0]].wait() == 0
     for name in KILLED[1:]:
         runs[name].start()
     killed, _ = runs[KILLED[1]].child_stopped_when(inside(0))
@@ -92,12 +100,15 @@ def _campaign(folder, runs):
     runs[KILLED[2]].child_stopped_when(inside(0))[0].resume()
     runs[KILLED[2]].parent.send_signal(signal.SIGTERM)
     assert runs[KILLED[2]].wait() == 75
-    expected = {first: 'finished', KILLED[0]: 'interrupted', KILLED[1]: 'failed', KILLED[2]: 'interrupted'}
+    expected.update({NAMES[0]: 'finished', KILLED[0]: 'interrupted', KILLED[1]: 'failed',
+                     KILLED[2]: 'interrupted'})
     found = check('three were killed', folder, expected, 1)
     assert trial_of(found, KILLED[1])['reason'] == 'it ended with signal 9'
     assert 'reason' not in trial_of(found, KILLED[0])
 
-    # 3: one fails; what was killed is taken up
+
+def _one_fails(folder, runs, expected):
+    """And what was killed is taken up."""
     for name in (KILLED[1], FAILING):
         runs[name].start()
     assert runs[KILLED[1]].wait() == 0 and runs[FAILING].wait() == 1
@@ -105,7 +116,9 @@ def _campaign(folder, runs):
     found = check('one failed', folder, expected, 1)
     assert trial_of(found, FAILING)['reason'] == 'the loss of task 0 became nan in epoch 1'
 
-    # 4: one stands still, and its file grows old; it goes on, and runs again
+
+def _one_stands_still(folder, runs, expected):
+    """Its file grows old; it goes on, and runs again."""
     runs[STALE].start()
     child, _ = runs[STALE].child_stopped_when(inside(0))
     token = runs[STALE].folder_of_run / 'trial0' / '.lock.token'
@@ -118,7 +131,9 @@ def _campaign(folder, runs):
     waited_for(lambda: state(folder)[1][STALE]['state'] != 'stale')
     assert runs[STALE].wait() == 0
 
-    # 5: all go on to their end
+
+def _all_go_on(folder, runs, expected):
+    """To their ends."""
     left = [name for name in NAMES if name != FAILING and expected.get(name) not in ('finished', 'stale')]
     for pair in zip(left[::2], left[1::2] + [None] * (len(left) % 2)):
         for name in filter(None, pair):

@@ -16,20 +16,6 @@ from utils.utils import UserError, lookup, without_credentials
 MAXIMA = {'num_runs': 10 ** 5, 'jobs': 4096, 'threads': 4096}
 
 
-def task_order(num_tasks, order_type):
-    """0: each task once; 1: the first half of the tasks, then all; 2: all tasks twice.
-
-    Raises:
-        UserError: another type.
-    """
-    orders = {0: (), 1: range(num_tasks // 2), 2: range(num_tasks)}
-    if order_type not in orders:
-        raise UserError(
-            '--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) or 2 '
-            '(all tasks twice)' % order_type)
-    return tuple(orders[order_type]) + tuple(range(num_tasks))
-
-
 def resolve(flags, say, begun=dict):
     """The experiment that the flags ask for; names are checked before any data is touched.
 
@@ -42,10 +28,7 @@ def resolve(flags, say, begun=dict):
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
-    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path', 'images'):
-        if getattr(flags, name) == '':
-            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
-                            % name)
+    _check_paths(flags)
     data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
     _check_training(flags)
@@ -59,24 +42,17 @@ def resolve(flags, say, begun=dict):
     net = env.build_net(context.network, dataset.image_shape, 'VALID' if flags.cnn_padtype_valid else 'SAME',
                         skips)
     options = model.resolve(context)
-    data_options = own
-    if own is None:
-        data_options = resolved(dataset.options, context.without_options())
-        gen_data.choose_options(data_type, data_options)
+    data_options = _data_options(data_type, dataset, context) if own is None else own
     _check_model(flags, model.name, model, net)
     _check_numbers(flags, dataset, data_type)
     _check_devices(flags)
     num_tasks = flags.num_tasks or dataset.num_tasks
     asked = requested_analyses.asked(flags, model.name, model.mechanism, net, num_tasks, say)
     percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
-    if flags.download or flags.archive:
-        from classification.data.download import fetch
-        if not fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet,
-                     flags.dry_run):
-            return None
+    if not _fetched(flags, dataset, say):
+        return None
     sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
-    order, rule = task_orders.asked(flags, num_tasks, model) or (
-        task_order(num_tasks, flags.task_order_type), '')
+    order, rule = task_orders.asked(flags, num_tasks, model)
     of_schedule = _schedule(flags, context.training, order, asked)
     _check_sizes(sizes, of_schedule['training'], model.name, model,
                  '; take a larger --data_percent' if percent is not None else
@@ -92,6 +68,28 @@ def resolve(flags, say, begun=dict):
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
         plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), order_rule=rule,
         **dict(of_data, **of_schedule))
+
+
+def _check_paths(flags):
+    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path', 'images'):
+        if getattr(flags, name) == '':
+            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
+                            % name)
+
+
+def _data_options(data_type, dataset, context):
+    """The options of a data set that is not the user's own images; from now on it has them."""
+    options = resolved(dataset.options, context.without_options())
+    gen_data.choose_options(data_type, options)
+    return options
+
+
+def _fetched(flags, dataset, say):
+    """Fetches the data if that is asked for; returns whether they are there, which a dry run only says."""
+    if not flags.download and not flags.archive:
+        return True
+    from classification.data.download import fetch
+    return fetch(dataset.source, flags.data_dir, say, flags.archive or (), not flags.quiet, flags.dry_run)
 
 
 def _context(flags, data_type, dataset, model, given):

@@ -1,17 +1,31 @@
-"""The orders of tasks that --task_order asks for."""
+"""The orders of tasks that --task_order and --task_order_type ask for."""
 from classification.experiment.experiment import SAME_SHUFFLED, SHUFFLED
 from utils.utils import UserError
 
 
+def by_type(num_tasks, order_type):
+    """0: each task once; 1: the first half of the tasks, then all; 2: all tasks twice.
+
+    Raises:
+        UserError: another type.
+    """
+    orders = {0: (), 1: range(num_tasks // 2), 2: range(num_tasks)}
+    if order_type not in orders:
+        raise UserError(
+            '--task_order_type %d is not known; choose 0 (each task once), 1 (the first half, then all) or 2 '
+            '(all tasks twice)' % order_type)
+    return tuple(orders[order_type]) + tuple(range(num_tasks))
+
+
 def asked(flags, num_tasks, model):
-    """What --task_order says.
+    """The order in which the tasks are learned.
 
     Args:
         flags: namespace of main.py's parser.
         num_tasks: tasks of the experiment.
         model: declare.Model.
     Returns:
-        (order, rule): fields task_order and order_rule of the Experiment; None without the flag.
+        (order, rule): fields task_order and order_rule of the Experiment.
     Raises:
         UserError: it is no order, or does not go with the other flags.
     """
@@ -20,7 +34,7 @@ def asked(flags, num_tasks, model):
         raise UserError('--same_order is about orders that are drawn; add --task_order shuffled, or leave it '
                         'away')
     if text is None:
-        return None
+        return by_type(num_tasks, flags.task_order_type), ''
     _check_others(flags)
     if text == SHUFFLED:
         return tuple(range(num_tasks)), SAME_SHUFFLED if flags.same_order else SHUFFLED

@@ -188,8 +188,6 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     from classification.trial import checkpoint
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment.experiment import Experiment
-    from classification.results.texts import accuracy_matrix_csv, history_csv
-    from classification.results.trial_record import save_record
     from classification.train import Trial
     from classification.trial.context import TrialContext
     experiment, settings = Experiment.from_json(json.dumps(config['experiment'])), config['settings']
@@ -222,10 +220,16 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     check_lock()
-    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, trial.experiment.task_order),
-                     alone=True)
-    save_record(os.path.join(folder, RECORD), record)
+    _save(folder, record, trial.experiment.task_order)
     state.finish(record.training_time)
     checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))
     log('trial %d: finished' % number)
+
+
+def _save(folder, record, task_order):
+    """Writes the record of a trial, last of all, and its tables for people."""
+    from classification.results.texts import accuracy_matrix_csv, history_csv
+    from classification.results.trial_record import save_record
+    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
+    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, task_order), alone=True)
+    save_record(os.path.join(folder, RECORD), record)

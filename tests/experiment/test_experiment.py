@@ -7,7 +7,7 @@ import pytest
 
 from classification.experiment.experiment import Experiment, numeric_versions
 from classification.experiment.mat_info import info
-from classification.experiment.resolve import task_order
+from classification.experiment.task_orders import by_type
 from classification.model.registry import MODELS
 from tests.support import data_files
 from tests.support.commands import DIGITS, experiment_of, run
@@ -134,7 +134,7 @@ def test_differences_name_the_settings():
     (5, 0, [0, 1, 2, 3, 4]), (5, 1, [0, 1, 0, 1, 2, 3, 4]), (3, 2, [0, 1, 2, 0, 1, 2]), (1, 1, [0]),
     (10, 1, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), (10, 2, 2 * list(range(10)))])
 def test_order_of_tasks(tasks, kind, order):
-    assert list(task_order(tasks, kind)) == order
+    assert list(by_type(tasks, kind)) == order
 
 
 def test_a_numeric_version_belongs_to_one_method():
