@@ -42,10 +42,6 @@ def resolve(flags, say, begun=dict):
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
-    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path', 'images'):
-        if getattr(flags, name) == '':
-            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
-                            % name)
     data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
     _check_training(flags)
@@ -236,6 +232,11 @@ def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks'
                         % (flags.num_tasks, data_type, dataset.num_tasks))
+    check_counts(flags)
+
+
+def check_counts(flags):
+    """Raises a UserError if a number is impossible, whatever the data set and the method."""
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1),
                         ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):
