@@ -14,6 +14,7 @@ from utils.utils import UserError, at_least, printable_line, tell_error
 
 COMMAND = 'python3 -m utils.status'
 COMMANDS = '--commands'              # of a script; scripts/batch.sh calls this with them on stdin
+LONGEST_WAIT = 86400                 # of --watch, in seconds
 CLEAR = '\033[H\033[J'
 
 
@@ -28,7 +29,7 @@ def parser(argv=()):
                       help='result folders, Result/NAME, Result/NAME.mat or run folders; default: Result')
     made.add_argument('--format', choices=sorted(FORMATS), default='text',
                       help='of what is shown; default: %(default)s')
-    made.add_argument('--watch', type=at_least(1), default=None, metavar='SECONDS',
+    made.add_argument('--watch', type=at_least(1, LONGEST_WAIT), default=None, metavar='SECONDS',
                       help='on a terminal: show the state again every SECONDS until Ctrl-C; default: once')
     made.add_argument('--plugin', **PLUGIN)
     return made
