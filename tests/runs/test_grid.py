@@ -15,6 +15,7 @@ import main
 from classification import gen_data
 from classification.experiment import grid
 from classification.report import command, groups, page
+from classification.results import choice
 from classification.results.mat_file import append_entry, entries, read
 from classification.results.trial_record import VALID, save_record
 from classification.runs import supervisor
@@ -167,6 +168,8 @@ validation accuracy after the last task, mean over tasks (2 trials with seed 0)
         reported('--format', 'csv'))
     one, = [one for one in groups.read_groups(['Result/x.mat'])[0][0].members if 'grid' in one.result]
     assert 'chosen among 3 on validation data' in ''.join(page._facts(one))
+    for name in ('chosen', 'trials', 'seed'):       # of another program
+        assert choice.choices_of({'grid': [stored, dict(stored, **{name: np.array([[np.inf]])})]}) == [stored]
 
 
 def test_the_same_command_again_trains_and_changes_nothing(made):
