@@ -28,7 +28,12 @@ def read(path):
     Raises:
         UserError: there is none that can be used.
     """
-    config = config_of_file(path)
+    try:
+        with open(path):
+            config = config_of_file(path)
+    except OSError as error:
+        raise UserError('%s %s cannot be read: %s; the config.json of a run is needed '
+                        '(Result/NAME/MODEL-.../config.json)' % (FLAG, path, error.strerror)) from error
     if not str(config.get('command', '')).startswith('main.py '):
         raise UserError('%s %s: it is no config.json of a run (Result/NAME/MODEL-.../config.json)'
                         % (FLAG, path))
