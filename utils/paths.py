@@ -11,7 +11,8 @@ def path_argument(text):
         argparse.ArgumentTypeError: it is empty, or nobody knows that home.
     """
     if not text:
-        raise argparse.ArgumentTypeError('a path is needed, "." for the current folder, and not an empty text')
+        raise argparse.ArgumentTypeError(
+            'a path is needed, "." for the current folder, and not an empty text')
     if not text.startswith('~'):
         return text
     expanded = _expanded(text)

@@ -80,7 +80,7 @@ def said(config, path, experiment):
     differences = experiment.differences(config['experiment'])
     if differences:
         lines.append('%s has other settings: %s' % (path, differences))
-    earlier, now = config.get('origin') or origin.UNKNOWN, provenance.of_command(experiment)
+    earlier, now = origin.from_fields(config.get('origin')), provenance.of_command(experiment)
     if not earlier:
         lines.append('%s does not say which code and versions it was trained with' % path)
     mixture = origin.mixture(OrderedDict([('then', [earlier]), ('now', [now])])) if earlier else ''

@@ -161,7 +161,8 @@ def test_a_damaged_config_beside_it_is_passed_over(name, value, here):
 
 
 def test_an_end_state_whose_parameter_files_are_not_known_is_taken_over(here):
-    trained(2, 1, '--saveparam')
+    said = trained(2, 1, '--saveparam', '--result_dir', str(here / 'Result'))
+    assert 'parameter files: %s' % (here / 'Result' / 'params') in said
     path = os.path.join(folder_of(2), 'config.json')
     config = json.load(open(path))
     config['settings']['parameter_folder'] = None

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from classification.experiment.experiment import Experiment
+from classification.experiment.flags import parser
+from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
 from classification.runs import from_config
 from tests.support.commands import QUICK, example, is_refused, run_and_listen
@@ -120,6 +122,16 @@ def test_words_that_belong_to_that_run_alone_are_left_out():
 def test_what_is_no_config_is_one_line(content, says, here):
     (here / 'config.json').write_text(content)
     is_refused(['--from_config', 'config.json'], '--from_config config.json: it is ' + says.replace('it is ', ''))
+
+
+@pytest.mark.parametrize('damaged', [5, 'x', [1], {'versions': {}}, {'versions': 5, 'source_modules': [],
+                                                                     'source_digests': []}])
+def test_a_damaged_origin_is_no_origin(damaged, here):
+    flags = parser(EWC).parse_args(EWC)
+    experiment = resolve(flags, print)
+    config = {'experiment': json.loads(experiment.to_json()), 'origin': damaged}
+    assert from_config.said(config, 'F', experiment) == [
+        'F does not say which code and versions it was trained with']
 
 
 def test_a_config_that_cannot_be_read_says_why(here):
