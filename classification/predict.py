@@ -249,9 +249,9 @@ def _check_free(folder):
 
 def export(classifier, folder):
     """Writes the SavedModel, whole or not at all; TensorFlow does not take every name of a folder."""
-    target = os.path.realpath(folder)
-    around = os.path.dirname(target)
     try:
+        target = os.path.realpath(folder)
+        around = os.path.dirname(target)
         with tempfile.TemporaryDirectory() as place:
             made = os.path.join(place, 'model')
             classifier.export(made)

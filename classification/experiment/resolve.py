@@ -108,7 +108,7 @@ def _check_training(flags):
         if value is not None and not (0 < value < float('inf') or value == 0 and name == 'lr_decay'):
             raise UserError('--%s %g: a finite number %s is needed' % (name, value, least))
     if flags.batch_size is not None and not 1 <= flags.batch_size <= LARGEST_NUMBER:
-        raise UserError('--batch_size %d: at least 1 is needed' % flags.batch_size)
+        raise UserError('--batch_size %d: at least 1 and at most 2^63 - 1 is needed' % flags.batch_size)
 
 
 def _facts_of_data(flags, data_type, dataset, percent, model, options):

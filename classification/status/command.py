@@ -10,7 +10,7 @@ from classification.status.batch import batch_text
 from classification.status.experiments import experiments_below
 from classification.status.tables import FORMATS, exit_states
 from utils.paths import path_argument
-from utils.utils import UserError, at_least, printable_line, tell_error
+from utils.utils import OutputError, UserError, at_least, error_text, printable_line, tell_error
 
 COMMAND = 'python3 -m utils.status'
 COMMANDS = '--commands'              # of a script; scripts/batch.sh calls this with them on stdin
@@ -54,6 +54,10 @@ def main(argv=None):
             time.sleep(flags.watch)
     except UserError as error:
         return tell_error(error)
+    except (BrokenPipeError, OutputError):      # run_command sees to it
+        raise
+    except OSError as error:        # without permission, or gone meanwhile
+        return tell_error('%s; a folder that can be read is needed' % error_text(error))
 
 
 def _state(paths, kind):

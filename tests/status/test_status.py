@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from classification.status import command
+from classification.status import command, experiments
 from classification.status.experiments import experiments_below
 from tests.support.commands import process
 from tests.support.result_files import EARLIER, drawn, record, write, write_published
@@ -261,6 +261,15 @@ def test_a_mistake_is_one_line_and_status_2(options, says, tmp_path, capsys, mon
     (tmp_path / 'notes.txt').write_text(u'')
     status, out, err = asked(capsys, *options)
     assert (status, out, err.count('\n')) == (2, '', 1) and err.startswith('error: ') and says in err
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):
+    def scandir(path):
+        raise PermissionError(13, 'Permission denied', path)
+    monkeypatch.setattr(experiments.os, 'scandir', scandir)
+    status, out, err = asked(capsys, tmp_path)
+    assert (status, out) == (2, '') and err == (
+        'error: %s: Permission denied; a folder that can be read is needed\n' % tmp_path)
 
 
 def test_csv_and_json_say_the_same(tmp_path, capsys):
