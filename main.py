@@ -47,11 +47,11 @@ def _command(argv):
         from classification.experiment.describe import listing
         print(listing())
         return 0
-    from utils.utils import show, signals_to, without_credentials
+    from utils.utils import printable, show, signals_to, without_credentials
 
     def say(line):
         if not flags.quiet:
-            (print if flags.dry_run else show)(without_credentials(line))
+            (print if flags.dry_run else show)(printable(without_credentials(line)))
 
     config = None
     if flags.from_config is not None:

@@ -38,14 +38,19 @@ def parser(argv=()):
     """The command line, whose plug-ins are loaded."""
     load_plugins(argv)
     made = Parser(prog='python3 -m classification.predict', usage=USAGE, allow_abbrev=False,
-                  description='Says to which class of a task a learned network assigns images.')
+                  description='Prints for each image the class that a trained network assigns it to, and the '
+                              'probability of this class.')
     made.add_argument('file', metavar='PARAMETER_FILE', type=path_argument,
-                      help='that --saveparam wrote: Result/params/.../final_model_parameter.mat')
-    made.add_argument('images', metavar='IMAGE_OR_FOLDER', type=path_argument, nargs='*',
-                      help='JPEG, PNG, WebP, BMP or TIFF; a folder: all in it and in folders below')
-    made.add_argument('--task', type=int, required=True, metavar='N', help='number of the task, from 0')
+                      help='the trained network, as main.py --saveparam wrote it: '
+                           'Result/params/.../final_model_parameter.mat')
+    made.add_argument('images', metavar='IMAGE_OR_FOLDER', type=path_argument, nargs='*', default=(),
+                      help='JPEG, PNG, WebP, BMP or TIFF files; a folder means all images in it and in the '
+                           'folders below')
+    made.add_argument('--task', type=int, required=True, metavar='N',
+                      help='number of the task, from 0; the answer is one of its classes')
     made.add_argument('--format', choices=('text', 'csv'), default='text',
-                      help='a table to read, or one for programs (default: %(default)s)')
+                      help='of the answers: a table to read, or CSV for other programs (default: '
+                           '%(default)s)')
     made.add_argument('--export', type=path_argument, default=None, metavar='FOLDER',
                       help='write the network as a TensorFlow SavedModel into this folder (default: none)')
     made.add_argument('--plugin', **PLUGIN)
@@ -53,15 +58,17 @@ def parser(argv=()):
 
 
 def _flags(argv):
+    argv = sys.argv[1:] if argv is None else list(argv)
     made = parser(argv)
-    flags, others = made.parse_known_args(argv)     # images after a flag are among the others
+    end = argv.index('--') if '--' in argv else len(argv)       # behind it are images, also -x.png
+    flags, others = made.parse_known_args(argv[:end])     # images after a flag are among the others
     unknown = [word for word in others if word.startswith('-')]
     if unknown:
         made.error('unrecognized arguments: %s' % ' '.join(unknown))
     try:
-        flags.images += map(path_argument, others)
+        flags.images = list(flags.images) + [path_argument(word) for word in others + argv[end + 1:]]
     except argparse.ArgumentTypeError as error:
-        made.error(str(error))
+        made.error('argument IMAGE_OR_FOLDER: %s' % error)
     if not flags.images and flags.export is None:
         made.error('an image, a folder or --export FOLDER is needed')
     return flags
@@ -243,13 +250,16 @@ def _check_free(folder):
 def export(classifier, folder):
     """Writes the SavedModel, whole or not at all; TensorFlow does not take every name of a folder."""
     try:
+        target = os.path.realpath(folder)
+        around = os.path.dirname(target)
         with tempfile.TemporaryDirectory() as place:
             made = os.path.join(place, 'model')
             classifier.export(made)
-            if os.path.isdir(folder):
-                os.rmdir(folder)
-            os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-            shutil.move(made, folder)
+            os.makedirs(around, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix='.new-', dir=around) as beside:
+                whole = os.path.join(beside, 'model')
+                shutil.move(made, whole)         # a copy, where this is another disk
+                os.replace(whole, target)        # which may be an empty folder
     except OSError as error:
         raise UserError('--export %s: %s' % (folder, error_text(error))) from error
 

@@ -188,8 +188,8 @@ class Run(object):
         if self.flags.tensorboard:
             self.say('to watch it: tensorboard --logdir %s' % shlex.quote(self.paths.run))
         if self.files.config['settings']['parameter_folder']:
-            self.say('parameter files: %s'
-                     % os.path.relpath(self.files.config['settings']['parameter_folder']))
+            self.say('parameter files: %s' % os.path.join(self.flags.result_dir, os.path.relpath(
+                self.files.config['settings']['parameter_folder'], self.flags.result_dir)))
 
     def _warn_of_other_origins(self, trained, missing):
         """Says in what the trials that are trained already differ from those that are trained now."""

@@ -214,6 +214,13 @@ def test_a_folder_means_the_images_in_it_in_natural_order(learn, place, tmp_path
     assert [os.path.relpath(row[0], str(tmp_path)) for row in rows] == ['9.JPG', '10.jpg', 'deep/1.jpg']
 
 
+def test_behind_two_signs_are_images_whatever_their_names(learn, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(str(place / 'test' / '0-0.jpg'), '--task')
+    status, out, err = said(final(learn('STL')), '--task', '0', place / 'test' / '0-0.jpg', '--', '--task')
+    assert (status, err) == (0, '') and out.splitlines()[2].split()[0] == '--task'
+
+
 # ---- plug-ins ----
 
 PLUGIN = '''
@@ -297,6 +304,20 @@ def test_images_are_answered_beside_an_export(learn, place, tmp_path):
     assert 'file/below' in refused(*(words + ('--export', tmp_path / 'file' / 'below')))
 
 
+def test_a_saved_model_is_there_whole_or_not_at_all(learn, tmp_path, monkeypatch):
+    class OtherDisk(object):
+        """A SavedModel that can be copied only, and not all of it."""
+        def move(self, source, target):
+            os.mkdir(target)
+            open(os.path.join(target, 'saved_model.pb'), 'w').close()
+            raise OSError(28, 'No space left on device', target)
+    monkeypatch.setattr(predict, 'shutil', OtherDisk())
+    for folder in ('new', 'empty'):
+        (tmp_path / 'empty').mkdir(exist_ok=True)
+        assert 'No space left' in refused(final(learn('STL')), '--task', '0', '--export', tmp_path / folder)
+    assert os.listdir(str(tmp_path)) == ['empty'] and os.listdir(str(tmp_path / 'empty')) == []
+
+
 # ---- one line ----
 
 def test_what_cannot_be_answered_is_one_line(learn, place, tmp_path):
@@ -306,6 +327,11 @@ def test_what_cannot_be_answered_is_one_line(learn, place, tmp_path):
     assert '--task' in refused(path, image)
     assert 'an image, a folder or --export' in refused(path, '--task', '0')
     assert '--wrong' in refused(path, '--task', '0', image, '--wrong')
+    assert 'required: PARAMETER_FILE, --task ' in refused()
+    assert 'IMAGE_OR_FOLDER: a path is needed' in refused(path, '--task', '0', image, '')
+    assert 'PARAMETER_FILE: a path is needed' in refused('', '--task', '0', image)
+    assert '--export: a path is needed' in refused(path, '--task', '0', '--export', '')
+    assert '--plugin: a path is needed' in refused(path, '--task', '0', image, '--plugin', '')
     assert 'cannot be read' in refused(tmp_path / 'absent.mat', '--task', '0', image)
     assert 'cannot be read' in refused(path, '--task', '0', tmp_path / 'absent.png')
     (tmp_path / 'empty').mkdir()

@@ -8,8 +8,11 @@ def path_argument(text):
     replaced them.
 
     Raises:
-        argparse.ArgumentTypeError: nobody knows that home.
+        argparse.ArgumentTypeError: it is empty, or nobody knows that home.
     """
+    if not text:
+        raise argparse.ArgumentTypeError(
+            'a path is needed, "." for the current folder, and not an empty text')
     if not text.startswith('~'):
         return text
     expanded = _expanded(text)

@@ -32,7 +32,10 @@ class UserError(ValueError):
 def readable(text):
     """A text as UTF-8 can hold it: what the command line or a file name has in another encoding, as \\x and
     its bytes."""
-    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    try:
+        return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    except UnicodeEncodeError:      # halves of signs, as JSON can hold them
+        return text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
 
 def without_credentials(text, address=None):
@@ -49,11 +52,15 @@ def without_credentials(text, address=None):
     return re.sub(r'(?<=://)[^\s/?#]*@', '', text)
 
 
-def printable_line(text):
-    """A text in one line of bearable length, whatever signs a path, a file or a library brought into it."""
-    text = without_credentials(text)
-    text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
+def printable(text):
+    """A text in one line, whatever signs a path, a file or a library brought into it."""
+    return ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii')
                    for sign in readable(text))
+
+
+def printable_line(text):
+    """A text in one line of bearable length, without passwords."""
+    text = printable(without_credentials(text))
     return text if len(text) <= LONGEST_ERROR else '%s ... %s' % (
         text[:LONGEST_ERROR // 2], text[-LONGEST_ERROR // 2:])
 
@@ -239,11 +246,12 @@ def lookup(table, name, option):
                     % (option, name, hint, ', '.join(sorted(table))))
 
 
-def at_least(least):
-    """For argparse's `type`: whole numbers from `least` on."""
+def at_least(least, most=float('inf')):
+    """For argparse's `type`: whole numbers from `least` to `most`."""
     def number(text):
-        if int(text) < least:
-            raise argparse.ArgumentTypeError('%s: at least %d is needed' % (text, least))
+        if not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError('%s: at least %d%s is needed' % (
+                text, least, '' if most == float('inf') else ' and at most %d' % most))
         return int(text)
     number.__name__ = 'whole number'        # in argparse's message
     return number

@@ -23,7 +23,8 @@ def is_shorter(experiment, earlier):
         earlier: the other one's fields, as config.json has them.
     """
     mine = _fields(experiment)
-    return _common(mine) == _common(earlier) and _length(earlier) < _length(mine)
+    return set(OF_TASKS) <= set(earlier) and _common(mine) == _common(earlier) and _length(earlier) < _length(
+        mine)
 
 
 def reason_against(experiment, earlier):
@@ -43,8 +44,8 @@ def reason_against(experiment, earlier):
     if returning and MODELS[experiment.model_type].method.looks_ahead:
         return '%s needs to know that task %d returns when it learns it first' % (
             experiment.model_type, min(returning))
-    changed = [task for task, counts in sorted(earlier['class_counts'].items(), key=lambda pair: int(pair[0]))
-               if mine['class_counts'].get(task) != counts]
+    numbers = sorted(earlier['class_counts'], key=lambda task: (len(task), task))
+    changed = [task for task in numbers if mine['class_counts'].get(task) != earlier['class_counts'][task]]
     here, there = [fields['checksums'].get('tasks', []) for fields in (mine, earlier)]
     changed += [number for number, checksum in enumerate(there) if here[number:number + 1] != [checksum]]
     if changed:

@@ -9,7 +9,7 @@ from classification.experiment.sizes import check
 from classification.gen_data import SPLITS
 from classification.model.registry import MECHANISMS, METHODS, MODELS
 from utils import utils_env_cl as env
-from utils.utils import plural, size_text
+from utils.utils import plural, printable, size_text
 
 MAX_ORDERS = 20     # that --dry_run shows
 
@@ -116,7 +116,7 @@ def dry_run(experiment, flags, count):
         lines.append('%s: %s' % (name, value))
     for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
         lines.append('plug-in: %s, digest %s' % (plugin.path, plugin.digest[:8]))
-    return '\n'.join(lines + _analyses(experiment, [size[2] for size in sizes]))
+    return '\n'.join(map(printable, lines + _analyses(experiment, [size[2] for size in sizes])))
 
 
 def _orders(experiment, num_runs):

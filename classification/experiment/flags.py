@@ -60,7 +60,7 @@ def load_plugins(argv):
     Raises:
         UserError: a file cannot be loaded.
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first = Parser(add_help=False, allow_abbrev=False)
     # the real one says what is missing
     first.add_argument('--plugin', action='append', nargs='?', type=path_argument)
     paths = [path for path in first.parse_known_args(argv)[0].plugin or () if path is not None]

@@ -136,8 +136,8 @@ def _check_texts(name, texts, options, parser, hint):
         else:
             value = _read(name, text, parser)
         if value in seen:
-            raise UserError('--grid %s: %s and %s are the same value; leave one of them away'
-                            % (name, texts[seen.index(value)], text))
+            raise UserError('--grid %s: %s and %s are the same value; leave one of them away%s'
+                            % (name, texts[seen.index(value)], text, hint))
         seen.append(value)
 
 

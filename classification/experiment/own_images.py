@@ -59,17 +59,28 @@ def _as_before(listing, given, flags, begun, say):
         if any(name in options and _plain(options[name]) != _plain(value) for name, value in given.items()
                if name != 'images_layout'):       # which is stored as it was taken
             continue
-        continuing = listing.continuing(tasks)
+        try:
+            continuing = listing.continuing(tasks)
+        except (TypeError, ValueError):         # they are damaged
+            continue
         if continuing is None and config['settings'].get('images') == os.path.abspath(flags.images):
-            lost = folder
+            lost = folder, _reason(listing, tasks)
         if continuing is not None and (best is None or len(tasks) > len(best[1])):
             best = continuing, tasks, options
     if best is None:
         if lost:
-            say('%s is not continued: its tasks no longer have the classes that they had' % lost)
+            say('%s is not continued: %s' % lost)
         return listing, given
     kept = {name: best[2][name] for name in ('image_size', 'image_channels', 'network') if name in best[2]}
     return best[0], dict(kept, **given)
+
+
+def _reason(listing, tasks):
+    """Why a listing does not continue tasks, see Listing.continuing."""
+    there = {name for _, classes in listing.tasks for name in classes}
+    if listing.cut and all(there.issuperset(classes) for _, classes in tasks):
+        return 'a single new class makes no task; add another one'
+    return 'its tasks no longer have the classes that they had'
 
 
 def _plain(value):

@@ -28,7 +28,6 @@ def resolve(flags, say, begun=dict):
     Raises:
         UserError: anything wrong or impossible in the flags or the data files.
     """
-    _check_paths(flags)
     data_type = lookup({name: name for name in gen_data.DATASETS}, flags.data_type, 'data_type')
     dataset, model = gen_data.DATASETS[data_type], MODELS[canonical_model(flags.model_type)]
     _check_training(flags)
@@ -70,13 +69,6 @@ def resolve(flags, say, begun=dict):
         **dict(of_data, **of_schedule))
 
 
-def _check_paths(flags):
-    for name in ('data_dir', 'result_dir', 'tensorfactor_param_path', 'images'):
-        if getattr(flags, name) == '':
-            raise UserError('--%s: a path is needed, "." for the current folder, and not an empty text'
-                            % name)
-
-
 def _data_options(data_type, dataset, context):
     """The options of a data set that is not the user's own images; from now on it has them."""
     options = resolved(dataset.options, context.without_options())
@@ -110,7 +102,7 @@ def _check_training(flags):
         if value is not None and not (0 < value < float('inf') or value == 0 and name == 'lr_decay'):
             raise UserError('--%s %g: a finite number %s is needed' % (name, value, least))
     if flags.batch_size is not None and not 1 <= flags.batch_size <= LARGEST_NUMBER:
-        raise UserError('--batch_size %d: at least 1 is needed' % flags.batch_size)
+        raise UserError('--batch_size %d: at least 1 and at most 2^63 - 1 is needed' % flags.batch_size)
 
 
 def _facts_of_data(flags, data_type, dataset, percent, model, options):
@@ -234,6 +226,11 @@ def _check_numbers(flags, dataset, data_type):
     if flags.num_tasks is not None and not 1 <= flags.num_tasks <= dataset.num_tasks:
         raise UserError('--num_tasks %d: %s has 1 to %d tasks'
                         % (flags.num_tasks, data_type, dataset.num_tasks))
+    check_counts(flags)
+
+
+def check_counts(flags):
+    """Raises a UserError if a number is impossible, whatever the data set and the method."""
     for name, least in (('test_type', 0), ('epochs_per_task', 1), ('num_runs', 1), ('early_stopping', 1),
                         ('threads', 1),
                         ('seed', 0), ('checkpoint_minutes', 0), ('jobs', 1), ('eval_interval', 1)):

@@ -54,8 +54,6 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         flags = parser(argv).parse_args(argv)
-        if flags.out == '':
-            raise UserError('--out: a folder is needed, "." for the current one, and not an empty text')
         groups, notes = read_groups(flags.files, flags.assume_same_data)
         check_baseline(groups, flags.baseline)
         comparisons = [compare(group, flags.baseline) for group in groups]

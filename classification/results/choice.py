@@ -145,5 +145,5 @@ def in_words(struct):
             len(set(struct['fingerprints'])), picked, tried, MEANING[struct['measure']], mean[chosen - 1],
             plural(trials, 'trial'), seed, 'and are not among those reported'
             if np.any(struct['reported_apart']) else 'those reported among them'))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         return None

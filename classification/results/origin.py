@@ -95,10 +95,13 @@ def from_entry(entry):
     numbers = numbers.ravel().astype(int).tolist() if isinstance(numbers, np.ndarray) else []
     cells = entry.get('origin')
     cells = cells if isinstance(cells, list) and len(cells) == len(numbers) else [[]] * len(numbers)
-    return OrderedDict((number, [_from_fields(origin) for origin in cell] if isinstance(cell, list) else [])
+    return OrderedDict((number, [from_fields(origin) for origin in cell] if isinstance(cell, list) else [])
                        for number, cell in zip(numbers, cells))
 
 
-def _from_fields(fields):
-    known = isinstance(fields, dict) and isinstance(fields.get('source_digests'), list)
+def from_fields(fields):
+    """The origin that a file holds; UNKNOWN where it holds none."""
+    known = isinstance(fields, dict) and all(
+        isinstance(fields.get(name), list) and all(isinstance(text, str) for text in fields[name])
+        for name in ('source_modules', 'source_digests'))
     return fields if known and isinstance(fields.get('versions'), dict) else UNKNOWN

@@ -73,8 +73,8 @@ def _take_over_one(experiment, paths, number, shorter, parameter_folder, say):
     folder, earlier = trial_folder(paths.run, number), shorter.settings.get('parameter_folder')
     os.makedirs(folder, exist_ok=True)
     # before the checkpoint, which says that all this is done
-    if parameter_folder and not parameter_files.take_over(earlier, parameter_folder, number):
-        say('note: the parameter files of trial %d are no longer in %s' % (number, earlier))
+    if parameter_folder and not (earlier and parameter_files.take_over(earlier, parameter_folder, number)):
+        say('note: the parameter files of trial %d are no longer in %s' % (number, earlier or shorter.folder))
     return continue_from(shorter.ended(number), shorter.experiment, experiment, checkpoint.path_in(folder),
                          say)
 

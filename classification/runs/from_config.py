@@ -29,7 +29,12 @@ def read(path):
     Raises:
         UserError: there is none that can be used.
     """
-    config = config_of_file(path)
+    try:
+        with open(path):
+            config = config_of_file(path)
+    except OSError as error:
+        raise UserError('%s %s cannot be read: %s; the config.json of a run is needed '
+                        '(Result/NAME/MODEL-.../config.json)' % (FLAG, path, error.strerror)) from error
     if not str(config.get('command', '')).startswith('main.py '):
         raise UserError('%s %s: it is no config.json of a run (Result/NAME/MODEL-.../config.json)'
                         % (FLAG, path))
@@ -78,7 +83,7 @@ def said(config, path, experiment):
     differences = experiment.differences(config['experiment'])
     if differences:
         lines.append('%s has other settings: %s' % (path, differences))
-    earlier, now = config.get('origin') or origin.UNKNOWN, provenance.of_command(experiment)
+    earlier, now = origin.from_fields(config.get('origin')), provenance.of_command(experiment)
     if not earlier:
         lines.append('%s does not say which code and versions it was trained with' % path)
     mixture = origin.mixture(OrderedDict([('then', [earlier]), ('now', [now])])) if earlier else ''

@@ -9,6 +9,10 @@ from classification.runs.local_pool import ERRORS
 from classification.runs.trial_process import CONFIG, LOG
 from utils.utils import UserError, read_dict, readable, write_atomically
 
+# What other runs and programs read of a config.json; an older version lacks some of it, a newer one has more.
+KINDS = {'experiment': {'data_type': str, 'model_type': str, 'task_order': list, 'class_counts': dict,
+                        'checksums': {'tasks': list}, 'analyses': dict, 'data_options': dict},
+         'settings': {'parameter_folder': (str, type(None))}}
 LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
 
 
@@ -114,9 +118,15 @@ def config_in(folder):
 def config_of_file(path):
     """As `config_in`, of a file."""
     config = read_dict(path)
-    ours = all(isinstance(config.get(name), dict) for name in ('experiment', 'settings')) and isinstance(
-        config['settings'].get('parameter_folder', ''), (str, type(None)))
-    return config if ours else {}
+    return config if set(KINDS) <= set(config) and _fits(config, KINDS) else {}
+
+
+def _fits(value, kind):
+    """Whether a value of a JSON file is of a kind: of a type, or a dict whose values are of kinds."""
+    if not isinstance(kind, dict):
+        return isinstance(value, kind)
+    return isinstance(value, dict) and all(
+        _fits(value[name], inner) for name, inner in kind.items() if name in value)
 
 
 def unfinished(config):

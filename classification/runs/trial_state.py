@@ -18,7 +18,9 @@ WRITE_SECONDS = 10           # at least, between two writes while it trains
 RUNNING, FINISHED, INTERRUPTED, FAILED = 'running', 'finished', 'interrupted', 'failed'
 NUMBERS = ('pid', 'position', 'task', 'epoch', 'epochs', 'done', 'total', 'valid', 'test', 'epoch_seconds',
            'training_seconds')
+ACCURACIES = ('valid', 'test')           # not a number where nothing was evaluated
 TEXTS = ('state', 'host', 'reason')
+LARGEST = 1e15               # of a number in a file that is not damaged
 
 
 class StateFile(object):
@@ -74,11 +76,12 @@ def _ended(reason):
 
 
 def read(folder):
-    """What a trial's state.json says, without what is of an unexpected type; {} where there is none."""
+    """What a trial's state.json says, without what is no value of its kind; {} where there is none."""
     facts = read_dict(os.path.join(folder, STATE))
     return {name: value for name, value in facts.items()
             if name in TEXTS and isinstance(value, str)
-            or name in NUMBERS and isinstance(value, (int, float)) and not isinstance(value, bool)}
+            or name in NUMBERS and isinstance(value, (int, float)) and not isinstance(value, bool)
+            and (abs(value) < LARGEST or name in ACCURACIES and value != value)}
 
 
 def _write(folder, facts, alone=False):

@@ -13,6 +13,7 @@ import numpy as np
 from classification.experiment import flags as main_flags
 from classification.experiment.experiment import unlike
 from classification.experiment.grid import combinations
+from classification.experiment.resolve import check_counts
 from classification.report.tables import aligned
 from classification.results import trial_record
 from classification.runs import trial_state
@@ -70,6 +71,7 @@ def _commands(content):
         if plugins not in parsers:
             parsers[plugins] = main_flags.parser(given)
         flags = parsers[plugins].parse_args(given)
+        check_counts(flags)
         result = os.path.join(flags.result_dir, result_name(flags.save_mat_name))
         if result not in results:
             results[result] = _known(result, parsers[plugins])

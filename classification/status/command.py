@@ -10,10 +10,11 @@ from classification.status.batch import batch_text
 from classification.status.experiments import experiments_below
 from classification.status.tables import FORMATS, exit_states
 from utils.paths import path_argument
-from utils.utils import UserError, at_least, printable_line, tell_error
+from utils.utils import OutputError, UserError, at_least, error_text, printable_line, tell_error
 
 COMMAND = 'python3 -m utils.status'
 COMMANDS = '--commands'              # of a script; scripts/batch.sh calls this with them on stdin
+LONGEST_WAIT = 86400                 # of --watch, in seconds
 CLEAR = '\033[H\033[J'
 
 
@@ -28,7 +29,7 @@ def parser(argv=()):
                       help='result folders, Result/NAME, Result/NAME.mat or run folders; default: Result')
     made.add_argument('--format', choices=sorted(FORMATS), default='text',
                       help='of what is shown; default: %(default)s')
-    made.add_argument('--watch', type=at_least(1), default=None, metavar='SECONDS',
+    made.add_argument('--watch', type=at_least(1, LONGEST_WAIT), default=None, metavar='SECONDS',
                       help='on a terminal: show the state again every SECONDS until Ctrl-C; default: once')
     made.add_argument('--plugin', **PLUGIN)
     return made
@@ -53,6 +54,10 @@ def main(argv=None):
             time.sleep(flags.watch)
     except UserError as error:
         return tell_error(error)
+    except (BrokenPipeError, OutputError):      # run_command sees to it
+        raise
+    except OSError as error:        # without permission, or gone meanwhile
+        return tell_error('%s; a folder that can be read is needed' % error_text(error))
 
 
 def _state(paths, kind):

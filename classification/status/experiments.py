@@ -9,6 +9,7 @@ import struct
 from typing import Any, List, Mapping, NamedTuple, Optional
 
 from classification.experiment.experiment import differing
+from classification.experiment.resolve import MAXIMA
 from classification.report.groups import method_name
 from classification.results import mat_file
 from classification.results.mat_facts import facts_of
@@ -113,7 +114,8 @@ def _results_of(path):
     if not os.path.isdir(path):
         if os.path.isfile(path + '.mat'):       # its folder was deleted
             return [result_at(path)]
-        raise UserError('%s does not exist; a result folder, Result/NAME or Result/NAME.mat is needed' % path)
+        raise UserError('%s %s; a result folder, Result/NAME or Result/NAME.mat is needed' % (
+            path, 'is no such folder or file' if os.path.lexists(path) else 'does not exist'))
     if os.path.exists(os.path.join(path, CONFIG)):
         return [(os.path.dirname(path), [path], [])]
     if _run_folders(path):
@@ -204,7 +206,7 @@ def _numbers(folder, config):
 def _num_runs(command):
     """--num_runs of a command line."""
     found = re.findall(r' --num_runs[ =](\d+)(?= |$)', command)
-    return int(found[-1]) if found else DEFAULT_TRIALS
+    return min(int(found[-1]), MAXIMA['num_runs']) if found else DEFAULT_TRIALS
 
 
 def _stored(result, path, entry):

@@ -218,7 +218,7 @@ REPORT = [
     ('a file that is not there', lambda folder, materials: ['nowhere.mat'],
      ['nowhere.mat cannot be read (No such file']),
     ('names that no file fits', lambda folder, materials: ['Result/*.mat'], ['Result/*.mat cannot be read']),
-    ('an empty name', lambda folder, materials: [''], ['cannot be read']),
+    ('an empty name', lambda folder, materials: [''], ['FILE.mat: a path is needed']),
     ('a name with a line break', lambda folder, materials: ['a\nb.mat'], [r'a\nb.mat cannot be read']),
     ('a folder', lambda folder, materials: ['.'], ['. cannot be read (Is a directory)']),
     ('links in a circle', _with(lambda folder: os.symlink(MAT, str(folder / MAT)), [MAT]),

@@ -636,7 +636,7 @@ def test_a_damaged_npz_file_is_one_line(folder):
     (('--num_tasks', '-1'), '--num_tasks -1'),
     (('--images', ''), '--images: a path is needed'), (('--batch_size', '40'),
                                                        'fewer than one batch of 40; take a smaller --batch'),
-    (('--batch_size', '0'), '--batch_size 0: at least 1'), (('--learning_rate', '0'),
+    (('--batch_size', '0'), '--batch_size 0: at least 1 and at most 2^63 - 1'), (('--learning_rate', '0'),
                                                             '--learning_rate 0: a finite number above 0'),
     (('--lr_decay', '-1'), '--lr_decay -1'), (('--learning_rate', 'nan'), '--learning_rate nan'),
     (('--data_type', 'DIGITS5'), 'it is for --data_type Images, and DIGITS5 was asked for')])

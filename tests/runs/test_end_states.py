@@ -5,8 +5,12 @@ import os
 
 import pytest
 
+from classification.experiment.flags import parser
+from classification.experiment.resolve import resolve
 from classification.results import parameter_files
 from classification.results.mat_file import entries
+from classification.runs import end_states
+from classification.runs.run_folder import ResultPaths
 from classification.trial import checkpoint
 from tests.support.commands import QUICK, run_and_listen
 from tests.support.own_images import classes_in
@@ -141,6 +145,34 @@ def test_what_is_not_continued(change, says, here):
     assert 'taken over' not in said and 'end state' not in said
 
 
+@pytest.mark.parametrize('name, value', [
+    ('class_counts', [2]), ('class_counts', {'x': 2}), ('class_counts', None), ('task_order', None),
+    ('checksums', None), ('analyses', 5)])
+def test_a_damaged_config_beside_it_is_passed_over(name, value, here):
+    flags = parser(MODEL).parse_args(MODEL + ['--num_tasks', '3'])
+    experiment = resolve(flags, print)
+    fields = dict(json.loads(resolve(parser(MODEL).parse_args(MODEL + ['--num_tasks', '2']), print).to_json()),
+                  **{name: value})
+    os.makedirs('Result/x/LASEM_HPS-00000000')
+    with open('Result/x/LASEM_HPS-00000000/config.json', 'w') as stream:
+        json.dump({'experiment': fields, 'settings': {}}, stream)
+    possible, lines = end_states.shorter_of(experiment, ResultPaths('Result', 'x.mat', experiment))
+    assert possible == [] and all('is not continued: the images of its task x are others' in line for line in lines)
+
+
+def test_an_end_state_whose_parameter_files_are_not_known_is_taken_over(here):
+    said = trained(2, 1, '--saveparam', '--result_dir', str(here / 'Result'))
+    assert 'parameter files: %s' % (here / 'Result' / 'params') in said
+    path = os.path.join(folder_of(2), 'config.json')
+    config = json.load(open(path))
+    config['settings']['parameter_folder'] = None
+    with open(path, 'w') as stream:
+        json.dump(config, stream)
+    said = trained(3, 1, '--saveparam')
+    assert 'note: the parameter files of trial 0 are no longer in ' + folder_of(2) in said
+    assert learned(3) == [(0, 2)]
+
+
 def test_an_end_state_that_is_damaged_is_said(here):
     trained(2, 1)
     path = checkpoint.path_in(os.path.join(folder_of(2), 'trial0'))
@@ -213,6 +245,19 @@ def test_a_new_task_folder_comes_last_and_the_size_stays(here):
     add_task('b', 9)
     said = said_of_images('--dry_run')
     assert '%s is not continued: the images of its task 0 are others now\n' % folder_of(2) in said
+
+
+def test_a_single_new_class_is_named_as_the_reason(here):
+    classes_in('images', ['b', 'c'])
+    said_of_images()
+    classes_in('images', ['a'], seed=1)
+    assert 'is not continued: a single new class makes no task; add another one\n' in said_of_images('--dry_run')
+
+
+def test_a_class_name_with_a_line_break_takes_one_line(here):
+    classes_in('images', ['b', 'c', 'x\ny'])
+    said = said_of_images('--dry_run')
+    assert 'class x\\ny, the only one left over, joins task 0\n' in said and 'task 0: b, c, x\\ny\n' in said
 
 
 def test_a_class_that_is_gone_is_said(here):

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from classification.experiment.experiment import Experiment
+from classification.experiment.flags import parser
+from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
 from classification.runs import from_config
 from tests.support.commands import QUICK, example, is_refused, run_and_listen
@@ -125,13 +127,28 @@ def test_words_that_belong_to_that_run_alone_are_left_out():
 
 
 @pytest.mark.parametrize('content, says', [
-    (None, 'no config.json of a run'), ('{', 'no config.json of a run'), ('[]', 'no config.json of a run'),
+    ('{', 'no config.json of a run'), ('[]', 'no config.json of a run'),
     ('{"experiment": {}, "settings": {}, "command": 3}', 'no config.json of a run'),
     ('{"experiment": {}, "settings": {}, "command": "main.py --seed 1"}', 'it is damaged, or of a newer version')])
 def test_what_is_no_config_is_one_line(content, says, here):
-    if content is not None:
-        (here / 'config.json').write_text(content)
+    (here / 'config.json').write_text(content)
     is_refused(['--from_config', 'config.json'], '--from_config config.json: it is ' + says.replace('it is ', ''))
+
+
+@pytest.mark.parametrize('damaged', [5, 'x', [1], {'versions': {}}, {'versions': 5, 'source_modules': [],
+                                                                     'source_digests': []}])
+def test_a_damaged_origin_is_no_origin(damaged, here):
+    flags = parser(EWC).parse_args(EWC)
+    experiment = resolve(flags, print)
+    config = {'experiment': json.loads(experiment.to_json()), 'origin': damaged}
+    assert from_config.said(config, 'F', experiment) == [
+        'F does not say which code and versions it was trained with']
+
+
+def test_a_config_that_cannot_be_read_says_why(here):
+    for path, why in (('nowhere', 'No such file or directory'), ('.', 'Is a directory')):
+        is_refused(['--from_config', path], '--from_config %s cannot be read: %s; the config.json of a run' % (path, why))
+    is_refused(['--from_config', ''], '--from_config: a path is needed')
 
 
 def test_an_option_that_this_version_does_not_know_is_one_line(here):

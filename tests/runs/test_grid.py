@@ -180,6 +180,8 @@ validation accuracy after the last task, mean over tasks (2 trials with seed 0)
         reported('--format', 'csv'))
     one, = [one for one in groups.read_groups(['Result/x.mat'])[0][0].members if 'grid' in one.result]
     assert 'chosen among 3 on validation data' in ''.join(page._facts(one))
+    for name in ('chosen', 'trials', 'seed'):       # of another program
+        assert choice.choices_of({'grid': [stored, dict(stored, **{name: np.array([[np.inf]])})]}) == [stored]
 
 
 def test_the_same_command_again_trains_and_changes_nothing(made):
@@ -324,7 +326,7 @@ MISTAKES = [
     ('--grid batch_size=4,5.5', '--grid batch_size=5.5: a whole number is needed'),
     ('--grid learning_rate=0.1,-1', '--learning_rate -1: a finite number above 0'),
     ('--grid transfer_config=all,top1', '--transfer_config has no meaning for EWC'),
-    ('--grid ewc_mode=separate,separate', 'are the same value'),
+    ('--grid ewc_mode=separate,separate', 'are the same value; leave one of them away; values that hold a comma'),
     ('--grid_runs 2', '--grid_runs is a setting of --grid; add --grid'),
     ('--grid_element 2', '--grid_element is a setting of --grid; add --grid'),
     ('--grid ewc_gamma=0.1,0.2 --grid_runs 2', '--grid_runs and --grid_seed: give both, or none of them'),

@@ -10,6 +10,7 @@ from classification.status import batch
 from tests.support.commands import ROOT, example
 from tests.support.result_files import record, write
 from tests.support.run_folders import run_folder, token, trial
+from utils.utils import UserError
 
 COMMON = ['--data_type', 'DIGITS5', '--lifelong', '--num_runs', '2', '--save_mat_name', 'a.mat']
 
@@ -84,6 +85,12 @@ def test_a_command_whose_flags_are_no_longer_known_is_passed_over(tmp_path, comm
     stl = of(tmp_path, 'STL')
     make(tmp_path, stl + ['--of_long_ago', '3'], digits='1' * 8, finished=True)
     assert commands(stl)[1] == 75 and capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('number', ['0', '-1', '100001'])
+def test_an_impossible_number_of_trials_is_one_line(number, tmp_path, commands):
+    with pytest.raises(UserError, match='--num_runs %s: at least 1 and at most 100000 is needed' % number):
+        commands(of(tmp_path, 'STL') + ['--num_runs', number])
 
 
 def test_a_script_says_it_without_training(tmp_path):

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from classification.status import command
+from classification.status import command, experiments
 from classification.status.experiments import experiments_below
 from tests.support.commands import process
 from tests.support.result_files import EARLIER, drawn, record, write, write_published
@@ -211,6 +211,33 @@ def test_a_compressed_result_file_is_read_too(tmp_path, capsys):
     assert (status, err) == (0, '') and re.search(r'STL.* +DIGITS5 +- +1 of 1 +finished', out)
 
 
+@pytest.mark.parametrize('name', ['epoch', 'position', 'task', 'done', 'valid', 'test', 'epoch_seconds'])
+@pytest.mark.parametrize('value', ['NaN', 'Infinity', '1' + '0' * 400])
+def test_a_number_that_is_none_costs_no_other(name, value, tmp_path, capsys):
+    place = trial(run_folder(tmp_path / 'a', trials=1), 0, state='running', **dict(PLACE, **{name: 'X'}))
+    token(place)
+    path = place / 'state.json'
+    path.write_text(path.read_text().replace('"X"', u'%s' % value))
+    status, out, err = asked(capsys, tmp_path)
+    assert (status, err) == (75, '') and 'trial 0 running: on elsewhere' in out
+    json.loads(asked(capsys, tmp_path, '--format', 'json')[1], parse_constant=pytest.fail)
+
+
+def test_half_a_sign_in_a_file_is_shown(tmp_path, capsys):
+    trial(run_folder(tmp_path / 'a', trials=1), 0, state='failed', reason=u'\ud800!')
+    assert r'failed: \ud800!' in asked(capsys, tmp_path)[1]
+
+
+@pytest.mark.parametrize('change', [{'data_type': []}, {'model_type': {}}, {'task_order': None}, {'analyses': 5},
+                                    {'checksums': None}, {'class_counts': [2]}, {'data_options': 'x'}])
+def test_a_damaged_config_costs_no_other(change, tmp_path, capsys):
+    run_folder(tmp_path / 'a', digits='1' * 8, finished=True)
+    folder = run_folder(tmp_path / 'a', digits='2' * 8, **change)
+    status, out, err = asked(capsys, tmp_path)
+    assert (status, err) == (1, '') and '2 experiments: 1 finished, 1 failed' in out
+    assert '%s cannot be read' % (folder / 'config.json') in out
+
+
 # ---- paths, formats, the terminal ----
 
 def test_paths(tmp_path, capsys, monkeypatch):
@@ -226,11 +253,23 @@ def test_paths(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize('options, says', [
     (['nowhere'], 'nowhere does not exist'), (['.'], '. holds no experiment'),
     (['--watch', '5', 'a'], '--watch 5: standard output is no terminal'), (['--watch', '0'], 'at least 1'),
-    (['--format', 'yaml'], 'invalid choice')])
+    (['--format', 'yaml'], 'invalid choice'), ([''], 'PATH: a path is needed'),
+    (['notes.txt'], 'notes.txt is no such folder or file; a result folder'),
+    (['--watch', '9' * 20], 'at least 1 and at most 86400 is needed')])
 def test_a_mistake_is_one_line_and_status_2(options, says, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / 'notes.txt').write_text(u'')
     status, out, err = asked(capsys, *options)
     assert (status, out, err.count('\n')) == (2, '', 1) and err.startswith('error: ') and says in err
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):
+    def scandir(path):
+        raise PermissionError(13, 'Permission denied', path)
+    monkeypatch.setattr(experiments.os, 'scandir', scandir)
+    status, out, err = asked(capsys, tmp_path)
+    assert (status, out) == (2, '') and err == (
+        'error: %s: Permission denied; a folder that can be read is needed\n' % tmp_path)
 
 
 def test_csv_and_json_say_the_same(tmp_path, capsys):
