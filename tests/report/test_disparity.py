@@ -7,6 +7,7 @@ import pytest
 
 from classification.report import command, disparity, plots
 from classification.report.groups import read_groups
+from classification.results.mat_file import append_entry, entries
 from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, permuted_trials, record, write
 
 SHUFFLED = dict(task_order_rule='shuffled')
@@ -19,8 +20,8 @@ def disparities(*paths):
 def explicit(path, R, order, **more):
     """Appends an experiment of two trials with this order; the second one is worse by 0.2."""
     trials = [record(np.array(R) - 0.2 * trial, trial=trial, order=order) for trial in range(2)]
-    return write(path, more.pop('model', 'Hybrid_HPS'), trials, order,
-                 fingerprint='%-64s' % (order,), run_id=str(order), **more)
+    more = dict(dict(fingerprint='%-64s' % (order,), run_id=str(order)), **more)
+    return write(path, more.pop('model', 'Hybrid_HPS'), trials, order, **more)
 
 
 def test_by_hand_over_trials(tmp_path):
@@ -51,6 +52,56 @@ def test_an_order_that_another_continues_does_not_count(tmp_path):
     path = explicit(tmp_path / 'x.mat', FIRST, ORDERS[0])
     explicit(path, [[0.9, np.nan], [0.4, 0.6]], (1, 2))
     assert disparities(path) == []
+    explicit(path, SECOND, ORDERS[1])
+    one, = disparities(path)
+    np.testing.assert_allclose([one.of_tasks[task] for task in range(3)], [0., 0.3, 0.45])
+    assert (one.orders, one.trials) == (2, 4)
+
+
+def test_trials_of_the_same_order_count_with_their_mean(tmp_path):
+    more = record(np.array(FIRST) - [0.2, 0.4, 0.], trial=2, order=ORDERS[0], own_order=True)
+    one, = disparities(write(tmp_path / 'x.mat', 'STL', permuted_trials() + [more], (0, 1, 2), **SHUFFLED))
+    # finals 0.6, 0.3, 0.95 and 0.7, 0.8, 0.5
+    np.testing.assert_allclose([one.of_tasks[task] for task in range(3)], [0.1, 0.5, 0.45])
+    assert (one.orders, one.trials) == (2, 3)
+
+
+def test_orders_that_are_drawn_and_those_that_were_given_stand_for_themselves(tmp_path):
+    path = write(tmp_path / 'x.mat', 'Hybrid_HPS', permuted_trials(), (0, 1, 2), **SHUFFLED)
+    for number, order in enumerate(((0, 1, 2), (1, 0, 2))):
+        one = disparities(explicit(path, FIRST, order))
+        assert [(found.orders, found.trials) for found in one] == [(2, 2), (2, 4)][:number + 1]
+
+
+def in_two_orders(tmp_path, **more):
+    """Path of a file with an experiment of each of two orders."""
+    for R, order in zip((FIRST, SECOND), ORDERS):
+        path = explicit(tmp_path / 'x.mat', R, order, **more)
+    return path
+
+
+@pytest.mark.parametrize('name, found', [('learning_rate', 0), ('number_of_trainable_parameters', 1)])
+def test_settings_must_agree_but_not_how_large_the_networks_became(name, found, tmp_path):
+    path = in_two_orders(tmp_path)
+    entry = entries(path)[1]
+    entry['model_specific_info'][name] = 3 * entry['model_specific_info'][name]
+    append_entry(path, entry, replace=True)
+    assert len(entries(path)) == 2 and len(disparities(path)) == found
+
+
+def test_raw_data_must_agree(tmp_path):
+    path = in_two_orders(tmp_path, config=True)
+    config = sorted((tmp_path / 'x').glob('*/config.json'))[0]
+    assert len(disparities(path)) == 1
+    config.write_text(config.read_text().replace('c0ffee', 'c0c0a0'))
+    assert disparities(path) == []
+
+
+def test_the_label_is_that_of_all_its_experiments(tmp_path):
+    path = in_two_orders(tmp_path)
+    explicit(path, SECOND, ORDERS[1], model='Hybrid_HPS', run_id='again', fingerprint='f' * 64)
+    one, = disparities(path)
+    assert (one.label, one.orders, one.trials) == ('Hybrid_HPS', 2, 6)
 
 
 @pytest.mark.parametrize('more', [dict(seed=1), dict(data_percent=4), dict(model='STL')], ids=str)

@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from classification.results import metrics
+from classification.results import choice, metrics
 from classification.results.read_results import load_results
 from classification.results.read_results import test_curves as curves_of
 from classification.results.summary import orders_of_trials, summary
 from classification.results.texts import table
+from classification.results.trial_record import VALID
 from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, info, permuted_trials, record, write
 
 NAN = np.nan
@@ -98,6 +99,23 @@ def test_shapes_with_an_order_for_each_trial(trials, tmp_path):
         curves = curves_of(run, order)
         np.testing.assert_allclose(curves[[4, 8, 12]], R)
         assert np.isfinite(curves[0]).tolist() == [task == order[0] for task in range(3)]
+
+
+def test_validation_accuracies_that_choose_go_by_task():
+    trial = record([[NAN, NAN, 0.6], [NAN, 0.8, 0.5], [0.6, 0.8, 0.5], [0.6, 0.7, 0.9]], order=(3, 1, 0, 3), epochs=2)
+    # better epochs: of tasks 3 and 1 while they were learned, of task 3 when it returned, which does not count
+    for row, task, accuracy in ((1, 3, 0.95), (3, 1, 0.85), (7, 3, 1.)):
+        trial.accuracy[row, task, VALID] = accuracy
+    entry = summary(info(), [trial], (3, 1, 0, 3))
+    final, peak = [choice.accuracies(entry, measure, [0]) for measure in choice.MEASURES]
+    assert final.handed_on is None
+    np.testing.assert_allclose(final.last_epoch + peak.handed_on, [(0.6 + 0.7 + 0.9) / 3, (0.95 + 0.85 + 0.6) / 3])
+
+
+def test_the_peak_of_tasks_that_are_learned_together_is_one_number():
+    trial = record([[.9]], extra={'best_validation_error': .85, 'test_error_at_best_epoch': .8})
+    entry = summary(info(), [trial], (0,), lifelong=False)
+    assert choice.accuracies(entry, choice.PEAK, [0]) == ([.85], [.85])
 
 
 def test_trials_with_the_same_drawn_order_have_one_row(tmp_path):

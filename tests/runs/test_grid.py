@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 
 import main
-from classification import gen_data
-from classification.experiment import grid
+from classification import gen_data, train_grid
+from classification.experiment import grid, sizes
+from classification.experiment.resolve import resolve
 from classification.report import command, groups, page
+from classification.results import mat_parts
 from classification.results.mat_file import append_entry, entries, read
+from classification.results.summary import summary
 from classification.results.trial_record import VALID, save_record
 from classification.runs import supervisor
 from tests.support import command_line, tiny
 from tests.support.commands import is_refused, run_and_listen
-from tests.support.result_files import record
+from tests.support.result_files import info, record
 from utils import runtime, source_digest
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 EWC = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--model_type', 'EWC',
        '--num_tasks', '2', '--epochs_per_task', '3', '--save_mat_name', 'x.mat']
@@ -233,6 +236,15 @@ def test_trials_that_choose_apart_from_those_that_are_reported(made):
     assert [len(one['grid']) for one in chosen_entries()] == [2]
 
 
+def test_where_a_trial_that_is_reported_fails_the_entry_of_before_is_not_the_chosen_one(made, monkeypatch):
+    assert run_and_listen(EWC + ['--num_runs', '2', '--set', 'fisher_multiplier=100'])[0] == 0
+    train = made.__call__
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(
+        lambda folder, number: EXIT_FAILED if number == 2 else train(folder, number)))
+    status, out, _ = run_and_listen(SMALL + ['--grid_runs', '2', '--grid_seed', '7', '--num_runs', '3'])
+    assert status == EXIT_FAILED and chosen_rows(out)[0][1] == '100' and not chosen_entries()
+
+
 def test_where_an_earlier_version_trained_the_last_epoch_is_compared(made):
     made.of_last_epoch = False
     assert run_and_listen(EWC + ['--num_runs', '2', '--set', 'fisher_multiplier=1'])[0] == 0
@@ -255,6 +267,44 @@ def test_a_combination_that_fails_costs_no_other_and_nothing_is_chosen(made):
     del made.trained[:]
     status, out, err = run_and_listen(SMALL)
     assert (status, err) == (0, '') and made.trained == [(1, 0, 0), (1, 0, 1)] and chosen_rows(out)
+
+
+def test_a_combination_that_is_refused_and_others_that_are_not(made, monkeypatch):
+    run = train_grid.run_experiment
+
+    def refusing(experiment, *arguments):
+        if experiment.options['fisher_multiplier'] == 100:
+            raise UserError('the disk is full')
+        return run(experiment, *arguments)
+    monkeypatch.setattr(train_grid, 'run_experiment', refusing)
+    status, out, err = run_and_listen(SMALL)
+    assert status == EXIT_FAILED and not chosen_rows(out) and len(made.trained) == 4
+    assert err.splitlines()[0] == 'error: the disk is full'
+    assert err.splitlines()[1].startswith('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 100) failed')
+
+
+@pytest.mark.parametrize('left', [[], [0], [1, 2]])
+def test_an_entry_that_another_command_replaced_meanwhile_is_not_compared(left, made, monkeypatch):
+    """The newest entry of an experiment counts, and it has other trials now, or there is none."""
+    train = made.__call__
+
+    def replacing(run_folder, number):
+        if made.trained[-1:] == [(1e4, 0, 0)]:         # the last trial begins
+            first, second = entries('Result/x.mat')
+            if left:
+                trials = [record([[.7, np.nan], [.7, .7]], trial=trial) for trial in left]
+                append_entry('Result/x.mat', dict(first, run_id='another', train_valid_data_group=left,
+                                                  result_of_each_run=summary(info(), trials, (0, 1))[
+                                                      'result_of_each_run']))
+            else:
+                os.remove('Result/x.mat')
+                append_entry('Result/x.mat', second)
+        return train(run_folder, number)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(replacing))
+    status, out, err = run_and_listen(SMALL)
+    assert status == EXIT_FAILED and not chosen_rows(out) and not chosen_entries()
+    assert err == ('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 1) are no longer in '
+                   'Result/x.mat; the same command trains it\n')
 
 
 def test_an_interrupted_grid_goes_on(made):
@@ -337,6 +387,14 @@ def test_two_combinations_that_are_the_same_experiment(made):
     assert status == 2 and err == (
         'error: --grid: test_type 0 and test_type 1 are the same experiment; leave one of them away\n')
     assert os.listdir('.') == []
+
+
+def test_an_entry_that_is_too_large_is_refused_before_anything_is_trained(made, monkeypatch):
+    options = [EWC[:-4] + ['--num_runs', '2', '--epochs_per_task', epochs] for epochs in ('1', '50')]
+    small, large = [sizes.entry_bytes(resolve(main.parser().parse_args(words), lambda line: None), 2) for words in options]
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', (small + large) // 2)
+    is_refused(EWC[:-4] + ['--num_runs', '2', '--grid', 'epochs_per_task=1,50'], 'ask for fewer trials')
+    assert os.listdir('.') == [] and made.trained == []
 
 
 def test_a_result_folder_that_cannot_be_written_is_named_once(made):
