@@ -99,7 +99,7 @@ def test_raw_data_must_agree(tmp_path):
 
 def test_the_label_is_that_of_all_its_experiments(tmp_path):
     path = in_two_orders(tmp_path)
-    explicit(path, SECOND, ORDERS[1], model='Hybrid_HPS', run_id='again', fingerprint='f' * 64)
+    explicit(path, FIRST, ORDERS[0], model='Hybrid_HPS', run_id='again', fingerprint='f' * 64)
     one, = disparities(path)
     assert (one.label, one.orders, one.trials) == ('Hybrid_HPS', 2, 6)
 
