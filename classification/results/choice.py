@@ -7,7 +7,7 @@ from typing import Any, List, NamedTuple
 import numpy as np
 
 from classification.results.metrics import mean_and_std
-from classification.results.summary import distinct, last_rows
+from classification.results.summary import distinct, last_rows, orders_of_trials
 from utils.utils import plural
 
 FIELD = 'grid'                 # of an entry: a cell with a struct for each time that it was chosen
@@ -70,14 +70,15 @@ def accuracies(entry, measure, numbers):
         entry: as a result file holds it.
         numbers: of the trials; it has all of them.
     """
-    places = [numbers_of(entry).index(number) for number in numbers]
-    order = np.ravel(entry['task_order']).astype(int).tolist()
-    runs = [entry['result_of_each_run'][place] for place in places]
+    trials = numbers_of(entry)
+    places = [trials.index(number) for number in numbers]
+    orders = orders_of_trials(np.asarray(entry['task_order']).astype(int), len(trials))
+    runs = [(entry['result_of_each_run'][place], orders[place]) for place in places]
     if measure == PEAK:
-        peak = [float(_peak(run, order)) for run in runs]
+        peak = [float(_peak(run, order)) for run, order in runs]
         return Accuracies(peak, peak)
     return Accuracies(entry[HANDED_ON][places].mean(axis=1).tolist() if HANDED_ON in entry else None,
-                      [float(_last_epoch(run, order)) for run in runs])
+                      [float(_last_epoch(run, order)) for run, order in runs])
 
 
 def _last_epoch(run, order):

@@ -112,6 +112,17 @@ def test_validation_accuracies_that_choose_go_by_task():
     np.testing.assert_allclose(final.last_epoch + peak.handed_on, [(0.6 + 0.7 + 0.9) / 3, (0.95 + 0.85 + 0.6) / 3])
 
 
+def test_validation_accuracies_that_choose_go_by_each_trials_order():
+    trials = permuted_trials()
+    for trial, task in zip(trials, (1, 2)):
+        trial.accuracy[1, task, VALID] = 1.         # of its first task
+    entry = summary(info(), trials, (0, 1, 2))
+    final, peak = [choice.accuracies(entry, measure, [1, 0]) for measure in choice.MEASURES]
+    np.testing.assert_allclose(final.last_epoch, [np.nansum(trial[-1]) / 3 for trial in (SECOND, FIRST)])
+    # SECOND: tasks 2, 0, 1; FIRST: tasks 1, 2, 0
+    np.testing.assert_allclose(peak.handed_on, [(1. + 0.9 + 0.8) / 3, (1. + 0.9 + 0.7) / 3])
+
+
 def test_the_peak_of_tasks_that_are_learned_together_is_one_number():
     trial = record([[.9]], extra={'best_validation_error': .85, 'test_error_at_best_epoch': .8})
     entry = summary(info(), [trial], (0,), lifelong=False)

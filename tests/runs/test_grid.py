@@ -16,7 +16,7 @@ from classification import gen_data, train_grid
 from classification.experiment import grid, sizes
 from classification.experiment.resolve import resolve
 from classification.report import command, groups, page
-from classification.results import mat_parts
+from classification.results import choice, mat_parts
 from classification.results.mat_file import append_entry, entries, read
 from classification.results.summary import summary
 from classification.results.trial_record import VALID, save_record
@@ -193,8 +193,8 @@ def test_each_is_the_experiment_that_is_typed_by_hand(made):
     assert made.trained == [(100, 0, 0), (100, 0, 1), (100, 0, 2), (1, 0, 0), (1, 0, 1), (1e4, 0, 0), (1e4, 0, 1)]
     entry, = chosen_entries()
     assert entry['fingerprint'] == earlier['fingerprint'] and len(entries('Result/x.mat')) == 3
-    choice = entry.pop('grid')[0]
-    np.testing.assert_allclose(choice['validation_mean'], [[.705, .805, .605]])     # of the two that all have
+    stored = entry.pop('grid')[0]
+    np.testing.assert_allclose(stored['validation_mean'], [[.705, .805, .605]])     # of the two that all have
     assert {name: repr(value) for name, value in entry.items()} == {
         name: repr(value) for name, value in earlier.items()}
     # more trials by hand: the entry still says how it was chosen
@@ -251,6 +251,17 @@ def test_where_an_earlier_version_trained_the_last_epoch_is_compared(made):
     made.of_last_epoch = True
     status, out, _ = run_and_listen(SMALL)
     assert status == 0 and chosen_rows(out)[0][1] == '100' and 'note: an earlier version trained' in out
+
+
+def test_a_new_choice_takes_the_place_of_that_among_the_same_experiments():
+    def made(letters, accuracy=.5):
+        return choice.Choice([choice.Tried(OrderedDict(x=letter), letter, [accuracy]) for letter in letters],
+                             choice.FINAL, 1, 0, False)
+    before = [choice.struct(made(letters)) for letters in ('ab', 'cd', 'ef')]
+    after = choice.updated(before, made('dc', .6), here=True)
+    assert [one['fingerprints'] for one in after] == [['a', 'b'], ['d', 'c'], ['e', 'f']]
+    assert choice.updated(before, made('dc'), here=False) == [before[0], before[2]]
+    assert [one['fingerprints'] for one in choice.updated(before, made('abc'), here=True)][3:] == [['a', 'b', 'c']]
 
 
 # ---- failures and interruptions ----
