@@ -35,6 +35,7 @@ def test_metrics_of_permuted_orders(R, incremental, transfer, forgetting, ratio,
     np.testing.assert_allclose(metrics.backward_transfer(R), transfer)
     np.testing.assert_allclose(metrics.forgetting(R), forgetting, atol=1e-12)
     np.testing.assert_allclose(metrics.forgetting_ratio(R), ratio)
+    np.testing.assert_allclose(metrics.catastrophic_forgetting_ratio(R, metrics.accuracy_when_learned(R)), ratio)
 
 
 @pytest.mark.filterwarnings('error')

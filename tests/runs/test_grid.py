@@ -262,6 +262,10 @@ def test_a_new_choice_takes_the_place_of_that_among_the_same_experiments():
     assert [one['fingerprints'] for one in after] == [['a', 'b'], ['d', 'c'], ['e', 'f']]
     assert choice.updated(before, made('dc'), here=False) == [before[0], before[2]]
     assert [one['fingerprints'] for one in choice.updated(before, made('abc'), here=True)][3:] == [['a', 'b', 'c']]
+    # what another program wrote under this name
+    for others in ([{'size': np.ones((1, 1))}], [3.], {'size': 4}, 'text'):
+        assert choice.choices_of({'grid': others}) == []
+    assert choice.choices_of({'grid': [{'size': 3}] + before}) == before
 
 
 # ---- failures and interruptions ----
@@ -366,6 +370,8 @@ MISTAKES = [
     ('--grid num_tasks=1,2', '--grid num_tasks: no option'), ('--grid jobs=1,2', '--grid jobs: no option'),
     ('--grid em_maxP=0.1,0.2', '--grid em_maxP: no option'),
     ('--grid fisher_multiplier=1,2 --set fisher_multiplier=3', '--grid fisher_multiplier: it is given by --set too'),
+    ('--model_type LASEMG_HPS --grid groups=1,1 --grid groups=2 --layer_groups 2', '--grid groups: it is given by '
+     '--layer_groups too'),
     ('--grid learning_rate=1,2 --learning_rate 3', '--grid learning_rate: it is given by --learning_rate too'),
     ('--grid test_type=1,2 --test_type=0', '--grid test_type: it is given by --test_type too'),
     ('--grid learning_rate=1,x', '--grid learning_rate=x: a number is needed'),
