@@ -423,7 +423,7 @@ def test_a_result_folder_that_cannot_be_written_is_named_once(made):
 
 def test_a_value_with_a_comma_is_given_by_itself():
     words = ['--model_type', 'LASEMG_HPS', '--data_type', 'DIGITS5', '--lifelong', '--grid', 'layer_groups=2,2',
-             '--grid', 'learning_rate=-1e-3,1', '--grid', 'layer_groups=1,3']
+             '--grid=learning_rate=-1e-3,1', '--quiet', '--grid', 'layer_groups=1,3']
     parser = main.parser()
     name, = [option.name for option in grid._options(parser.parse_args(words)).values()
              if option.flag == 'layer_groups']
@@ -431,5 +431,5 @@ def test_a_value_with_a_comma_is_given_by_itself():
     found = grid.combinations(parser.parse_args(words), words, parser)
     assert [list(one.values.values()) for one in found] == [
         ['2,2', '-1e-3'], ['2,2', '1'], ['1,3', '-1e-3'], ['1,3', '1']]
-    assert found[0].argv == words[:5] + ['--set', name + '=2,2', '--learning_rate=-1e-3']
+    assert found[0].argv == words[:5] + ['--quiet', '--set', name + '=2,2', '--learning_rate=-1e-3']
     assert [one.flags.learning_rate for one in found[:2]] == [-1e-3, 1.]
