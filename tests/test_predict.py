@@ -198,6 +198,20 @@ def test_the_training_splits_standardisation_is_used_for_all(learn, own, place):
     assert 'note' not in said(final(learned), '--task', '0', place / 'test')[1]
 
 
+def test_other_splits_standardisation_is_only_noted(learn, place):
+    learned, files = predict.load(str(final(learn('STL'))), 0), [str(place / 'test' / '0-0.jpg')]
+
+    def asked(one):
+        with one.classifier() as classifier:
+            return predict.answers(one, classifier, files)
+    found = asked(learned)
+    assert learned.notes() == []
+    for split in ('valid', 'test'):
+        other = learned._replace(images=dict(learned.images, **{
+            what: dict(learned.images[what], **{split: [0.5]}) for what in ('scale', 'offset')}))
+        assert asked(other) == found and 'standardised by itself' in other.notes()[0]
+
+
 def test_a_table_for_people(learn, place):
     file = place / 'test' / '0-0.jpg'
     status, out, err = said(final(learn('STL')), file, '--task', '0')

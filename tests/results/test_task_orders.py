@@ -120,6 +120,9 @@ def test_validation_accuracies_that_choose_go_by_each_trials_order():
     entry = summary(info(), trials, (0, 1, 2))
     final, peak = [choice.accuracies(entry, measure, [1, 0]) for measure in choice.MEASURES]
     np.testing.assert_allclose(final.last_epoch, [np.nansum(trial[-1]) / 3 for trial in (SECOND, FIRST)])
+    # where one trial does not know what it handed on, the entry does not
+    mixed = [trials[0]._replace(final_valid=np.ones(3)), trials[1]]
+    assert choice.HANDED_ON not in summary(info(), mixed, (0, 1, 2))
     # SECOND: tasks 2, 0, 1; FIRST: tasks 1, 2, 0
     np.testing.assert_allclose(peak.handed_on, [(1. + 0.9 + 0.8) / 3, (1. + 0.9 + 0.7) / 3])
 

@@ -268,6 +268,14 @@ def test_a_new_choice_takes_the_place_of_that_among_the_same_experiments():
     assert choice.choices_of({'grid': [{'size': 3}] + before}) == before
 
 
+def test_a_choice_in_words():
+    tried = [choice.Tried(OrderedDict([('a', a), ('b', b)]), a + b, [accuracy]) for a, b, accuracy in (
+        ('1', '4', .5), ('2', '4', .7), ('1', '3', .6), ('2', '3', .4))]
+    assert choice.in_words(choice.struct(choice.Choice(tried, choice.FINAL, 1, 5, False))) == (
+        'chosen among 4 on validation data: a 2, b 4, of a 1, 2; b 4, 3; validation accuracy after the last task, mean '
+        'over tasks: 0.7000; 1 trial with seed 5 chose, those reported among them')
+
+
 # ---- failures and interruptions ----
 
 def test_a_combination_that_fails_costs_no_other_and_nothing_is_chosen(made):
@@ -433,3 +441,10 @@ def test_a_value_with_a_comma_is_given_by_itself():
         ['2,2', '-1e-3'], ['2,2', '1'], ['1,3', '-1e-3'], ['1,3', '1']]
     assert found[0].argv == words[:5] + ['--quiet', '--set', name + '=2,2', '--learning_rate=-1e-3']
     assert [one.flags.learning_rate for one in found[:2]] == [-1e-3, 1.]
+
+
+def test_options_of_the_data_set_can_be_chosen():
+    flags = main.parser().parse_args(['--model_type', 'STL', '--data_type', 'Images'])
+    assert 'scaling' in grid._options(flags)
+    flags.data_type = 'DIGITS5'
+    assert 'scaling' not in grid._options(flags)
