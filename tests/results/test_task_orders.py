@@ -4,12 +4,14 @@ import pytest
 from scipy.io import loadmat
 
 from classification.results import choice, metrics
+from classification.results.mat_file import append_entry, entries
 from classification.results.read_results import load_results
 from classification.results.read_results import test_curves as curves_of
 from classification.results.summary import orders_of_trials, summary
 from classification.results.texts import table
 from classification.results.trial_record import VALID
 from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, info, permuted_trials, record, write
+from utils.utils import UserError
 
 NAN = np.nan
 # Order 2, 1, 2, 0, 1: the last position learns no new task.
@@ -131,6 +133,21 @@ def test_the_peak_of_tasks_that_are_learned_together_is_one_number():
     trial = record([[.9]], extra={'best_validation_error': .85, 'test_error_at_best_epoch': .8})
     entry = summary(info(), [trial], (0,), lifelong=False)
     assert choice.accuracies(entry, choice.PEAK, [0]) == ([.85], [.85])
+
+
+@pytest.mark.parametrize('order, named', [((0, 1), False), ((0, 1, 0), False), ((1, 0), True)])
+def test_the_table_names_an_order_that_one_would_not_expect(order, named):
+    R = [[.9 if task in order[:place + 1] else NAN for task in (0, 1)] for place in range(len(order))]
+    made = summary(info(), [record(R, order=order)], order)
+    assert ('learned in the order' in table(made, order)) == named
+
+
+@pytest.mark.parametrize('orders', [ORDERS + [(0, 1, 2)], [(1, 2, 0), (2, 1, 1)]])
+def test_orders_that_do_not_fit_the_trials_are_damage(orders, tmp_path):
+    path = write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), task_order_rule='shuffled')
+    append_entry(path, dict(entries(path)[0], task_order=np.array(orders)), replace=True)
+    with pytest.raises(UserError, match='task_order does not fit the trials'):
+        load_results(path)
 
 
 def test_trials_with_the_same_drawn_order_have_one_row(tmp_path):

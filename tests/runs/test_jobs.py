@@ -99,6 +99,9 @@ def test_a_reason_is_that_of_the_last_attempt_and_not_of_a_trial_that_runs_elsew
     token(folders[1])
     assert run.train([0, 1], Progress(2, quiet=True)) == {1: 5}
     assert trial_state.read(str(folders[0])) == {'state': 'interrupted'} and not trial_state.read(str(folders[1]))
+    for reason in ('what its process said', 'it ended with status 1'):
+        run._keep_reason(0, reason)
+    assert trial_state.read(str(folders[0]))['reason'] == 'what its process said'
 
 
 def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):

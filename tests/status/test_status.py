@@ -273,8 +273,8 @@ def test_csv_and_json_say_the_same(tmp_path, capsys):
 
 
 def test_times_for_people():
-    assert [ago(time.time() - seconds) for seconds in (5, 125, 2 * 3600 + 60, 3 * 86400 + 60)] == [
-        '5 s ago', '2 min ago', '2 h ago', '3 d ago']
+    assert [ago(time.time() - seconds) for seconds in (-500, 5, 125, 2 * 3600 + 60, 3 * 86400 + 60)] == [
+        '0 s ago', '5 s ago', '2 min ago', '2 h ago', '3 d ago']
     assert [duration(seconds) for seconds in (7, 190.5, 3 * 3600 + 125)] == ['0:00:07', '0:03:10', '3:02:05']
 
 
