@@ -14,7 +14,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification import gen_data, predict
-from classification.data import readers
+from classification.data import photographs, readers
 from classification.data.stl10_designs import NoisyImages
 from classification.experiment import sizes
 from classification.experiment.flags import parser
@@ -191,6 +191,15 @@ def test_a_file_of_255_levels_means_the_digits_17(learn, digits):
             'final_accuracy'][0, task]
 
 
+def test_each_level_of_a_file_is_rounded_to_the_nearest_of_the_17(learn, digits):
+    images = np.stack([cv2.imread(file, 0)[..., None] for file in digits[1][0][0][:9]]).astype(int)
+    with predict.load(str(final(learn('STL', ('--data_type', 'DIGITS5')))), 0).classifier() as classifier:
+        found = [classifier(np.clip(images + shift, 0, 255).astype(np.uint8))['probabilities'] for shift in (0, 7, -7, 9)]
+    for other in found[1:3]:
+        np.testing.assert_array_equal(other, found[0])
+    assert (found[3] != found[0]).any()
+
+
 def test_the_training_splits_standardisation_is_used_for_all(learn, own, place):
     learned = learn('STL', own + ['--scaling', 'standard'])
     assert [accuracy(final(learned), place, task) for task in (0, 1)] == learned.entry[
@@ -226,6 +235,16 @@ def test_a_folder_means_the_images_in_it_in_natural_order(learn, place, tmp_path
         shutil.copyfile(str(place / 'test' / '0-0.jpg'), str(tmp_path / name))
     rows = answers(final(learn('STL')), '--task', '0', tmp_path)
     assert [os.path.relpath(row[0], str(tmp_path)) for row in rows] == ['9.JPG', '10.jpg', 'deep/1.jpg']
+
+
+def test_photographs_are_prepared_as_those_of_the_data_set(tmp_path):
+    """OfficeHome's are not shrunk by whole blocks first."""
+    source, shape = gen_data.DATASETS['OfficeHome'].source, (128, 128, 3)
+    content = cv2.imencode('.png', random_state(0).randint(0, 256, (1030, 1030, 3)).astype(np.uint8))[1].tobytes()
+    (tmp_path / 'x.png').write_bytes(content)
+    found = predict._picture(source, str(tmp_path / 'x.png'), shape)
+    np.testing.assert_array_equal(found, source.picture(content, shape))
+    assert (found != photographs.picture(content, shape)).any()
 
 
 # ---- plug-ins ----

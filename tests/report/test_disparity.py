@@ -112,7 +112,8 @@ def test_other_data_and_methods_stand_for_themselves(more, tmp_path):
 
 @pytest.fixture
 def files(tmp_path):
-    path = write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), **SHUFFLED)
+    again = permuted_trials()[0]._replace(trial=2)         # three trials, two orders
+    path = write(tmp_path / 'x.mat', 'STL', permuted_trials() + [again], (0, 1, 2), **SHUFFLED)
     return write(path, 'Hybrid_HPS', permuted_trials()[:1], (0, 1, 2), **SHUFFLED)
 
 
