@@ -84,8 +84,8 @@ def learn(own, tmp_path_factory):
     return get
 
 
-def trained(words, folder):
-    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', '12', '--saveparam',
+def trained(words, folder, epochs=12):
+    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', str(epochs), '--saveparam',
                                  '--num_tasks', '2', '--data_dir', str(folder), '--model_type'] + words)
     experiment = resolve(flags, lambda line: None)
     tasks = gen_data.load_tasks(experiment.data_type, str(folder), seed=0, num_tasks=2, say=lambda line: None,
@@ -219,6 +219,14 @@ def test_other_splits_standardisation_is_only_noted(learn, place):
         other = learned._replace(images=dict(learned.images, **{
             what: dict(learned.images[what], **{split: [0.5]}) for what in ('scale', 'offset')}))
         assert asked(other) == found and 'standardised by itself' in other.notes()[0]
+
+
+def test_images_that_an_analysis_adds_change_nothing_of_how_images_are_seen(own, place, tmp_path):
+    words = ['STL', '--lifelong', '--stl_analysis', '--stl_task_to_learn', '1'] + own
+    learned = trained(words, tmp_path, epochs=2)
+    scale = predict.load(str(final(learned)), 1).images['scale']
+    assert scale['train'] == scale['test'] and scale['test'][0] < 0.01      # 1 / 255
+    assert accuracy(final(learned), place, 1) == learned.entry['final_accuracy'][0, 0]
 
 
 def test_a_table_for_people(learn, place):

@@ -8,6 +8,8 @@ import pytest
 from classification.report import command, disparity, plots
 from classification.report.groups import read_groups
 from classification.results.mat_file import append_entry, entries
+from classification.results.metrics import mean_and_std_where_defined
+from classification.results.read_results import test_curves as curves_of
 from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, permuted_trials, record, write
 
 SHUFFLED = dict(task_order_rule='shuffled')
@@ -123,6 +125,13 @@ def test_methods_with_the_same_rule_are_compared_whatever_their_trials(files):
     assert 'goes by its data-set index' in group.notes[0]
 
 
+def test_drawn_orders_of_other_tasks_are_not_compared(files):
+    two = [record([[0.9 if task in order[:place + 1] else np.nan for task in (0, 1)] for place in (0, 1)],
+                  trial=trial, order=order, own_order=True) for trial, order in enumerate(((0, 1), (1, 0)))]
+    groups, _ = read_groups([write(files, 'EWC', two, (0, 1), **SHUFFLED)])
+    assert [len(group.members) for group in groups] == [2, 1]
+
+
 @pytest.mark.parametrize('kind', ['text', 'csv', 'latex', 'html'])
 def test_every_format_says_it(files, kind, tmp_path):
     assert command.main([files, '--format', kind, '--out', str(tmp_path / 'out')]) == 0
@@ -146,12 +155,24 @@ def test_plots_do_not_join_different_tasks(model, tmp_path):
         captions[name] = caption
         if name == 'learning_curves':
             assert [panel.get_title() for panel in figure.axes[:3]] == ['task 0', 'task 1', 'task 2']
-            assert all(len(panel.lines) == 2 for panel in figure.axes[:3])      # a line for each trial
+            expected = [curves_of(run, order) for run, order in zip(
+                group.members[0].result['result_of_each_run'], ORDERS)]         # a line for each trial
+            for task, panel in enumerate(figure.axes[:3]):
+                np.testing.assert_array_equal([line.get_ydata() for line in panel.lines],
+                                              [curves[:, task] for curves in expected])
         if name == 'accuracy_matrix':
             assert figure.axes[0].get_ylabel() == 'after position'
+            shown = figure.axes[0].images[0].get_array().filled(np.nan)
+            np.testing.assert_array_equal(shown, mean_and_std_where_defined(
+                group.members[0].result['accuracy_matrix'])[0])
         if name == 'posterior':
             above = [[text.get_text() for text in panel.texts] for panel in figure.axes[:2]]
             assert above == [['task %d' % task for task in order] for order in ORDERS]
+        if name == 'mixture_weights':       # in each layer a line for each trial; then the half
+            shown = figure.axes[0].lines[:2]
+            for line, run in zip(shown, group.members[0].result['result_of_each_run']):
+                weights = np.exp(run['history_DARTS_arch_select'][:, :2].astype(float))
+                np.testing.assert_allclose(line.get_ydata()[1:], weights[:, 1] / weights.sum(axis=1))
         if name == 'widths':
             expected = np.mean([run['den_widths'][list(order)] for run, order in zip(
                 group.members[0].result['result_of_each_run'], ORDERS)], axis=0)

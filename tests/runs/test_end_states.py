@@ -8,7 +8,7 @@ import pytest
 from classification.experiment.experiment import Experiment
 from classification.results import parameter_files
 from classification.results.mat_file import entries
-from classification.runs import end_states
+from classification.runs import end_states, trial_state
 from classification.runs.run_folder import ResultPaths
 from classification.trial import checkpoint
 from tests.support.commands import QUICK, run_and_listen
@@ -102,6 +102,8 @@ def test_a_trial_that_has_begun_keeps_its_checkpoint_and_none_goes_on_from_one_w
     trained(2, 1)
     trained(3, 1)
     folder, said = os.path.join(folder_of(3), 'trial0'), []
+    left = trial_state.read(folder)
+    assert left['state'] == 'finished' and left['training_seconds'] > 0 and left['position'] == 2
     with open(os.path.join(folder_of(3), 'config.json')) as stream:
         experiment = Experiment.from_json(json.dumps(json.load(stream)['experiment']))
     with open(checkpoint.path_in(folder), 'rb') as stream:
