@@ -14,7 +14,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from classification import gen_data, predict
-from classification.data import readers
+from classification.data import photographs, readers
 from classification.data.stl10_designs import NoisyImages
 from classification.experiment import sizes
 from classification.experiment.flags import parser
@@ -84,8 +84,8 @@ def learn(own, tmp_path_factory):
     return get
 
 
-def trained(words, folder):
-    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', '12', '--saveparam',
+def trained(words, folder, epochs=12):
+    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', str(epochs), '--saveparam',
                                  '--num_tasks', '2', '--data_dir', str(folder), '--model_type'] + words)
     experiment = resolve(flags, lambda line: None)
     tasks = gen_data.load_tasks(experiment.data_type, str(folder), seed=0, num_tasks=2, say=lambda line: None,
@@ -191,11 +191,42 @@ def test_a_file_of_255_levels_means_the_digits_17(learn, digits):
             'final_accuracy'][0, task]
 
 
+def test_each_level_of_a_file_is_rounded_to_the_nearest_of_the_17(learn, digits):
+    images = np.stack([cv2.imread(file, 0)[..., None] for file in digits[1][0][0][:9]]).astype(int)
+    with predict.load(str(final(learn('STL', ('--data_type', 'DIGITS5')))), 0).classifier() as classifier:
+        found = [classifier(np.clip(images + shift, 0, 255).astype(np.uint8))['probabilities'] for shift in (0, 7, -7, 9)]
+    for other in found[1:3]:
+        np.testing.assert_array_equal(other, found[0])
+    assert (found[3] != found[0]).any()
+
+
 def test_the_training_splits_standardisation_is_used_for_all(learn, own, place):
     learned = learn('STL', own + ['--scaling', 'standard'])
     assert [accuracy(final(learned), place, task) for task in (0, 1)] == learned.entry[
         'final_accuracy'][0].tolist()
     assert 'note' not in said(final(learned), '--task', '0', place / 'test')[1]
+
+
+def test_other_splits_standardisation_is_only_noted(learn, place):
+    learned, files = predict.load(str(final(learn('STL'))), 0), [str(place / 'test' / '0-0.jpg')]
+
+    def asked(one):
+        with one.classifier() as classifier:
+            return predict.answers(one, classifier, files)
+    found = asked(learned)
+    assert learned.notes() == []
+    for split in ('valid', 'test'):
+        other = learned._replace(images=dict(learned.images, **{
+            what: dict(learned.images[what], **{split: [0.5]}) for what in ('scale', 'offset')}))
+        assert asked(other) == found and 'standardised by itself' in other.notes()[0]
+
+
+def test_images_that_an_analysis_adds_change_nothing_of_how_images_are_seen(own, place, tmp_path):
+    words = ['STL', '--lifelong', '--stl_analysis', '--stl_task_to_learn', '1'] + own
+    learned = trained(words, tmp_path, epochs=2)
+    scale = predict.load(str(final(learned)), 1).images['scale']
+    assert scale['train'] == scale['test'] and scale['test'][0] < 0.01      # 1 / 255
+    assert accuracy(final(learned), place, 1) == learned.entry['final_accuracy'][0, 0]
 
 
 def test_a_table_for_people(learn, place):
@@ -219,6 +250,16 @@ def test_behind_two_signs_are_images_whatever_their_names(learn, place, tmp_path
     shutil.copyfile(str(place / 'test' / '0-0.jpg'), '--task')
     status, out, err = said(final(learn('STL')), '--task', '0', place / 'test' / '0-0.jpg', '--', '--task')
     assert (status, err) == (0, '') and out.splitlines()[2].split()[0] == '--task'
+
+
+def test_photographs_are_prepared_as_those_of_the_data_set(tmp_path):
+    """OfficeHome's are not shrunk by whole blocks first."""
+    source, shape = gen_data.DATASETS['OfficeHome'].source, (128, 128, 3)
+    content = cv2.imencode('.png', random_state(0).randint(0, 256, (1030, 1030, 3)).astype(np.uint8))[1].tobytes()
+    (tmp_path / 'x.png').write_bytes(content)
+    found = predict._picture(source, str(tmp_path / 'x.png'), shape)
+    np.testing.assert_array_equal(found, source.picture(content, shape))
+    assert (found != photographs.picture(content, shape)).any()
 
 
 # ---- plug-ins ----

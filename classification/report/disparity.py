@@ -31,7 +31,7 @@ class Disparity(NamedTuple):
     label: str
     data: str
     orders: int                 # different ones
-    trials: int
+    trials: int                 # with these orders
     of_tasks: Dict[int, float]  # of the tasks that occur in at least two orders
     files: List[str]
 
@@ -101,7 +101,9 @@ def _family(one):
 def _disparity(members):
     orders = [order for one in members for order in one.orders]
     accuracies = [values for one in members for values in one.result['final_accuracy']]
+    whole = whole_orders(orders)
     labels = distinct([one.label for one in members])
     label = labels[0] if len(labels) == 1 else method_name(members[0].result, members[0].config)
-    return Disparity(label, title_of_data(members[0]), len(whole_orders(orders)), len(orders),
-                     by_task(orders, accuracies), distinct([one.path for one in members]))
+    return Disparity(label, title_of_data(members[0]), len(whole),
+                     sum(tuple(order) in whole for order in orders), by_task(orders, accuracies),
+                     distinct([one.path for one in members]))

@@ -1,5 +1,6 @@
 """Own images: what a folder, a CSV or an .npz file means, from files to tasks, and every mistake in one
 line."""
+import argparse
 import contextlib
 import gzip
 import io
@@ -17,6 +18,7 @@ import main
 from classification import gen_data
 from classification.data import data_cache, photographs, readers_images
 from classification.data.image_layouts import natural, read
+from classification.experiment import own_images
 from classification.experiment.resolve import resolve
 from classification.report.groups import _by_checksums
 from tests.support.own_images import PER_CLASS, classes_in, picture, write
@@ -203,6 +205,7 @@ def test_the_order_of_a_csv_between_tasks_changes_nothing(folder):
 def test_new_tasks_come_last_and_earlier_ones_keep_their_places(folder):
     for name in 'bcad':
         classes_in(os.path.join('tasks', name), ['y', 'x'])
+    classes_in(os.path.join('tasks', 'a'), ['x'], PER_CLASS + 3)
     listing = read('tasks')
     assert [name for name, _ in listing.tasks] == ['a', 'b', 'c', 'd']
     later = listing.continuing([['c', ['x', 'y']], ['b', ['x', 'y']]])
@@ -230,6 +233,34 @@ def test_classes_that_come_later_are_cut_by_themselves(before, tasks, folder):
     notes = [note for note in (later.notes if later else ()) if 'left over' in note]
     assert notes == ['class %s, the only one left over, joins task %d' % (task[-1], number)
                      for number, task in enumerate(tasks or ()) if len(task) == 3]
+
+
+def as_before(listing, begun, given=(), images='classes'):
+    """(later listing, given options of a later command, lines) beside experiments that were begun:
+    pairs (tasks, data options)."""
+    said, flags = [], argparse.Namespace(images=images)
+    configs = {'folder %d' % number: {'tasks': tasks, 'settings': {'images': os.path.abspath('classes')}, 'experiment': {
+        'data_type': 'Images', 'data_options': options}} for number, (tasks, options) in enumerate(begun)}
+    return own_images._as_before(listing, dict(given), flags, configs, said.append) + (said,)
+
+
+def test_what_the_longest_experiment_before_chose_is_kept(folder):
+    listing = read(classes_in('classes', 'abcdef'), 'auto', 2)
+    one, two, other = [['', ['c', 'd']]], [['', ['e', 'f']], ['', ['a', 'b']]], [['', ['a', 'z']]]
+    chosen = {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5', 'images_layout': 'classes', 'split': [60, 10, 30]}
+    plain = dict(chosen, image_size=8)
+    for begun in ([(one, plain), (two, chosen)], [(two, chosen), (one, plain)]):
+        later, options, said = as_before(listing, begun, {'images_layout': 'auto', 'split': (60, 10, 30)})
+        assert [''.join(classes) for _, classes in later.tasks] == ['ef', 'ab', 'cd'] and said == []
+        assert options == {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5', 'images_layout': 'auto',
+                           'split': (60, 10, 30)}
+    # other options mean another experiment, and other images nothing
+    for given in ({'image_size': 32}, {'split': (50, 20, 30)}):
+        later, options, said = as_before(listing, [(two, chosen)], given)
+        assert later is listing and (options, said) == (given, [])
+    assert as_before(listing, [(other, chosen)])[2] == [
+        'folder 0 is not continued: its tasks no longer have the classes that they had']
+    assert as_before(listing, [(other, chosen)], images='elsewhere')[1:] == ({}, [])
 
 
 def arrays(tasks=False, valid=False, kind=np.uint8, shape=(8, 8)):

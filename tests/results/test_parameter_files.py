@@ -419,3 +419,16 @@ def test_the_checksum_is_of_the_values(file_of_tf):
     same['conv0/shared/tf/core'][0, 0, 0, 0] += 1e-6
     assert parameter_files.checksum(same) != parameter_files.checksum(given)
     assert path_of('p', 3, 1, 4) == os.path.join('p', 'run3', 'model_parameter_taskC1_task4.mat')
+
+
+def test_files_of_a_shorter_experiment_are_taken_over_but_not_its_last_one(tmp_path):
+    names = ['model_parameter_taskC0_task0.mat', 'config_search_t1/parameter_config0.mat']
+    for name in names + [parameter_files.FINAL, 'half.mat.new']:
+        path = tmp_path / 'shorter' / 'run3' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    assert parameter_files.take_over(str(tmp_path / 'shorter'), str(tmp_path / 'longer'), 3)
+    assert not parameter_files.take_over(str(tmp_path / 'shorter'), str(tmp_path / 'longer'), 4)
+    found = {str(path.relative_to(tmp_path / 'longer' / 'run3')): path.read_text()
+             for path in (tmp_path / 'longer').glob('**/*') if path.is_file()}
+    assert found == {name: name for name in names}

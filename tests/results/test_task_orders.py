@@ -3,12 +3,15 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from classification.results import metrics
+from classification.results import choice, metrics
+from classification.results.mat_file import append_entry, entries
 from classification.results.read_results import load_results
 from classification.results.read_results import test_curves as curves_of
 from classification.results.summary import orders_of_trials, summary
 from classification.results.texts import table
+from classification.results.trial_record import VALID
 from tests.support.result_files import FIRST, ORDERS, SECOND, drawn, info, permuted_trials, record, write
+from utils.utils import UserError
 
 NAN = np.nan
 # Order 2, 1, 2, 0, 1: the last position learns no new task.
@@ -34,6 +37,7 @@ def test_metrics_of_permuted_orders(R, incremental, transfer, forgetting, ratio,
     np.testing.assert_allclose(metrics.backward_transfer(R), transfer)
     np.testing.assert_allclose(metrics.forgetting(R), forgetting, atol=1e-12)
     np.testing.assert_allclose(metrics.forgetting_ratio(R), ratio)
+    np.testing.assert_allclose(metrics.catastrophic_forgetting_ratio(R, metrics.accuracy_when_learned(R)), ratio)
 
 
 @pytest.mark.filterwarnings('error')
@@ -98,6 +102,52 @@ def test_shapes_with_an_order_for_each_trial(trials, tmp_path):
         curves = curves_of(run, order)
         np.testing.assert_allclose(curves[[4, 8, 12]], R)
         assert np.isfinite(curves[0]).tolist() == [task == order[0] for task in range(3)]
+
+
+def test_validation_accuracies_that_choose_go_by_task():
+    trial = record([[NAN, NAN, 0.6], [NAN, 0.8, 0.5], [0.6, 0.8, 0.5], [0.6, 0.7, 0.9]], order=(3, 1, 0, 3), epochs=2)
+    # better epochs: of tasks 3 and 1 while they were learned, of task 3 when it returned, which does not count
+    for row, task, accuracy in ((1, 3, 0.95), (3, 1, 0.85), (7, 3, 1.)):
+        trial.accuracy[row, task, VALID] = accuracy
+    entry = summary(info(), [trial], (3, 1, 0, 3))
+    final, peak = [choice.accuracies(entry, measure, [0]) for measure in choice.MEASURES]
+    assert final.handed_on is None
+    np.testing.assert_allclose(final.last_epoch + peak.handed_on, [(0.6 + 0.7 + 0.9) / 3, (0.95 + 0.85 + 0.6) / 3])
+
+
+def test_validation_accuracies_that_choose_go_by_each_trials_order():
+    trials = permuted_trials()
+    for trial, task in zip(trials, (1, 2)):
+        trial.accuracy[1, task, VALID] = 1.         # of its first task
+    entry = summary(info(), trials, (0, 1, 2))
+    final, peak = [choice.accuracies(entry, measure, [1, 0]) for measure in choice.MEASURES]
+    np.testing.assert_allclose(final.last_epoch, [np.nansum(trial[-1]) / 3 for trial in (SECOND, FIRST)])
+    # where one trial does not know what it handed on, the entry does not
+    mixed = [trials[0]._replace(final_valid=np.ones(3)), trials[1]]
+    assert choice.HANDED_ON not in summary(info(), mixed, (0, 1, 2))
+    # SECOND: tasks 2, 0, 1; FIRST: tasks 1, 2, 0
+    np.testing.assert_allclose(peak.handed_on, [(1. + 0.9 + 0.8) / 3, (1. + 0.9 + 0.7) / 3])
+
+
+def test_the_peak_of_tasks_that_are_learned_together_is_one_number():
+    trial = record([[.9]], extra={'best_validation_error': .85, 'test_error_at_best_epoch': .8})
+    entry = summary(info(), [trial], (0,), lifelong=False)
+    assert choice.accuracies(entry, choice.PEAK, [0]) == ([.85], [.85])
+
+
+@pytest.mark.parametrize('order, named', [((0, 1), False), ((0, 1, 0), False), ((1, 0), True)])
+def test_the_table_names_an_order_that_one_would_not_expect(order, named):
+    R = [[.9 if task in order[:place + 1] else NAN for task in (0, 1)] for place in range(len(order))]
+    made = summary(info(), [record(R, order=order)], order)
+    assert ('learned in the order' in table(made, order)) == named
+
+
+@pytest.mark.parametrize('orders', [ORDERS + [(0, 1, 2)], [(1, 2, 0), (2, 1, 1)]])
+def test_orders_that_do_not_fit_the_trials_are_damage(orders, tmp_path):
+    path = write(tmp_path / 'x.mat', 'STL', permuted_trials(), (0, 1, 2), task_order_rule='shuffled')
+    append_entry(path, dict(entries(path)[0], task_order=np.array(orders)), replace=True)
+    with pytest.raises(UserError, match='task_order does not fit the trials'):
+        load_results(path)
 
 
 def test_trials_with_the_same_drawn_order_have_one_row(tmp_path):

@@ -5,11 +5,12 @@ import os
 
 import pytest
 
+from classification.experiment.experiment import Experiment
 from classification.experiment.flags import parser
 from classification.experiment.resolve import resolve
 from classification.results import parameter_files
 from classification.results.mat_file import entries
-from classification.runs import end_states
+from classification.runs import end_states, trial_state
 from classification.runs.run_folder import ResultPaths
 from classification.trial import checkpoint
 from tests.support.commands import QUICK, run_and_listen
@@ -97,6 +98,26 @@ def test_an_order_that_was_given_goes_on(here):
     trained(2, 1, '--task_order', 'shuffled')
     out = run_and_listen(MODEL + ['--num_tasks', '3', '--task_order', 'shuffled', '--dry_run'])[1]
     assert 'is not continued: the order of each trial is drawn anew' in out and 'end state' not in out
+
+
+def test_a_trial_that_has_begun_keeps_its_checkpoint_and_none_goes_on_from_one_without_a_record(here):
+    trained(2, 1)
+    trained(3, 1)
+    folder, said = os.path.join(folder_of(3), 'trial0'), []
+    left = trial_state.read(folder)
+    assert left['state'] == 'finished' and left['training_seconds'] > 0 and left['position'] == 2
+    with open(os.path.join(folder_of(3), 'config.json')) as stream:
+        experiment = Experiment.from_json(json.dumps(json.load(stream)['experiment']))
+    with open(checkpoint.path_in(folder), 'rb') as stream:
+        content = stream.read()
+    paths = ResultPaths('Result', 'x.mat', experiment)
+    end_states.take_over(experiment, paths, [0], None, said.append, said.append)
+    with open(checkpoint.path_in(folder), 'rb') as stream:
+        assert stream.read() == content
+    assert said == end_states.described(experiment, paths, [0]) == []
+    os.remove(os.path.join(folder, 'record.npz'))
+    out = run_and_listen(MODEL + ['--num_tasks', '4', '--num_runs', '1', '--dry_run'])[1]
+    assert 'trial 0: 2 tasks taken over from %s, 2 tasks to learn\n' % folder_of(2) in out
 
 
 def test_who_wants_to_learn_all_tasks_does(here):

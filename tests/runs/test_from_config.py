@@ -4,12 +4,14 @@ import json
 
 import pytest
 
+from classification import gen_data
 from classification.experiment.experiment import Experiment
 from classification.experiment.flags import parser
 from classification.experiment.resolve import resolve
 from classification.results.mat_file import entries
 from classification.runs import from_config
-from tests.support.commands import QUICK, example, is_refused, run_and_listen
+from tests.support.commands import QUICK, example, experiment_of, is_refused, run_and_listen
+from tests.support.own_images import classes_in
 from tests.support.result_files import same_entry
 from utils import utils_env_cl as env
 
@@ -122,8 +124,37 @@ def test_words_that_belong_to_that_run_alone_are_left_out():
             (['--set', 'b=5'], '%s %s --threads 3 --set b=5' % (first, counts)),
             (['--grid=b=5,6'], '%s %s --threads 3 --grid=b=5,6' % (first, counts)),
             (['--set', 'em_prior_init_cnt=5'], '%s --set=b=2 --gpu -1 --threads 3 --set em_prior_init_cnt=5' % first),
+            (['--b', '5'], '%s %s --threads 3 --b 5' % (first, counts)),
+            (['--scheduler', 'x'], '%s --set=b=2 %s --scheduler x' % (first, counts)),
             (['--jobs', '2'], '%s --set=b=2 %s --jobs 2' % (first, counts))):
         assert ' '.join(from_config.merged(config, ['--from_config', 'x'] + own)[1]) == expected
+
+
+@pytest.mark.parametrize('words, kind, name, value, as_set', [
+    ('--model_type EWC --test_type 3', 'options', 'ewc_shared_fc', True, 'true'),
+    ('--model_type EWC --test_type 3', 'options', 'ewc_fisher_samples', 7, '7'),
+    ('--model_type DEN', 'options', 'den_split_cap', None, 'none'),
+    ('--model_type LASEMG_HPS', 'options', 'groups', [1, 3], '1,3'),
+    ('--model_type STL --data_type Images --images images', 'data_options', 'split', [50, 20, 30], '50,20,30')])
+def test_each_kind_of_value_is_given_as_set_takes_it(words, kind, name, value, as_set, here, monkeypatch):
+    monkeypatch.setitem(gen_data.DATASETS, 'Images', gen_data.DATASETS['Images'])
+    classes_in('images', ['a', 'b'])
+    command = ['--data_type', 'DIGITS5', '--lifelong'] + words.split()
+    then = json.loads(experiment_of(*command).to_json())
+    assert then[kind][name] != value
+    then[kind][name] = value
+    config = {'command': 'main.py ' + ' '.join(command), 'settings': {}, 'experiment': then}
+    found = from_config.command_line(config, ['--from_config', 'x'])
+    assert found == ['--set', '%s=%s' % (name, as_set)] + command
+    assert json.loads(experiment_of(*found).to_json())[kind] == then[kind]
+
+
+def test_epochs_that_grow_with_the_tasks_are_no_flag(here):
+    command = ['--data_type', 'DIGITS5', '--lifelong', '--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']
+    then = json.loads(experiment_of(*command).to_json())
+    then['training']['epochs'] += 5
+    config = {'command': 'main.py ' + ' '.join(command), 'settings': {}, 'experiment': then}
+    assert from_config.command_line(config, []) == command
 
 
 @pytest.mark.parametrize('content, says', [

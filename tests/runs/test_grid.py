@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 
 import main
-from classification import gen_data
-from classification.experiment import grid
+from classification import gen_data, train_grid
+from classification.experiment import grid, sizes
+from classification.experiment.resolve import resolve
 from classification.report import command, groups, page
-from classification.results import choice
+from classification.results import choice, mat_parts
 from classification.results.mat_file import append_entry, entries, read
+from classification.results.summary import summary
 from classification.results.trial_record import VALID, save_record
 from classification.runs import supervisor
 from tests.support import command_line, tiny
 from tests.support.commands import is_refused, run_and_listen
-from tests.support.result_files import record, write
+from tests.support.result_files import info, record, write
 from utils import runtime, source_digest
-from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 
 EWC = ['--data_type', 'DIGITS5', '--num_clayers', '2', '--lifelong', '--threads', '1', '--model_type', 'EWC',
        '--num_tasks', '2', '--epochs_per_task', '3', '--save_mat_name', 'x.mat']
@@ -205,8 +207,8 @@ def test_each_is_the_experiment_that_is_typed_by_hand(made):
     assert made.trained == [(100, 0, 0), (100, 0, 1), (100, 0, 2), (1, 0, 0), (1, 0, 1), (1e4, 0, 0), (1e4, 0, 1)]
     entry, = chosen_entries()
     assert entry['fingerprint'] == earlier['fingerprint'] and len(entries('Result/x.mat')) == 3
-    choice = entry.pop('grid')[0]
-    np.testing.assert_allclose(choice['validation_mean'], [[.705, .805, .605]])     # of the two that all have
+    stored = entry.pop('grid')[0]
+    np.testing.assert_allclose(stored['validation_mean'], [[.705, .805, .605]])     # of the two that all have
     assert {name: repr(value) for name, value in entry.items()} == {
         name: repr(value) for name, value in earlier.items()}
     # more trials by hand: the entry still says how it was chosen
@@ -248,12 +250,44 @@ def test_trials_that_choose_apart_from_those_that_are_reported(made):
     assert [len(one['grid']) for one in chosen_entries()] == [2]
 
 
+def test_where_a_trial_that_is_reported_fails_the_entry_of_before_is_not_the_chosen_one(made, monkeypatch):
+    assert run_and_listen(EWC + ['--num_runs', '2', '--set', 'fisher_multiplier=100'])[0] == 0
+    train = made.__call__
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(
+        lambda folder, number: EXIT_FAILED if number == 2 else train(folder, number)))
+    status, out, _ = run_and_listen(SMALL + ['--grid_runs', '2', '--grid_seed', '7', '--num_runs', '3'])
+    assert status == EXIT_FAILED and chosen_rows(out)[0][1] == '100' and not chosen_entries()
+
+
 def test_where_an_earlier_version_trained_the_last_epoch_is_compared(made):
     made.of_last_epoch = False
     assert run_and_listen(EWC + ['--num_runs', '2', '--set', 'fisher_multiplier=1'])[0] == 0
     made.of_last_epoch = True
     status, out, _ = run_and_listen(SMALL)
     assert status == 0 and chosen_rows(out)[0][1] == '100' and 'note: an earlier version trained' in out
+
+
+def test_a_new_choice_takes_the_place_of_that_among_the_same_experiments():
+    def made(letters, accuracy=.5):
+        return choice.Choice([choice.Tried(OrderedDict(x=letter), letter, [accuracy]) for letter in letters],
+                             choice.FINAL, 1, 0, False)
+    before = [choice.struct(made(letters)) for letters in ('ab', 'cd', 'ef')]
+    after = choice.updated(before, made('dc', .6), here=True)
+    assert [one['fingerprints'] for one in after] == [['a', 'b'], ['d', 'c'], ['e', 'f']]
+    assert choice.updated(before, made('dc'), here=False) == [before[0], before[2]]
+    assert [one['fingerprints'] for one in choice.updated(before, made('abc'), here=True)][3:] == [['a', 'b', 'c']]
+    # what another program wrote under this name
+    for others in ([{'size': np.ones((1, 1))}], [3.], {'size': 4}, 'text'):
+        assert choice.choices_of({'grid': others}) == []
+    assert choice.choices_of({'grid': [{'size': 3}] + before}) == before
+
+
+def test_a_choice_in_words():
+    tried = [choice.Tried(OrderedDict([('a', a), ('b', b)]), a + b, [accuracy]) for a, b, accuracy in (
+        ('1', '4', .5), ('2', '4', .7), ('1', '3', .6), ('2', '3', .4))]
+    assert choice.in_words(choice.struct(choice.Choice(tried, choice.FINAL, 1, 5, False))) == (
+        'chosen among 4 on validation data: a 2, b 4, of a 1, 2; b 4, 3; validation accuracy after the last task, mean '
+        'over tasks: 0.7000; 1 trial with seed 5 chose, those reported among them')
 
 
 # ---- failures and interruptions ----
@@ -270,6 +304,44 @@ def test_a_combination_that_fails_costs_no_other_and_nothing_is_chosen(made):
     del made.trained[:]
     status, out, err = run_and_listen(SMALL)
     assert (status, err) == (0, '') and made.trained == [(1, 0, 0), (1, 0, 1)] and chosen_rows(out)
+
+
+def test_a_combination_that_is_refused_and_others_that_are_not(made, monkeypatch):
+    run = train_grid.run_experiment
+
+    def refusing(experiment, *arguments):
+        if experiment.options['fisher_multiplier'] == 100:
+            raise UserError('the disk is full')
+        return run(experiment, *arguments)
+    monkeypatch.setattr(train_grid, 'run_experiment', refusing)
+    status, out, err = run_and_listen(SMALL)
+    assert status == EXIT_FAILED and not chosen_rows(out) and len(made.trained) == 4
+    assert err.splitlines()[0] == 'error: the disk is full'
+    assert err.splitlines()[1].startswith('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 100) failed')
+
+
+@pytest.mark.parametrize('left', [[], [0], [1, 2]])
+def test_an_entry_that_another_command_replaced_meanwhile_is_not_compared(left, made, monkeypatch):
+    """The newest entry of an experiment counts, and it has other trials now, or there is none."""
+    train = made.__call__
+
+    def replacing(run_folder, number):
+        if made.trained[-1:] == [(1e4, 0, 0)]:         # the last trial begins
+            first, second = entries('Result/x.mat')
+            if left:
+                trials = [record([[.7, np.nan], [.7, .7]], trial=trial) for trial in left]
+                append_entry('Result/x.mat', dict(first, run_id='another', train_valid_data_group=left,
+                                                  result_of_each_run=summary(info(), trials, (0, 1))[
+                                                      'result_of_each_run']))
+            else:
+                os.remove('Result/x.mat')
+                append_entry('Result/x.mat', second)
+        return train(run_folder, number)
+    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(replacing))
+    status, out, err = run_and_listen(SMALL)
+    assert status == EXIT_FAILED and not chosen_rows(out) and not chosen_entries()
+    assert err == ('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 1) are no longer in '
+                   'Result/x.mat; the same command trains it\n')
 
 
 def test_an_interrupted_grid_goes_on(made):
@@ -320,6 +392,8 @@ MISTAKES = [
     ('--grid num_tasks=1,2', '--grid num_tasks: no option'), ('--grid jobs=1,2', '--grid jobs: no option'),
     ('--grid em_maxP=0.1,0.2', '--grid em_maxP: no option'),
     ('--grid fisher_multiplier=1,2 --set fisher_multiplier=3', '--grid fisher_multiplier: it is given by --set too'),
+    ('--model_type LASEMG_HPS --grid groups=1,1 --grid groups=2 --layer_groups 2', '--grid groups: it is given by '
+     '--layer_groups too'),
     ('--grid learning_rate=1,2 --learning_rate 3', '--grid learning_rate: it is given by --learning_rate too'),
     ('--grid test_type=1,2 --test_type=0', '--grid test_type: it is given by --test_type too'),
     ('--grid learning_rate=1,x', '--grid learning_rate=x: a number is needed'),
@@ -354,6 +428,14 @@ def test_two_combinations_that_are_the_same_experiment(made):
     assert os.listdir('.') == []
 
 
+def test_an_entry_that_is_too_large_is_refused_before_anything_is_trained(made, monkeypatch):
+    options = [EWC[:-4] + ['--num_runs', '2', '--epochs_per_task', epochs] for epochs in ('1', '50')]
+    small, large = [sizes.entry_bytes(resolve(main.parser().parse_args(words), lambda line: None), 2) for words in options]
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', (small + large) // 2)
+    is_refused(EWC[:-4] + ['--num_runs', '2', '--grid', 'epochs_per_task=1,50'], 'ask for fewer trials')
+    assert os.listdir('.') == [] and made.trained == []
+
+
 def test_a_result_folder_that_cannot_be_written_is_named_once(made):
     with open('Result', 'w'):
         pass
@@ -363,7 +445,7 @@ def test_a_result_folder_that_cannot_be_written_is_named_once(made):
 
 def test_a_value_with_a_comma_is_given_by_itself():
     words = ['--model_type', 'LASEMG_HPS', '--data_type', 'DIGITS5', '--lifelong', '--grid', 'layer_groups=2,2',
-             '--grid', 'learning_rate=-1e-3,1', '--grid', 'layer_groups=1,3']
+             '--grid=learning_rate=-1e-3,1', '--quiet', '--grid', 'layer_groups=1,3']
     parser = main.parser()
     name, = [option.name for option in grid._options(parser.parse_args(words)).values()
              if option.flag == 'layer_groups']
@@ -371,5 +453,12 @@ def test_a_value_with_a_comma_is_given_by_itself():
     found = grid.combinations(parser.parse_args(words), words, parser)
     assert [list(one.values.values()) for one in found] == [
         ['2,2', '-1e-3'], ['2,2', '1'], ['1,3', '-1e-3'], ['1,3', '1']]
-    assert found[0].argv == words[:5] + ['--set', name + '=2,2', '--learning_rate=-1e-3']
+    assert found[0].argv == words[:5] + ['--quiet', '--set', name + '=2,2', '--learning_rate=-1e-3']
     assert [one.flags.learning_rate for one in found[:2]] == [-1e-3, 1.]
+
+
+def test_options_of_the_data_set_can_be_chosen():
+    flags = main.parser().parse_args(['--model_type', 'STL', '--data_type', 'Images'])
+    assert 'scaling' in grid._options(flags)
+    flags.data_type = 'DIGITS5'
+    assert 'scaling' not in grid._options(flags)

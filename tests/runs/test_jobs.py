@@ -1,6 +1,7 @@
 """Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same
 numbers."""
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from classification.runs.trial_process import hold, trial_folder
 from tests.support import command_line
 from tests.support.commands import Run, waited_for
 from tests.support.result_files import same_entry
+from tests.support.run_folders import token
 from utils import runtime
 
 TRIAL = '''
@@ -86,6 +88,20 @@ def test_as_many_at_a_time_as_asked_for(make_run, capfd, options, jobs, devices)
             running.remove((number, device))
         used.add(device)
     assert (most, used, running) == (jobs, devices, [])
+
+
+def test_a_reason_is_that_of_the_last_attempt_and_not_of_a_trial_that_runs_elsewhere(make_run):
+    run = make_run()
+    folders = [pathlib.Path(trial_folder(run.files.paths.run, number)) for number in range(2)]
+    for folder in folders:
+        folder.mkdir()
+    trial_state.end_by(str(folders[0]), 'of the attempt before')
+    token(folders[1])
+    assert run.train([0, 1], Progress(2, quiet=True)) == {1: 5}
+    assert trial_state.read(str(folders[0])) == {'state': 'interrupted'} and not trial_state.read(str(folders[1]))
+    for reason in ('what its process said', 'it ended with status 1'):
+        run._keep_reason(0, reason)
+    assert trial_state.read(str(folders[0]))['reason'] == 'what its process said'
 
 
 def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):

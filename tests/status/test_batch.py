@@ -66,6 +66,20 @@ def test_how_long_the_rest_takes(tmp_path, commands):
     assert lines[-1].startswith('1 command without a trained trial: ')
 
 
+def test_trials_side_by_side_take_as_long_as_the_longest_of_them(tmp_path, commands):
+    hps = of(tmp_path, 'HPS') + ['--jobs', '5']
+    folder = make(tmp_path, hps, digits='1' * 8)
+    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))       # 60 s are left, 80 in all
+    trial(folder, 1, state='interrupted', done=3, total=4)
+    lines, _ = commands(hps)
+    assert 'left: about 0:01:00 for 1 command, one command after the other' in lines
+    other = of(tmp_path, 'EWC', DIGITS5='FASHION5')
+    trial(make(tmp_path, other, digits='2' * 8), 0, seconds=1., state='finished', training_seconds=1000.)
+    # STL on the same data as HPS: two trials of 80 s; of EWC a trial of 1000 s is missing
+    lines, _ = commands(hps, other, of(tmp_path, 'STL'))
+    assert 'left: about 0:20:20 for 3 commands, one command after the other' in lines
+
+
 def test_what_only_the_result_file_knows(tmp_path, commands):
     stl = of(tmp_path, 'STL')
     write(tmp_path / 'a.mat', 'STL', [record([[.9]], trial=0, seconds=50.)], command='main.py ' + ' '.join(stl))
@@ -118,6 +132,25 @@ def test_each_combination_of_a_grid_is_a_command(tmp_path, commands):
     lines, _ = commands(given + ['--grid_element', '3'])
     assert '1 command: 1 finished' in lines
     # others choose; the chosen one is not known before
-    lines, _ = commands(given[:-2] + ['--grid_runs', '3', '--grid_seed', '4'])
+    given = given[:-2] + ['--grid_runs', '3', '--grid_seed', '4']
+    lines, _ = commands(given)
     assert [re.split('  +', line)[2] for line in lines[1:4]] == ['0 of 3', '0 of 3', '0 of 2']
     assert 'the chosen one' in lines[3]
+    # two were chosen in turn: the one that is further
+    for digits, factor in (('2', '1'), ('3', '10')):
+        folder = make(tmp_path, of(tmp_path, 'EWC') + ['--set', 'fisher_multiplier=' + factor], digits=digits * 8)
+        for number in range(int(digits) - 2):
+            trial(folder, number, seconds=9.)
+    lines, _ = commands(given)
+    assert '1 of 2' in lines[3] and 'fisher_multiplier=10' in lines[3]
+
+
+def test_of_two_experiments_of_the_same_words_that_counts_which_moved_last(tmp_path, commands):
+    """The data, or the code's tables, changed meanwhile."""
+    stl = of(tmp_path, 'STL')
+    for digits, finished in (('1', True), ('2', False), ('3', True)):
+        folder = make(tmp_path, stl, digits=digits * 8, finished=finished)
+        os.utime(str(folder / 'config.json'), (1e9 + (digits == '2'),) * 2)
+    assert commands(stl)[1] == 75
+    os.utime(str(folder / 'config.json'), (2e9,) * 2)
+    assert commands(stl)[1] == 0

@@ -6,11 +6,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
+from classification.results.mat_file import append_entry, entries
 from classification.status import command, experiments
 from classification.status.experiments import experiments_below
+from classification.status.tables import state_text
+from classification.status.trials import ago, duration
 from tests.support.commands import process
 from tests.support.result_files import EARLIER, drawn, record, write, write_published
 from tests.support.run_folders import here, run_folder, token, trial
@@ -91,11 +95,12 @@ def test_a_failed_trial_says_why_and_is_no_interrupted_one(tmp_path, capsys):
     assert status == 75 and '1 interrupted, 1 not begun' in out
 
 
-@pytest.mark.parametrize('content', ['', '[]', '{"state": 5, "epoch": "x", "reason": ["y"]}', '{'])
+@pytest.mark.parametrize('content', ['', '[]', '{"state": 5, "epoch": "x", "reason": ["y"], "done": true}', '{'])
 def test_a_damaged_state_counts_as_none(tmp_path, content):
     folder = run_folder(tmp_path / 'a', trials=1)
     (trial(folder, 0) / 'state.json').write_text(u'%s' % content)
-    assert only(tmp_path).trials[0].state == 'interrupted'
+    found, = only(tmp_path).trials
+    assert (found.state, found.facts) == ('interrupted', {})
 
 
 def test_a_checkpoint_alone_is_where_a_trial_will_begin(tmp_path):
@@ -126,7 +131,7 @@ def test_the_command_of_an_experiment_has_a_heartbeat_of_its_own(tmp_path):
     token(folder)
     assert only(tmp_path).state == 'running'
     token(folder, 11 * MINUTE)
-    assert only(tmp_path).state == 'stale'
+    assert only(tmp_path).state == 'stale' and state_text(only(tmp_path)) == 'stale, 2 not begun'
     token(folder, **here(dead()))
     assert only(tmp_path).state == 'not begun'
     for number in (0, 1):
@@ -175,12 +180,23 @@ def test_an_earlier_version_left_its_failures_in_the_log(tmp_path):
     folder = run_folder(tmp_path / 'a', trials=None, command='main.py --num_runs 3 --gpu 0')
     trial(folder, 0)
     lines = ['trial 0 failed: of the command before', 'start: main.py', 'trial 0: resumed',
-             'trial 1 failed: the loss of task 0 became nan in epoch 1', 'Traceback', 'error: trial 2 ended with signal 9']
+             'trial 1 failed: the loss of task 0 became nan in epoch 1', 'Traceback', 'error: trial 2 ended with signal 9',
+             'error: trial 1 ended with status 1']
     (folder / 'log.txt').write_text(u''.join('2026-11-26 12:00:00 %s\n' % line for line in lines))
     trials = only(tmp_path).trials
     assert [one.state for one in trials] == ['not begun', 'failed', 'failed']
     assert [one.facts.get('reason') for one in trials] == [
         None, 'the loss of task 0 became nan in epoch 1', 'ended with signal 9']
+
+
+def test_which_trials_an_earlier_version_wanted(tmp_path):
+    """It did not say it: those that its command line asks for, and those that have a folder."""
+    for name, given, folders, expected in (('a', '--num_runs 5 --num_runs=2 --gpu 0', [], [0, 1]),
+                                           ('b', '--num_runs 1', [4], [0, 4]), ('c', '', [], [0, 1, 2, 3, 4])):
+        folder = run_folder(tmp_path / name / 'x', trials=None, command='main.py ' + given)
+        for number in folders:
+            trial(folder, number)
+        assert [one.number for one in only(tmp_path / name).trials] == expected
 
 
 # ---- only the result file is left ----
@@ -201,6 +217,13 @@ def test_a_result_file_of_the_authors_release_and_one_that_is_none(tmp_path, cap
     status, out, err = asked(capsys, tmp_path)
     assert status == 0 and re.search(r'Hybrid_HPS TTSS +\? +- +2 of 2 +finished', out)
     assert err.startswith('note: ') and 'odd.mat' in err and err.count('\n') == 1
+
+
+def test_entries_without_a_fingerprint_are_experiments_of_their_own(tmp_path, capsys):
+    path = str(tmp_path / 'published.mat')
+    write_published(path)
+    append_entry(path, entries(path)[0])
+    assert '2 experiments: 2 finished\n' in asked(capsys, path)[1]
 
 
 def test_a_compressed_result_file_is_read_too(tmp_path, capsys):
@@ -286,6 +309,28 @@ def test_csv_and_json_say_the_same(tmp_path, capsys):
     running, failed, waiting = found['trials_in_detail']
     assert (running['epoch'], running['host'], running['seconds_left']) == (12, 'elsewhere', 130.)
     assert (failed['reason'], failed['test'], waiting['state']) == ('a "reason", with\nmarks', None, 'not begun')
+
+
+def test_times_for_people():
+    assert [ago(time.time() - seconds) for seconds in (-500, 5, 125, 2 * 3600 + 60, 3 * 86400 + 60)] == [
+        '0 s ago', '5 s ago', '2 min ago', '2 h ago', '3 d ago']
+    assert [duration(seconds) for seconds in (7, 190.5, 3 * 3600 + 125)] == ['0:00:07', '0:03:10', '3:02:05']
+
+
+def test_trials_side_by_side_end_with_the_last_of_them(tmp_path, capsys):
+    folder = run_folder(tmp_path / 'a', trials=2)
+    for number, done in enumerate((37, 40)):
+        token(trial(folder, number, state='running', **dict(PLACE, done=done, valid=float('inf'))))
+    found, = json.loads(asked(capsys, tmp_path, '--format', 'json')[1], parse_constant=pytest.fail)
+    assert found['seconds_left'] == 130. and [one['seconds_left'] for one in found['trials_in_detail']] == [130., 100.]
+
+
+def test_many_trials_are_not_all_shown(tmp_path, capsys):
+    folder = run_folder(tmp_path / 'a', trials=23)
+    for number in range(22):
+        trial(folder, number, state='interrupted', **PLACE)
+    out = asked(capsys, tmp_path)[1]
+    assert out.count(' interrupted: ') == 20 and '    and 2 trials more\n' in out
 
 
 def test_watching_shows_it_again(tmp_path, capsys, monkeypatch):

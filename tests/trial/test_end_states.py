@@ -46,7 +46,7 @@ def test_a_trial_goes_on_as_if_it_had_had_all_tasks(model_type, tmp_path):
 
 def test_tasks_that_return_and_leep_scores(tmp_path):
     shorter, longer = [make_experiment('Hybrid_HPS', order, epochs=1)._replace(analyses={'leep': True})
-                       for order in ((1, 0), (1, 0, 1, 2))]
+                       for order in ((1, 0, 1), (1, 0, 1, 2, 0))]
     path = ended(shorter, tmp_path / 'shorter')
     trial, record, _ = continued(path, shorter, longer, tmp_path / 'longer')
     (tmp_path / 'at_once').mkdir()
@@ -104,6 +104,8 @@ def test_what_continues_what():
     assert verdict(make('EWC', (0, 1)), longer) is None
     assert 'order of tasks, 1 0, is no beginning of 0 1 2' in verdict(longer, make('EWC', (1, 0)))
     assert 'task 1 returns' in verdict(make('EWC', (0, 1, 2, 1)), make('EWC', (0, 1)))
+    assert 'task 0 returns' in verdict(make('EWC', (0, 1, 2, 1, 0)), make('EWC', (0, 1)))
+    assert verdict(make('EWC', (0, 1, 0, 2, 0)), make('EWC', (0, 1, 0))) == ''         # it has returned before
     assert verdict(make('EWC', (0, 1, 2, 2)), make('EWC', (0, 1))) == ''
     assert verdict(make('Hybrid_HPS', (0, 1, 2, 1)), make('Hybrid_HPS', (0, 1))) == ''
 
@@ -127,5 +129,14 @@ def test_images_of_earlier_tasks():
     # of other data sets one checksum is that of all tasks
     assert verdict(longer._replace(checksums={'raw': 'y', 'design': None}),
                    shorter._replace(checksums={'raw': 'x', 'design': None})) is None
+    assert verdict(longer._replace(checksums=dict(longer.checksums, design='y')), shorter) is None
     classes = longer._replace(class_counts={0: 3, 1: 2, 2: 2})
     assert 'task 0' in verdict(classes, shorter)
+
+
+def test_the_first_task_that_changed_is_named():
+    shorter, longer = [make_experiment('Hybrid_HPS', (0, 1))._replace(
+        task_order=tuple(range(tasks)), class_counts={task: 2 for task in range(tasks)}) for tasks in (11, 12)]
+    for changed, says in (((), ''), ((10,), 'task 10 are'), ((2, 10), 'task 2 are')):
+        counts = {task: 3 if task in changed else 2 for task in range(12)}
+        assert says in verdict(longer._replace(class_counts=counts), shorter)

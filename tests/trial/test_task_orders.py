@@ -53,7 +53,7 @@ def test_a_subset_and_a_returning_task(tmp_path):
     order = (3, 1, 3)
     experiment = make_experiment('LASEM_HPS', order, epochs=1)._replace(class_counts={n: 2 for n in range(4)})
     record = train(experiment, tmp_path)[1]
-    assert record.accuracy_matrix.shape == (3, 2) and record.peak.shape == (2,)
+    assert record.accuracy_matrix.shape == (3, 2) and record.peak.shape == record.final_valid.shape == (2,)
     assert record.extra['conv_sharing'].shape == (2, 2) and record.time_per_task.shape == (3,)
     assert (~np.isnan(record.accuracy_matrix) == learned_by(order)).all()
     assert np.isnan(record.accuracy[:, [0, 2]]).all()

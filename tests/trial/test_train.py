@@ -173,6 +173,7 @@ def test_the_accuracy_matrix_is_that_after_roll_back(tmp_path, monkeypatch):
     assert record.extra['conv_sharing'].tolist() == [[True], [False]]
     assert record.accuracy[-1, 0, TEST] != record.accuracy_matrix[0, 0]      # the history shows it disturbed
     assert record.accuracy_matrix[1, 0] == record.accuracy_matrix[0, 0]
+    assert record.accuracy[-1, 0, VALID] != record.final_valid[0] == record.accuracy[2, 0, VALID]
 
 
 # ---- early stopping ----
