@@ -35,6 +35,11 @@ class TrialRecord(NamedTuple):
     at_chance: Optional[np.ndarray] = None      # [distinct tasks], logical; None: not known for all of them
     origin: Optional[str] = None     # JSON: what made the numbers; a list of dicts; see origin.py
     task_order: Optional[np.ndarray] = None     # [positions]; None: the experiment's, which all trials have
+    loss: Optional[np.ndarray] = None           # [epochs]: mean of what the steps minimised; NaN: not known
+    learning_rate: Optional[np.ndarray] = None  # [epochs]
+    # Packed as in ragged.py: of (position, task) how many test images of each class were given each class
+    confusion: Optional[np.ndarray] = None
+    confusion_parts: Optional[np.ndarray] = None
 
 
 # of files of records; raised where older code would misread one, not for an added field
