@@ -14,6 +14,7 @@ from classification.results.read_results import test_curves
 from utils import utils_env_cl as env
 from utils.utils import plural, write_atomically
 
+CLASS_PANELS = 12     # tasks in a plot by class
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 STYLES = ('-', '--', '-.', ':')
 MARKERS = 'osD^vP*X<>'
@@ -76,6 +77,10 @@ def plots_of(one):
             'mean over %d trials' % len(runs) if len(runs) > 1 else 'of one trial'), accuracy_matrix(one)
     if all('history_test_error' in run for run in runs):
         yield ('learning_curves',) + learning_curves(one)
+    shares = class_shares(one)
+    if shares:
+        yield ('confusion',) + confusion(one, shares)
+        yield ('class_accuracy',) + class_accuracy(one, shares)
     if all('history_net_prior_in_epoch' in run for run in runs):
         yield ('posterior',) + posterior(one)
     if all('conv_sharing' in run for run in runs):
@@ -245,6 +250,77 @@ def _outer_labels(axes, panels, below, left):
         if index + columns >= panels:
             axes[row, column].set_xlabel(below)
             axes[row, column].tick_params(labelbottom=True)
+
+
+def class_shares(one):
+    """{place of a task: [positions, classes, classes]}: shares of a true class's test images (row) that were given
+    each class, mean over the trials; NaN where not learned or not known. Only tasks known after the last position."""
+    runs, shares = [run.get('confusion') for run in one.result['result_of_each_run']], {}
+    if not all(isinstance(run, list) and run and all(isinstance(row, list) for row in run) for run in runs):
+        return {}
+    for place in range(min(len(row) for run in runs for row in run)):
+        counts = [[row[place] for row in run] for run in runs]
+        shape = np.shape(counts[0][-1])
+        if len(shape) != 2 or shape[0] != shape[1] or not shape[0] or any(
+                np.shape(trial[-1]) != shape or len(trial) != len(counts[0]) for trial in counts):
+            continue
+        known = np.array([[np.asarray(one, np.float64) if np.shape(one) == shape else np.full(shape, np.nan)
+                           for one in trial] for trial in counts])
+        with np.errstate(all='ignore'):
+            shares[place] = mean_and_std_where_defined(known / known.sum(axis=-1, keepdims=True))[0]
+    return shares
+
+
+def _panels(one, shares):
+    """(figure, [(place of a task, its panel)], axes): of at most CLASS_PANELS tasks."""
+    chosen = sorted(shares)[:CLASS_PANELS]
+    columns = min(3, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure, axes = _figure(rows, columns, height=0.6 + 2.1 * rows, width=max(3.6, WIDTH * columns / 3.))
+    for panel in axes.flat[len(chosen):]:
+        panel.set_visible(False)
+    figure.suptitle(one.label, fontsize=9)
+    for place, panel in zip(chosen, axes.flat):
+        panel.set_title('task %d' % one.tasks[place])
+    return figure, list(zip(chosen, axes.flat)), axes
+
+
+def _of_classes(one, shares):
+    trials = len(one.result['result_of_each_run'])
+    return '%s%s.' % ('; mean over %d trials' % trials if trials > 1 else '', '; the first %d of %d tasks' % (
+        CLASS_PANELS, len(shares)) if len(shares) > CLASS_PANELS else '')
+
+
+def confusion(one, shares):
+    """(what it shows, figure): answers by true class after the last position, a panel per task."""
+    figure, panels, axes = _panels(one, shares)
+    for place, panel in panels:
+        matrix = shares[place][-1]
+        drawn = panel.imshow(np.ma.masked_invalid(matrix), cmap='cividis', vmin=0, vmax=1)
+        for axis in (panel.xaxis, panel.yaxis):
+            _number_ticks(axis, range(len(matrix)))
+        panel.set(xlabel='answer', ylabel='true class')
+        for row, column in np.argwhere(~np.isnan(matrix)) if len(matrix) <= 5 else ():
+            panel.text(column, row, '%.2f' % matrix[row, column], ha='center', va='center', fontsize=7,
+                       color='black' if matrix[row, column] > 0.6 else 'white')
+    figure.colorbar(drawn, ax=axes.ravel().tolist(), label='share of the true class')
+    return 'Confusion matrices on the test split after the last position' + _of_classes(one, shares), figure
+
+
+def class_accuracy(one, shares):
+    """(what it shows, figure): test accuracy of each class after each position, a panel per task."""
+    figure, panels, _ = _panels(one, shares)
+    for place, panel in panels:
+        by_class = np.diagonal(shares[place], axis1=1, axis2=2)
+        for number, values in enumerate(by_class.T):
+            panel.plot(np.arange(len(values)), values, color=COLOURS[number % len(COLOURS)],
+                       linestyle=STYLES[number % len(STYLES)], marker=MARKERS[number % len(MARKERS)], markersize=3,
+                       linewidth=1., label='class %d' % number)
+        _number_ticks(panel.xaxis, _positions(one) if len(by_class) > 1 else ['all'])
+        panel.set(xlabel=_after(one), ylabel='test accuracy', xlim=(-0.5, len(by_class) - 0.5), ylim=(-0.02, 1.02))
+        if by_class.shape[1] <= 10:
+            panel.legend(fontsize=5)
+    return 'Test accuracy of each class after each position' + _of_classes(one, shares), figure
 
 
 def posterior(one):

@@ -188,7 +188,7 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     from classification.trial import checkpoint
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
     from classification.experiment.experiment import Experiment
-    from classification.results.texts import accuracy_matrix_csv, history_csv
+    from classification.results.texts import accuracy_matrix_csv, epochs_csv, history_csv
     from classification.results.trial_record import save_record
     from classification.train import Trial
     from classification.trial.context import TrialContext
@@ -224,6 +224,8 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     check_lock()
     write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
     write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, trial.experiment.task_order),
+                     alone=True)
+    write_atomically(os.path.join(folder, 'epochs.csv'), epochs_csv(record, trial.experiment.task_order),
                      alone=True)
     save_record(os.path.join(folder, RECORD), record)
     state.finish(record.training_time)
