@@ -12,7 +12,7 @@ from classification.model.registry import make_method
 from classification.results import origin
 from classification.trial import checkpoint
 from classification.trial.recorder import Recorder
-from classification.trial.schedule import SCHEDULES
+from classification.trial.schedule import SCHEDULES, learning_rate
 from classification.trial.state import TrialState
 from classification.trial.task_graph import GraphSettings
 from utils.lazy_tensorflow import tf
@@ -133,7 +133,7 @@ class Trial(object):
     def _train_epoch(self, graph, task):
         experiment, data, epoch = self.experiment, self.tasks[task], self.state.global_epoch
         draw_key = dict(seed=experiment.seed, trial=self.number, task=task, epoch=epoch)
-        rate = experiment.training.rate(epoch)
+        rate = learning_rate(experiment.training, epoch)
         batch = self.settings.batch_size
         steps = data.train.size // batch       # an incomplete last batch is dropped
         orders = {'training': random_state(purpose='batches', **draw_key).permutation(data.train.size)}

@@ -20,10 +20,6 @@ class Training(NamedTuple):
     improvement: float = 1.002      # validation accuracy must pass this times the best to count as better
     patience_multiplier: float = 1.5
 
-    def rate(self, epoch):
-        """The learning rate of an epoch of the whole run; the first is 0."""
-        return self.lr / (1. + epoch * self.lr_decay)
-
 
 TRAINING = {      # by family of data sets
     'mnist5':     Training(lr=1e-3, lr_decay=1 / 250., patience=500, epochs=100),

@@ -7,6 +7,7 @@ import numpy as np
 from classification.results import metrics
 from classification.results.ragged import packed
 from classification.results.trial_record import TEST, TRAIN, VALID, TrialRecord
+from classification.trial.schedule import learning_rate
 from classification.trial.tensorboard import Scalars
 
 
@@ -150,5 +151,5 @@ class Recorder(object):
             training_time=state.elapsed, num_parameters=trial.method.num_parameters(state.store), extra=extra,
             at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins),
             task_order=np.array(trial.experiment.task_order) if trial.experiment.order_rule else None,
-            loss=losses, learning_rate=trial.experiment.training.rate(np.arange(len(losses))),
+            loss=losses, learning_rate=learning_rate(trial.experiment.training, np.arange(len(losses))),
             confusion=confusion, confusion_parts=confusion_parts)
