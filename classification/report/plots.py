@@ -253,8 +253,9 @@ def _outer_labels(axes, panels, below, left):
 
 
 def class_shares(one):
-    """{place of a task: [positions, classes, classes]}: shares of a true class's test images (row) that were given
-    each class, mean over the trials; NaN where not learned or not known. Only tasks known after the last position."""
+    """{place of a task: [positions, classes, classes]}: shares of a true class's test images (row) that were
+    given each class, mean over the trials; NaN where not learned or not known. Only tasks known after the last
+    position."""
     runs, shares = [run.get('confusion') for run in one.result['result_of_each_run']], {}
     if not all(isinstance(run, list) and run and all(isinstance(row, list) for row in run) for run in runs):
         return {}
@@ -314,10 +315,11 @@ def class_accuracy(one, shares):
         by_class = np.diagonal(shares[place], axis1=1, axis2=2)
         for number, values in enumerate(by_class.T):
             panel.plot(np.arange(len(values)), values, color=COLOURS[number % len(COLOURS)],
-                       linestyle=STYLES[number % len(STYLES)], marker=MARKERS[number % len(MARKERS)], markersize=3,
-                       linewidth=1., label='class %d' % number)
+                       linestyle=STYLES[number % len(STYLES)], marker=MARKERS[number % len(MARKERS)],
+                       markersize=3, linewidth=1., label='class %d' % number)
         _number_ticks(panel.xaxis, _positions(one) if len(by_class) > 1 else ['all'])
-        panel.set(xlabel=_after(one), ylabel='test accuracy', xlim=(-0.5, len(by_class) - 0.5), ylim=(-0.02, 1.02))
+        panel.set(xlabel=_after(one), ylabel='test accuracy', xlim=(-0.5, len(by_class) - 0.5),
+                  ylim=(-0.02, 1.02))
         if by_class.shape[1] <= 10:
             panel.legend(fontsize=5)
     return 'Test accuracy of each class after each position' + _of_classes(one, shares), figure

@@ -7,13 +7,14 @@ import numpy as np
 def packed(arrays):
     """(values, parts) of a dict key -> array of counts or class numbers.
 
-    The values have the smallest unsigned type that holds them all. A row of `parts` is a key, which is a number
-    or a tuple of numbers, and the shape of its array.
+    The values have the smallest unsigned type that holds them all. A row of `parts` is a key, which is a
+    number or a tuple of numbers, and the shape of its array.
     """
     keys = sorted(arrays)
     values = np.concatenate([np.zeros(0, np.uint8)] + [np.ravel(arrays[key]) for key in keys])
     parts = [np.ravel(key).tolist() + list(arrays[key].shape) for key in keys]
-    return values.astype(np.min_scalar_type(int(values.max()) if values.size else 0)), np.array(parts, np.int64)
+    kind = np.min_scalar_type(int(values.max()) if values.size else 0)
+    return values.astype(kind), np.array(parts, np.int64)
 
 
 def unpacked(values, parts, dimensions):

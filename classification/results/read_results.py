@@ -83,8 +83,8 @@ def load_results(path):
             and the like, row 0 precedes training, 0.0 stands for a task that is not learned yet, the last
                 column is
             the mean over those learned. `test_curves` gives the same without placeholders.
-            confusion[i][a]: test images of the a-th task by true class (row) and answer (column) after position i;
-            empty where the task is not learned yet, or that is not known.
+            confusion[i][a]: test images of the a-th task by true class (row) and answer (column) after
+            position i; empty where the task is not learned yet, or that is not known.
 
         Beside the file's own: `unfinished` (it is a temp_NAME.mat) and `computed_fields`, the names of those
         that an older file lacks and that its histories told.

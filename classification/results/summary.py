@@ -59,8 +59,8 @@ def _of_epochs(record):
 def confusion_fields(record, tasks):
     """Confusion matrices and right answers by class on the test split: cells {position}{task}.
 
-    Empty where a task is not learned yet, or is not known: an older version of this program learned the position.
-    Nothing where none is known.
+    Empty where a task is not learned yet, or where that is not known: an older version of this program learned
+    the position. Nothing where none is known.
     """
     if record.confusion is None or not record.confusion.size:
         return {}

@@ -35,7 +35,8 @@ class History(object):
     # Lists and arrays, with their names in a checkpoint; then dicts.
     PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'),
                          ('seconds', 'seconds'),
-                         ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep'), ('losses', 'loss')])
+                         ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep'),
+                         ('losses', 'loss')])
     BY_TASK = ('peak', 'at_chance')
     # Of arrays of unequal sizes: how many dimensions they have.
     RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2)])

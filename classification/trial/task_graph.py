@@ -89,7 +89,7 @@ class TaskGraph(object):
         return self._summed(self.method.update, self.method.loss), self.method.loss
 
     def _summed(self, update, loss):
-        """The update, which also adds the loss to that of the epoch: in the graph it takes next to no time."""
+        """The update, which also adds the loss to that of the epoch; the graph does it in next to no time."""
         if loss is None:        # a phase without epochs
             return update
         return tf.group(update, tf.assign_add(self._loss_sum, tf.cast(loss, self._loss_sum.dtype.base_dtype)))

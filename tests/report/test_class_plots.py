@@ -28,7 +28,8 @@ def test_shares_are_means_over_trials(tmp_path):
     found = {name: figure for name, _, figure in plots.plots_of(one)}
     shown = found['confusion'].axes[0].images[0].get_array()
     assert shown.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert [list(line.get_ydata()) for line in found['class_accuracy'].axes[0].lines] == [[0.75, 0.5], [0.75, 0.5]]
+    lines = found['class_accuracy'].axes[0].lines
+    assert [list(line.get_ydata()) for line in lines] == [[0.75, 0.5], [0.75, 0.5]]
     for figure in found.values():
         plots.close(figure)
 
