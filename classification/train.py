@@ -11,7 +11,7 @@ from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial import checkpoint
 from classification.trial.recorder import Recorder
-from classification.trial.schedule import SCHEDULES
+from classification.trial.schedule import SCHEDULES, learning_rate
 from classification.trial.state import TrialState
 from classification.trial.task_graph import GraphSettings
 from utils.lazy_tensorflow import tf
@@ -130,7 +130,7 @@ class Trial(object):
     def _train_epoch(self, graph, task):
         experiment, data, epoch = self.experiment, self.tasks[task], self.state.global_epoch
         draw_key = dict(seed=experiment.seed, trial=self.number, task=task, epoch=epoch)
-        rate = experiment.training.lr / (1. + epoch * experiment.training.lr_decay)
+        rate = learning_rate(experiment.training, epoch)
         batch = self.settings.batch_size
         steps = data.train.size // batch       # an incomplete last batch is dropped
         orders = {'training': random_state(purpose='batches', **draw_key).permutation(data.train.size)}
@@ -144,6 +144,7 @@ class Trial(object):
                                         **draw_key) if self.settings.augments else None
             loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
                               fetch_loss=step == steps - 1, augmentation=augmentation)
+        self.state.history.losses.append(graph.take_loss() / steps)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d'
                               % (task, loss, self.state.epoch + 1))

@@ -50,7 +50,7 @@ def run_grid(combinations, reported, flags, say):
         if set(statuses) == {EXIT_USER_ERROR}:      # and was told
             return EXIT_USER_ERROR
         return _nothing_chosen(failed, len(combinations), 'failed; the same command tries %s again, and '
-                               'without such values it chooses among the others')
+                               'without such values it chooses among the others' % _them(failed))
     return _choose(combinations, fingerprints, reported, flags, say)
 
 
@@ -130,9 +130,12 @@ def _train(one, say, told):
 def _nothing_chosen(lacking, of, why):
     """Says so in one line; the exit status."""
     tell_error('nothing is chosen: %d of %d combinations (%s) %s' % (
-        len(lacking), of, '; '.join(one.text for one in lacking), why % (
-            'it' if len(lacking) == 1 else 'them')))
+        len(lacking), of, '; '.join(one.text for one in lacking), why))
     return EXIT_FAILED
+
+
+def _them(combinations):
+    return 'it' if len(combinations) == 1 else 'them'
 
 
 # ---- choosing ----
@@ -144,7 +147,7 @@ def _choose(combinations, fingerprints, reported, flags, say):
     lacking = [one for one, fingerprint in zip(combinations, fingerprints) if fingerprint not in stored]
     if lacking:         # removed, or trained again, by another command
         return _nothing_chosen(lacking, len(combinations),
-                               'are no longer in %s; the same command trains %%s' % path.replace('%', '%%'))
+                               'are no longer in %s; the same command trains %s' % (path, _them(lacking)))
     handed_on = all(one.handed_on for one in stored.values())
     if not handed_on:
         say('note: an earlier version trained some of these trials; so all are compared by the last epoch, '

@@ -262,7 +262,13 @@ def rmsprop(learning_rate, name):
 def apply(optimizer, loss, variables):
     """One step of an optimizer on those of `variables` that the loss depends on."""
     gradients = tf.gradients(loss, variables)
-    return optimizer.apply_gradients([(g, v) for g, v in zip(gradients, variables) if g is not None])
+    return apply_gradients(optimizer, loss, [(g, v) for g, v in zip(gradients, variables) if g is not None])
+
+
+def apply_gradients(optimizer, loss, pairs):
+    """The update of an optimizer from pairs (gradient, variable) of a loss."""
+    with tf.control_dependencies([loss]):      # whoever reads the loss gets its value before the update
+        return optimizer.apply_gradients(pairs)
 
 
 def minimize(loss, variables, learning_rate, name='RMSProp'):

@@ -7,6 +7,7 @@ import numpy as np
 
 from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
+from classification.results.ragged import packed
 from classification.results.summary import LEEP_SCORES, summary
 from classification.results.trial_record import TrialRecord
 from utils.utils import UserError, size_text
@@ -98,7 +99,16 @@ def _record(experiment, number, epochs):
                        np.zeros(len(tasks)),
                        np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN,
                        np.array(experiment.of_trial(number).task_order) if experiment.order_rule else None,
-                       np.zeros(len(tasks)))
+                       np.zeros(len(tasks)), np.zeros(epochs), np.zeros(epochs),
+                       *_confusion(experiment, order))
+
+
+def _confusion(experiment, order):
+    """Packed confusion matrices of a trial, of a test split with more than 255 images of a class."""
+    counts = experiment.class_counts
+    return packed({(position, task): np.full((counts[task], counts[task]), 256)
+                   for position in range(len(order))
+                   for task in (order[:position + 1] if experiment.lifelong else experiment.tasks)})
 
 
 def _own_fields(experiment, epochs, positions):

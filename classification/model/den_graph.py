@@ -102,8 +102,8 @@ def training_step(loss, trained, optimizer, shrinking):
         shrinking: list of (variables, function of their values -> their new values).
     """
     gradients = tf.gradients(loss, [variable for variable, _ in trained])
-    done = optimizer.apply_gradients([(masked(gradient) if masked else gradient, variable)
-                                      for gradient, (variable, masked) in zip(gradients, trained)])
+    done = nn.apply_gradients(optimizer, loss, [(masked(gradient) if masked else gradient, variable)
+                                                for gradient, (variable, masked) in zip(gradients, trained)])
     for variables, shrunk in shrinking:
         with tf.control_dependencies([done]):
             values = shrunk(*[variable.read_value() for variable in variables])

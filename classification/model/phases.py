@@ -42,12 +42,15 @@ class Alternatives(InTurn):
         score = float(history.accuracies[-1][task, VALID])
         if not state.scores or score > max(state.scores):
             state.winner = {'values/' + name: value for name, value in values.items()}
+            state.winner.update(('answers/%d' % other, given) for other, given in history.answers.items())
             state.winner.update(rows=np.array(history.accuracies[start:]), final=outcome,
                                 best_test=np.array(history.best_test[start:]),
+                                losses=np.array(history.losses[start - 1:]),
                                 progress=np.array(state.progress.state()))
         state.scores.append(score)
         state.global_epoch -= len(history.accuracies) - start
-        del history.accuracies[start:], history.best_test[start:]
+        del history.accuracies[start:], history.best_test[start:], history.losses[start - 1:]
+        history.answers = dict(history.final_answers)
         state.store, state.progress = dict(state.before), None
 
     def end_task(self, task):
@@ -57,6 +60,10 @@ class Alternatives(InTurn):
                        if name.startswith('values/')}
         state.history.accuracies.extend(winner['rows'])
         state.history.best_test.extend(winner['best_test'])
+        # of a checkpoint of before: not known
+        state.history.losses.extend(winner.get('losses', np.full(len(winner['rows']), np.nan)))
+        state.history.answers = {int(name[len('answers/'):]): value for name, value in winner.items()
+                                 if name.startswith('answers/')}
         state.global_epoch += len(winner['rows'])
         state.progress = state.new_progress(tuple(winner['progress']))
         self.trial.method.choose(task, state.scores)

@@ -104,17 +104,17 @@ def _write(out, kind, content, comparisons):
 def _write_plots(folder, comparisons):
     """Returns how many."""
     _check_matplotlib()
-    from classification.report import plots
+    from classification.report import figures, plots
     count = 0
     for number, comparison in enumerate(comparisons, 1):
         prefix = 'data%d_' % number if len(comparisons) > 1 else ''
         sources = [(prefix, plots.plots_of_group(comparison))]
         sources += [(prefix + _file_name(one.label) + '_', plots.plots_of(one))
                     for one in comparison.group.members]
-        for start, figures in sources:
-            for what, _, figure in figures:
-                plots.save(figure, os.path.join(folder, start + what))
-                plots.close(figure)
+        for start, made in sources:
+            for what, _, figure in made:
+                figures.save(figure, os.path.join(folder, start + what))
+                figures.close(figure)
                 count += 1
     return count
 

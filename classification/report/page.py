@@ -5,7 +5,7 @@ import html
 
 import numpy as np
 
-from classification.report import disparity, plots
+from classification.report import disparity, figures, plots
 from classification.report.marks import marks_of
 from classification.report.statistics import METRICS, correction
 from classification.report.tables import DISPARITY_COLUMNS, MISSING, disparity_rows, shown, shown_interval
@@ -172,9 +172,9 @@ def _differences(comparison):
 def _figures(drawn):
     parts = []
     for name, caption, figure in drawn:
-        content = base64.b64encode(plots.image(figure, 'svg')).decode('ascii')
+        content = base64.b64encode(figures.image(figure, 'svg')).decode('ascii')
         width = figure.get_size_inches()[0] * 96
-        plots.close(figure)
+        figures.close(figure)
         parts.append(
             '<figure><img alt="%s" width="%d" '
             'src="data:image/svg+xml;base64,%s"><figcaption>%s</figcaption></figure>' % (

@@ -1,63 +1,28 @@
-"""The report's plots, for print, for grey print and for colour-blind readers.
-
-Colours are Okabe and Ito's (jfly.uni-koeln.de/color), each with a line style and a marker of its own; maps
-are cividis. matplotlib is imported when the first plot is made.
-"""
-import io
-
+"""The report's plots: of an experiment by itself, and of the methods of a group."""
 import numpy as np
 
+from classification.report import class_plots, method_plots
+from classification.report.figures import (
+    BAND,
+    COLOURS,
+    MARKERS,
+    WIDTH,
+    after,
+    boundaries,
+    curve,
+    new_figure,
+    number_ticks,
+    outer_labels,
+    positions_of,
+)
 from classification.report.marks import bracketed
 from classification.report.statistics import METRICS, correction
 from classification.results.metrics import mean_and_std, mean_and_std_where_defined
 from classification.results.read_results import test_curves
-from utils import utils_env_cl as env
-from utils.utils import plural, write_atomically
+from utils.utils import plural
 
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
-STYLES = ('-', '--', '-.', ':')
-MARKERS = 'osD^vP*X<>'
-WIDTH = 7.0                 # inches
 MANY_TASKS = 6              # more than this: a panel per task
 MAX_CELLS = 12             # tasks up to which the accuracy matrix has its numbers written in
-MAX_PATTERNS = 16          # rows of a posterior
-MAX_PANELS = 3             # trials whose posterior is drawn
-MAX_POINTS = 600           # of a curve
-PNG_DPI = 150
-BAND = 'band: one sample standard deviation to either side of the mean over %s'
-
-
-def _pyplot():
-    import matplotlib
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-    pyplot.rcParams.update({'font.size': 9, 'axes.titlesize': 9, 'axes.spines.top': False,
-                            'axes.spines.right': False,
-                            'legend.frameon': False, 'figure.max_open_warning': 0, 'svg.hashsalt': 'report'})
-    return pyplot
-
-
-def _figure(rows=1, columns=1, height=2.6, width=WIDTH, **more):
-    more.setdefault('constrained_layout', True)
-    return _pyplot().subplots(rows, columns, figsize=(width, height), squeeze=False, **more)
-
-
-def save(figure, path):
-    """Writes path.png and path.svg."""
-    for ending in ('png', 'svg'):
-        write_atomically('%s.%s' % (path, ending), image(figure, ending))
-
-
-def image(figure, kind):
-    """The bytes of a figure: kind png or svg."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format=kind, dpi=PNG_DPI, metadata={'Date': None} if kind == 'svg' else {})
-    return stream.getvalue()
-
-
-def close(figure):
-    """Frees a figure."""
-    _pyplot().close(figure)
 
 
 def plots_of(one):
@@ -76,17 +41,21 @@ def plots_of(one):
             'mean over %d trials' % len(runs) if len(runs) > 1 else 'of one trial'), accuracy_matrix(one)
     if all('history_test_error' in run for run in runs):
         yield ('learning_curves',) + learning_curves(one)
+    shares = class_plots.class_shares(one)
+    if shares:
+        yield ('confusion',) + class_plots.confusion(one, shares)
+        yield ('class_accuracy',) + class_plots.class_accuracy(one, shares)
     if all('history_net_prior_in_epoch' in run for run in runs):
-        yield ('posterior',) + posterior(one)
+        yield ('posterior',) + method_plots.posterior(one)
     if all('conv_sharing' in run for run in runs):
         yield 'chosen_layers', 'Chosen layers of each task, input side left: %s.' % (
             'S shared, T task-specific' if len(runs) == 1
             else 'number of trials in which the layer is shared / of all'
-        ), chosen_layers(one)
+        ), method_plots.chosen_layers(one)
     if all('history_DARTS_arch_select' in run for run in runs):
-        yield ('mixture_weights',) + mixture_weights(one)
+        yield ('mixture_weights',) + method_plots.mixture_weights(one)
     if all('den_widths' in run for run in runs):
-        yield ('widths',) + widths(one)
+        yield ('widths',) + method_plots.widths(one)
 
 
 def plots_of_group(comparison):
@@ -104,35 +73,18 @@ def accuracy_matrix(one):
     with np.errstate(all='ignore'):
         matrix = statistics(one.result['accuracy_matrix'])[0]
     positions, tasks = matrix.shape
-    figure, ((axes,),) = _figure(height=max(1.6, min(6., 1. + 0.3 * positions)),
+    figure, ((axes,),) = new_figure(height=max(1.6, min(6., 1. + 0.3 * positions)),
                                  width=max(3.6, min(WIDTH, 2. + 0.45 * tasks)))
     shown = axes.imshow(np.ma.masked_invalid(matrix), cmap='cividis', vmin=0, vmax=1, aspect='auto')
     axes.set_facecolor('#e8e8e8')
-    axes.set(xlabel='task evaluated', ylabel=_after(one), title=one.label)
-    _number_ticks(axes.xaxis, one.tasks)
-    _number_ticks(axes.yaxis, _positions(one) if positions > 1 else ['all'])
+    axes.set(xlabel='task evaluated', ylabel=after(one), title=one.label)
+    number_ticks(axes.xaxis, one.tasks)
+    number_ticks(axes.yaxis, positions_of(one) if positions > 1 else ['all'])
     for row, column in np.argwhere(~np.isnan(matrix)) if max(positions, tasks) <= MAX_CELLS else ():
         axes.text(column, row, '%.2f' % matrix[row, column], ha='center', va='center', fontsize=7,
                   color='black' if matrix[row, column] > 0.6 else 'white')
     figure.colorbar(shown, ax=axes, label='test accuracy')
     return figure
-
-
-def _number_ticks(axis, names):
-    """A tick for each name, thinned out where there are many."""
-    indices = np.arange(0, len(names), 1 if len(names) <= 20 else 5)
-    axis.set_ticks(indices)
-    axis.set_ticklabels([str(names[index]) for index in indices])
-
-
-def _after(one):
-    """Label of an axis whose ticks are `_positions`."""
-    return 'after position' if one.orders_differ else 'after learning task'
-
-
-def _positions(one):
-    """Name of each position in the order of tasks: the task, where all trials have the same."""
-    return list(range(len(one.orders[0]))) if one.orders_differ else one.orders[0]
 
 
 def learning_curves(one):
@@ -146,14 +98,14 @@ def learning_curves(one):
     columns = 4 if many else 1
     rows = -(-len(one.tasks) // columns) if many else 1
     height = 0.9 + 1.1 * rows if many else 3.
-    figure, axes = _figure(rows, columns, height=height, sharex=True, sharey=True,
+    figure, axes = new_figure(rows, columns, height=height, sharex=True, sharey=True,
                            constrained_layout=not many)
     if many:        # twenty panels would take the automatic layout seconds
         figure.subplots_adjust(left=0.1, right=0.985, bottom=0.45 / height, top=1 - 0.5 / height, hspace=0.4,
                                wspace=0.1)
     for index, task in enumerate(one.tasks):
         panel = axes.flat[index if many else 0]
-        _curve(panel, [curve[:, index] for curve in curves], 0 if many else index, same,
+        curve(panel, [curve[:, index] for curve in curves], 0 if many else index, same,
                'task %d' % task)
         if many:
             panel.set_title('task %d' % task, pad=2)
@@ -162,11 +114,11 @@ def learning_curves(one):
     for panel in axes.flat[len(one.tasks):]:
         panel.set_visible(False)
     if not many:
-        _boundaries(axes[0, 0], starts[0], order, len(curves[0]))
+        boundaries(axes[0, 0], starts[0], order, len(curves[0]))
         axes[0, 0].legend(loc='center left', bbox_to_anchor=(1., 0.5))
         axes[0, 0].set(xlabel='epoch', ylabel='test accuracy')
     else:
-        _outer_labels(axes, len(one.tasks), 'epoch', 'test\naccuracy')
+        outer_labels(axes, len(one.tasks), 'epoch', 'test\naccuracy')
     axes[0, 0].set_ylim(-0.02, 1.02)
     if many:
         figure.suptitle(one.label, fontsize=9)
@@ -190,44 +142,6 @@ def _curves_in_words(trials, same, many, lifelong):
     return '; '.join(parts) + '.'
 
 
-def _curve(axes, trials, number, same, label):
-    """One task: mean and band where the trials have the same epochs, else a line for each."""
-    look = dict(color=COLOURS[number % len(COLOURS)], linestyle=STYLES[number % len(STYLES)], linewidth=1.3)
-    if not same:
-        for trial, values in enumerate(trials):
-            axes.plot(*_thinned(values), label=label if trial == 0 else None, **dict(look, linewidth=0.8))
-        return
-    mean = np.mean(trials, axis=0)
-    epochs, means = _thinned(mean)
-    axes.plot(epochs, means, label=label, marker=MARKERS[number % len(MARKERS)], markersize=3,
-              markevery=max(1, len(epochs) // 12), **look)
-    if len(trials) > 1:
-        std = np.std(trials, axis=0, ddof=1)
-        axes.fill_between(epochs, means - std[epochs], means + std[epochs], color=look['color'], alpha=0.2,
-                          linewidth=0)
-
-
-def _thinned(values):
-    """(epochs, values at these) of every k-th epoch and the last, MOST_POINTS about."""
-    epochs = np.arange(0, len(values), max(1, len(values) // MAX_POINTS))
-    epochs = np.append(epochs, len(values) - 1) if epochs[-1] < len(values) - 1 else epochs
-    return epochs, np.asarray(values)[epochs]
-
-
-def _boundaries(axes, starts, order, rows, colour='#777777', named='task '):
-    """A line where each position begins; its task above, where there is room."""
-    ends = np.append(starts[1:] - 1, rows - 1)
-    for start in starts[1:]:
-        axes.axvline(start - 0.5, color=colour, linewidth=0.8, linestyle=(0, (2, 2)))
-    if len(starts) != len(order):
-        return
-    every = -(-len(order) // 24)
-    for position, (start, end, task) in enumerate(zip(starts, ends, order)):
-        if position % every == 0:
-            axes.text((start + end) / 2., 1.02, (named if len(order) <= 8 else '') + str(task), ha='center',
-                      va='bottom', fontsize=7, transform=axes.get_xaxis_transform())
-
-
 def _mark_training(axes, starts, order, task, rows):
     ends = np.append(starts[1:] - 1, rows - 1)
     for start, end, trained in zip(starts, ends, order):
@@ -235,143 +149,12 @@ def _mark_training(axes, starts, order, task, rows):
             axes.axvspan(start - 0.5, end + 0.5, color='#cccccc', linewidth=0)
 
 
-def _outer_labels(axes, panels, below, left):
-    """Labels of a grid: only beside and below its outer panels, which also keep their numbers."""
-    rows, columns = axes.shape
-    for index in range(panels):
-        row, column = divmod(index, columns)
-        if column == 0:
-            axes[row, column].set_ylabel(left)
-        if index + columns >= panels:
-            axes[row, column].set_xlabel(below)
-            axes[row, column].tick_params(labelbottom=True)
-
-
-def posterior(one):
-    """(what it shows, figure): LASEM's mean posterior over patterns in each epoch, a panel per trial."""
-    runs = one.result['result_of_each_run']
-    chosen = runs[:MAX_PANELS]
-    patterns = _patterns(one, chosen[0]['history_net_prior_in_epoch'].shape[1])
-    with np.errstate(all='ignore'):
-        weight = np.nanmean(np.concatenate([run['history_net_prior_in_epoch'] for run in chosen]), axis=0)
-    kept = np.sort(np.argsort(-weight, kind='stable')[:MAX_PATTERNS])
-    others = len(patterns) - len(kept)
-    figure, axes = _figure(len(chosen), 1, height=0.5 + len(chosen)
-                           * (0.9 + 0.14 * (len(kept) + (others > 0))), sharex=True)
-    for panel, run, trial, order in zip(axes[:, 0], chosen, one.trials, one.orders):
-        history = run['history_net_prior_in_epoch'].astype(np.float64)
-        rows = history[:, kept].T
-        if others:
-            rows = np.vstack([rows, 1. - rows.sum(axis=0)])
-        drawn = panel.imshow(np.ma.masked_invalid(rows), cmap='cividis', vmin=0,
-                             vmax=max(np.nanmax(rows), 1e-6), aspect='auto',
-                             interpolation='nearest', extent=(0.5, len(history) + 0.5, len(rows) - 0.5, -0.5))
-        panel.set_facecolor('#e8e8e8')
-        panel.set_yticks(range(len(rows)))
-        panel.set_yticklabels([patterns[index] for index in kept] + ['%d others' % others] * (others > 0),
-                              family='monospace', fontsize=7)
-        panel.set_ylabel('pattern')
-        panel.set_title('%s, trial %d' % (one.label, trial), pad=17)
-        _boundaries(panel, np.ravel(run['task_changed_epoch']), order, len(history) + 1, colour='white')
-        figure.colorbar(drawn, ax=panel, label='posterior')
-    axes[-1, 0].set_xlabel('epoch')
-    return 'Posterior over patterns (S shared, T task-specific, input side first), mean over the steps of ' \
-        'each epoch; above: the task%s%s.' % (
-        '; the %d with the highest mean, the others added up' % len(kept) if others else '',
-        '; the first %d of %d trials' % (len(chosen), len(runs)) if len(chosen) < len(runs) else ''), figure
-
-
-def _patterns(one, number):
-    """Names of the patterns that LASEM searched."""
-    info = one.result['model_specific_info']
-    groups = info.get('layer_group_config')
-    groups = (1,) * len(np.ravel(info['channel_sizes'])) if groups is None else tuple(
-        int(size) for size in groups)
-    return env.patterns_of(groups) if 2 ** len(groups) == number else [
-        'pattern %d' % index for index in range(number)]
-
-
-def chosen_layers(one):
-    """Grid of tasks x layers: the share of trials in which the layer is shared."""
-    runs = one.result['result_of_each_run']
-    shared = np.sum([np.asarray(run['conv_sharing'], dtype=int) for run in runs], axis=0)
-    tasks, layers = shared.shape
-    figure, ((axes,),) = _figure(height=max(1.6, 1. + 0.24 * tasks),
-                                 width=max(3.6, min(WIDTH, 2. + 0.5 * layers)))
-    axes.imshow(shared / float(len(runs)), cmap='Greys', vmin=0, vmax=1.3, aspect='auto')
-    for row, column in np.ndindex(tasks, layers):
-        text = 'TS'[int(shared[row, column])] if len(runs) == 1 else '%d/%d' % (shared[row, column], len(
-            runs))
-        axes.text(column, row, text, ha='center', va='center', fontsize=7,
-                  color='white' if shared[row, column] > 0.7 * len(runs) else 'black')
-    for number in range(1, max(tasks, layers)):
-        if number < tasks:
-            axes.axhline(number - 0.5, color='#777777', linewidth=0.5)
-        if number < layers:
-            axes.axvline(number - 0.5, color='#777777', linewidth=0.5)
-    axes.set(xlabel='convolution layer', ylabel='task', title=one.label)
-    _number_ticks(axes.xaxis, list(range(1, layers + 1)))
-    _number_ticks(axes.yaxis, one.tasks[:tasks])
-    return figure
-
-
-def mixture_weights(one):
-    """(what it shows, figure): weight of the shared kernel in DARTS' mixture of each layer, through the
-    epochs."""
-    runs, order = one.result['result_of_each_run'], _positions(one)
-    histories = [run['history_DARTS_arch_select'].astype(np.float64) for run in runs]
-    same = len({history.shape for history in histories}) == 1 and not one.orders_differ
-    # softmax of two
-    weights = [1 / (1 + np.exp(history[:, 0::2] - history[:, 1::2])) for history in histories]
-    figure, ((axes,),) = _figure(height=3.)
-    for layer in range(weights[0].shape[1]):
-        trials = [np.append(np.nan, weight[:, layer]) for weight in weights]
-        _curve(axes, trials, layer, same, 'layer %d' % (layer + 1))
-    axes.axhline(0.5, color='#777777', linewidth=0.7)
-    axes.set(xlabel='epoch', ylabel='weight of the shared kernel')
-    axes.set_title(one.label, pad=16)
-    _boundaries(axes, np.ravel(runs[0]['task_changed_epoch']), order, len(histories[0]) + 1,
-                named='position ' if one.orders_differ else 'task ')
-    axes.legend(loc='center left', bbox_to_anchor=(1., 0.5), ncol=1 if weights[0].shape[1] <= 9 else 2)
-    return 'DARTS: softmax weight of the shared kernel in each layer (1: input side); above 0.5 it is ' \
-        'chosen%s.' % (
-        '' if len(runs) == 1 else '; mean over trials, ' + BAND % plural(len(runs), 'trial') if same else
-        '; each trial by itself, since they learn the tasks in different orders; above: the position'
-        if one.orders_differ else '; each trial by itself'), figure
-
-
-def widths(one):
-    """(what it shows, figure): units of each of DEN's hidden layers after each position."""
-    runs = one.result['result_of_each_run']
-    # [trials, positions, layers]
-    counts = np.array([run['den_widths'][[one.tasks.index(task) for task in order]]
-                       for run, order in zip(runs, one.orders)], dtype=np.float64)
-    figure, ((axes,),) = _figure(height=3.)
-    indices = np.arange(counts.shape[1])
-    for layer in range(counts.shape[2]):
-        number = layer % len(COLOURS)
-        mean = counts[:, :, layer].mean(axis=0)
-        axes.plot(indices, mean, color=COLOURS[number], linestyle=STYLES[layer % len(STYLES)],
-                  marker=MARKERS[layer % len(MARKERS)],
-                  markersize=4, linewidth=1.3, label='layer %d' % (layer + 1))
-        if len(runs) > 1:
-            std = counts[:, :, layer].std(axis=0, ddof=1)
-            axes.fill_between(indices, mean - std, mean + std, color=COLOURS[number], alpha=0.2, linewidth=0)
-    axes.set(xlabel=_after(one), ylabel='units', title=one.label)
-    axes.set_ylim(bottom=0)
-    _number_ticks(axes.xaxis, _positions(one))
-    axes.legend(loc='center left', bbox_to_anchor=(1., 0.5))
-    return 'DEN: units of each hidden layer (1: input side) after each %s%s.' % (
-        'position, which the trials fill with different tasks' if one.orders_differ else 'task',
-        '; mean over trials, ' + BAND % plural(len(runs), 'trial') if len(runs) > 1 else ''), figure
-
-
 # ---- several experiments ----
 
 def method_comparison(comparison):
     """(what it shows, figure): bars of the means over trials with their intervals."""
     rows, names = comparison.rows, ('peak', 'final', 'forgetting')
-    figure, axes = _figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
+    figure, axes = new_figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
     indices = np.arange(len(rows))
     for name, panel, hatch, colour in zip(names, axes[0], ('', '', '//'), COLOURS):
         for index, row in enumerate(rows):
@@ -414,7 +197,7 @@ def method_differences(comparison):
     """(what it shows, figure): each method minus the baseline, with the simultaneous intervals."""
     rows = [row for row in comparison.rows if row.differences]
     names = ('peak', 'final', 'forgetting')
-    figure, axes = _figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
+    figure, axes = new_figure(1, len(names), height=0.9 + 0.3 * max(2, len(rows)), sharey=True)
     for number, (name, panel) in enumerate(zip(names, axes[0])):
         for index, row in enumerate(rows):
             difference = row.differences[name]

@@ -67,6 +67,12 @@ METRICS = OrderedDict((metric.__name__, metric) for metric in (
     final_accuracy, avg_incremental_accuracy, backward_transfer, forgetting, forgetting_ratio))
 
 
+def confusion(labels, answers, classes):
+    """[classes, classes]: how many images of each class (row) were given each class (column)."""
+    cells = np.asarray(labels, np.int64) * classes + answers
+    return np.bincount(cells, minlength=classes ** 2).reshape(classes, classes)
+
+
 def at_chance(right, class_counts):
     """Whether a network's answers are not above chance: no better than always giving the most frequent class,
     by a one-sided binomial test; never where all answers are right.

@@ -28,7 +28,7 @@ _ROWS = {
                             'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
                             'cnn_KB_sizes', 'cnn_TS_sizes', 'cnn_deconv_stride_sizes', 'layer_group_config'),
     'result_of_each_run': ('history_best_test_error', 'task_changed_epoch', 'history_trained_task',
-                           'den_loss_before_expansion'),
+                           'history_loss', 'history_learning_rate', 'den_loss_before_expansion'),
 }
 _TABLES = {
     'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
@@ -81,9 +81,11 @@ def load_results(path):
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
         model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 +
             tasks]
-            and the like: row 0 precedes training, 0.0 stands for a task that is not learned yet, the last
+            and the like, row 0 precedes training, 0.0 stands for a task that is not learned yet, the last
                 column is
             the mean over those learned. `test_curves` gives the same without placeholders.
+            confusion[i][a]: test images of the a-th task by true class (row) and answer (column) after
+            position i; empty where the task is not learned yet, or that is not known.
 
         Beside the file's own: `unfinished` (it is a temp_NAME.mat) and `computed_fields`, the names of those
         that an older file lacks and that its histories told.

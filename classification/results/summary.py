@@ -3,13 +3,16 @@
 The names in the result structure are the published ones, "error" included, which is an accuracy in [0, 1].
 """
 import json
+from collections import OrderedDict
 
 import numpy as np
 
 from classification.results import origin
 from classification.results.mat_file import as_stored
 from classification.results.metrics import METRICS, mean_and_std, mean_and_std_where_defined
+from classification.results.ragged import unpacked
 from classification.results.trial_record import SPLITS, TEST
+from utils.utils import tasks_in
 
 LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
 
@@ -39,9 +42,33 @@ def run_struct(record, task_order, leep=False, lifelong=True, trainer_fields=no_
         ('history_validation_error', valid),
         ('history_test_error', test),
         ('history_best_test_error', np.asarray(record.best_test, dtype=np.float64)),
-    ] + list(extra.items()) + ([
+    ] + list(_of_epochs(record).items()) + list(extra.items()) + ([
         ('task_changed_epoch', np.asarray(record.task_changed_epoch, dtype=np.int64)),
-    ] if lifelong else []) + list(trainer_fields(record, task_order).items()) + scores))
+    ] if lifelong else []) + list(confusion_fields(record, tasks_in(task_order)).items())
+        + list(trainer_fields(record, task_order).items()) + scores))
+
+
+def _of_epochs(record):
+    """What an epoch minimised, and its learning rate; nothing where an older version left the record."""
+    if record.loss is None:
+        return {}
+    return OrderedDict([('history_loss', np.asarray(record.loss, np.float64)),
+                        ('history_learning_rate', np.asarray(record.learning_rate, np.float64))])
+
+
+def confusion_fields(record, tasks):
+    """Confusion matrices and right answers by class on the test split: cells {position}{task}.
+
+    Empty where a task is not learned yet, or where that is not known: an older version of this program
+    learned the position. Nothing where none is known.
+    """
+    if record.confusion is None or not record.confusion.size:
+        return {}
+    matrices = unpacked(record.confusion, record.confusion_parts, 2)
+    rows = [[matrices.get((position, task), np.zeros((0, 0), record.confusion.dtype)) for task in tasks]
+            for position in range(len(record.accuracy_matrix))]
+    return OrderedDict([('confusion', rows),
+                        ('correct_by_class', [[np.diag(matrix) for matrix in row] for row in rows])])
 
 
 def _last_known(accuracy):

@@ -102,15 +102,29 @@ def accuracy_matrix_csv(record):
 def history_csv(record, task_order):
     """Every accuracy of a trial as CSV in long form; epoch 0 precedes training; NaN: learned, not evaluated
     this epoch."""
-    position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
-    trained = np.asarray(task_order)[np.maximum(position, 0)]
-    if 'history_trained_task' in record.extra:      # all tasks are at one position
-        trained = np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
+    trained = _trained_tasks(record, task_order)
     lines = ['task_trained,epoch,task_evaluated,split,accuracy']
     for epoch, task, split in np.argwhere(~np.isnan(_last_known(record.accuracy))):
         lines.append('%d,%d,%d,%s,%s' % (trained[epoch], epoch, task, SPLITS[split],
                                          _number(record.accuracy[epoch, task, split])))
     return '\n'.join(lines) + '\n'
+
+
+def epochs_csv(record, task_order):
+    """What each epoch of a trial trained, at which learning rate, and the mean of the losses that its steps
+    minimised; NaN: an earlier version of this program trained the epoch."""
+    rows = zip(_trained_tasks(record, task_order)[1:], record.learning_rate, record.loss)
+    return '\n'.join(['task_trained,epoch,learning_rate,loss'] + [
+        '%d,%d,%s,%s' % (task, epoch, _number(rate), _number(loss))
+        for epoch, (task, rate, loss) in enumerate(rows, 1)]) + '\n'
+
+
+def _trained_tasks(record, task_order):
+    """The task that was trained before each row of the histories; before the first row the one that comes."""
+    if 'history_trained_task' in record.extra:      # all tasks are at one position
+        return np.append(record.extra['history_trained_task'][:1], record.extra['history_trained_task'])
+    position = np.searchsorted(record.task_changed_epoch, np.arange(len(record.accuracy)), side='right') - 1
+    return np.asarray(task_order)[np.maximum(position, 0)]
 
 
 def _number(value):

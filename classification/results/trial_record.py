@@ -37,6 +37,11 @@ class TrialRecord(NamedTuple):
     task_order: Optional[np.ndarray] = None     # [positions]; None: the experiment's, which all trials have
     # [distinct tasks]; validation accuracy with the parameters that the last position handed on
     final_valid: Optional[np.ndarray] = None
+    loss: Optional[np.ndarray] = None           # [epochs]: mean of what the steps minimised; NaN: not known
+    learning_rate: Optional[np.ndarray] = None  # [epochs]
+    # Packed as in ragged.py: of (position, task) how many test images of each class were given each class
+    confusion: Optional[np.ndarray] = None
+    confusion_parts: Optional[np.ndarray] = None
 
 
 # of files of records; raised where older code would misread one, not for an added field

@@ -228,8 +228,10 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
 
 def _save(folder, record, task_order):
     """Writes the record of a trial, last of all, and its tables for people."""
-    from classification.results.texts import accuracy_matrix_csv, history_csv
+    from classification.results import texts
     from classification.results.trial_record import save_record
-    write_atomically(os.path.join(folder, 'accuracy_matrix.csv'), accuracy_matrix_csv(record), alone=True)
-    write_atomically(os.path.join(folder, 'history.csv'), history_csv(record, task_order), alone=True)
+    for name, text in (('accuracy_matrix.csv', texts.accuracy_matrix_csv(record)),
+                       ('history.csv', texts.history_csv(record, task_order)),
+                       ('epochs.csv', texts.epochs_csv(record, task_order))):
+        write_atomically(os.path.join(folder, name), text, alone=True)
     save_record(os.path.join(folder, RECORD), record)

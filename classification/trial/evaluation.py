@@ -24,6 +24,7 @@ class Evaluation(object):
 
     def __init__(self, method, parameters, task, learned, constant, batch):
         self.batch, self._task = batch, task
+        self.answers = {}      # task -> the class given to each of its test images by the last `accuracy`
         self._kept, self._logits, self._predicted, self._cut = {}, {}, {}, {}
         first = task.train.images(np.arange(1))
         self._pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
@@ -50,9 +51,9 @@ class Evaluation(object):
         """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
         splits = [getattr(task, split) for split in SPLITS]
         ends = np.cumsum([split.size for split in splits])
-        correct = np.concatenate(list(self._answers(session, task.index, splits))) == np.concatenate(
-            [p.labels for p in splits])
-        return np.array([hits.mean() for hits in np.split(correct, ends[:-1])])
+        answers = np.split(np.concatenate(list(self._answers(session, task.index, splits))), ends[:-1])
+        self.answers[task.index] = answers[list(SPLITS).index('test')]
+        return np.array([np.mean(given == split.labels) for given, split in zip(answers, splits)])
 
     def constant_rows(self, session, rows):
         """[array [len(rows), ...]]: for these training images of the task that is learned, the first of the

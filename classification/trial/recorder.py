@@ -5,7 +5,9 @@ from collections import OrderedDict
 import numpy as np
 
 from classification.results import metrics
+from classification.results.ragged import packed
 from classification.results.trial_record import TEST, TRAIN, VALID, TrialRecord
+from classification.trial.schedule import learning_rate
 from classification.trial.tensorboard import Scalars
 
 
@@ -60,7 +62,13 @@ class Recorder(object):
                     task.index, state.phase):
                 row[task.index] = unchanged[task.index]
             elif due:
-                row[task.index] = graph.accuracy(task)
+                row[task.index] = self._evaluated(graph, task)
+
+    def _evaluated(self, graph, task):
+        """Accuracies [3] of a task; its answers to the test images are kept beside them."""
+        accuracy = graph.accuracy(task)
+        self.trial.state.history.answers[task.index] = graph.answers(task)
+        return accuracy
 
     def means(self, row, task):
         """(validation, test) accuracy in a row, mean over the tasks that are learned with this one."""
@@ -76,13 +84,16 @@ class Recorder(object):
             return history.accuracies[-1]
         row = np.full_like(history.accuracies[-1], np.nan)
         for learned in graph.learned:
-            row[learned.index] = graph.accuracy(learned)
+            row[learned.index] = self._evaluated(graph, learned)
         return row
 
     def task_learned(self, task, final):
         """Adds the row of the accuracy matrix; `final` is what `final_row` gave."""
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
-        history.final = final
+        history.final, history.final_answers = final, dict(history.answers)
+        for index, answers in history.answers.items():
+            history.confusion[state.position, index] = metrics.confusion(
+                trial.tasks[index].test.labels, answers, trial.tasks[index].num_classes)
         history.accuracy_matrix.append(np.array([final[index, TEST] for index in trial.experiment.tasks]))
         history.peak.setdefault(task, state.progress.best_test)
         trial.log('learned %stest accuracy %.4f, at the best validation epoch %.4f' % (
@@ -131,6 +142,8 @@ class Recorder(object):
             extra.update(more)
         at_chance = [history.at_chance.get(task) for task in tasks]
         final_valid = history.final[list(tasks), VALID]
+        confusion, confusion_parts = packed(history.confusion)
+        losses = np.array(history.losses)
         return TrialRecord(
             trial=trial.number, accuracy=accuracy, best_test=np.array(history.best_test),
             task_changed_epoch=np.array(history.first_epochs),
@@ -140,4 +153,6 @@ class Recorder(object):
             at_chance=None if None in at_chance else np.array(at_chance), origin=json.dumps(state.origins),
             task_order=np.array(trial.experiment.task_order) if trial.experiment.order_rule else None,
             # not known where an earlier version's checkpoint does not say it
-            final_valid=None if np.isnan(final_valid).any() else final_valid)
+            final_valid=None if np.isnan(final_valid).any() else final_valid,
+            loss=losses, learning_rate=learning_rate(trial.experiment.training, np.arange(len(losses))),
+            confusion=confusion, confusion_parts=confusion_parts)

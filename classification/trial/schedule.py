@@ -10,6 +10,11 @@ from classification.trial.task_graph import JointGraph, TaskGraph
 from utils.utils import random_state
 
 
+def learning_rate(training, epoch):
+    """That of an epoch, which counts from 0 over the whole trial."""
+    return training.lr / (1. + epoch * training.lr_decay)
+
+
 class TaskProgress(object):
     """Validation bookkeeping of the task being learned."""
 

@@ -6,6 +6,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from classification.results.ragged import packed, unpacked
 from classification.trial import checkpoint
 
 
@@ -25,13 +26,20 @@ class History(object):
         at_chance: whether the network was no better than chance after a task was first learned, by task; a
             task that was learned before checkpoints knew is missing.
         method_rows: dict name -> rows of the method's own histories.
+        losses: per epoch, the mean of the losses that its steps minimised; NaN: not known.
+        answers: the class given to each test image when a task was evaluated last, by task.
+        final_answers: the same with the parameters that the last position handed on.
+        confusion: confusion matrices on the test split after each position, by position and task.
         leep: LEEP scores [splits, positions, tasks]; 0 where there is none.
     """
     # Lists and arrays, with their names in a checkpoint; then dicts.
     PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'),
                          ('seconds', 'seconds'),
-                         ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep')])
+                         ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep'),
+                         ('losses', 'loss')])
     BY_TASK = ('peak', 'at_chance')
+    # Of arrays of unequal sizes: how many dimensions they have.
+    RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2)])
     METHOD = 'extra/'           # begins the names of the method's own histories there
 
     def __init__(self, num_tasks, positions):
@@ -41,6 +49,7 @@ class History(object):
         self.accuracy_matrix, self.seconds = [], []
         self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.at_chance, self.method_rows = {}, {}, OrderedDict()
+        self.losses, self.answers, self.final_answers, self.confusion = [], {}, {}, {}
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
@@ -50,6 +59,8 @@ class History(object):
             values = getattr(self, name)
             arrays[name + '_tasks'] = np.array(sorted(values), int)
             arrays[name] = np.array([values[task] for task in sorted(values)])
+        for name in self.RAGGED:
+            arrays[name], arrays[name + '_parts'] = packed(getattr(self, name))
         arrays.update({self.METHOD + name: np.array(rows) for name, rows in self.method_rows.items()})
         return arrays
 
@@ -66,6 +77,11 @@ class History(object):
         for name in cls.BY_TASK:
             values = arrays.get(name, np.zeros(0))
             setattr(history, name, dict(zip(map(int, arrays.get(name + '_tasks', ())), values.tolist())))
+        for name, dimensions in cls.RAGGED.items():
+            if name in arrays:
+                setattr(history, name, dict(unpacked(arrays[name], arrays[name + '_parts'], dimensions)))
+        epochs = max(len(history.accuracies) - 1, 0)
+        history.losses = [np.nan] * (epochs - len(history.losses)) + history.losses
         for name in sorted(arrays):
             if name.startswith(cls.METHOD):
                 history.method_rows[name[len(cls.METHOD):]] = list(arrays[name])

@@ -48,6 +48,7 @@ class TaskGraph(object):
             self.parameters = Parameters(store, self.trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
+            self._loss_sum = self._stored('loss_sum', [], tf.float64)
             self._update, self._loss = self.training(phase)
             constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
                         if other.index not in self.trained_tasks()
@@ -61,6 +62,7 @@ class TaskGraph(object):
         self.session = tf.Session(graph=self.graph, config=settings.config)
         self.session.run(initialise)
         assign(self.session, assign_values)
+        assign(self.session, {self._loss_sum: 0.})
         for split, pixels, labels, _ in self._data.values():
             assign(self.session, {labels: split.labels})
             if pixels is not None:
@@ -84,7 +86,13 @@ class TaskGraph(object):
             batch = batch._replace(single=self._single_images())
         self.method.build(self.parameters, self.task.index, batch, phase)
         self._constant = self.method.frozen_maps(self.parameters, self.task.index, batch.images)
-        return self.method.update, self.method.loss
+        return self._summed(self.method.update, self.method.loss), self.method.loss
+
+    def _summed(self, update, loss):
+        """The update, which also adds the loss to that of the epoch; the graph does it in next to no time."""
+        if loss is None:        # a phase without epochs
+            return update
+        return tf.group(update, tf.assign_add(self._loss_sum, tf.cast(loss, self._loss_sum.dtype.base_dtype)))
 
     # ---- inputs ----
 
@@ -148,9 +156,19 @@ class TaskGraph(object):
             return self.session.run([self._update, self._loss], feed)[1]
         self.session.run(self._update, feed)
 
+    def take_loss(self):
+        """The sum of the losses of the steps since this was asked last."""
+        total = self.session.run(self._loss_sum)
+        assign(self.session, {self._loss_sum: 0.})
+        return float(total)
+
     def accuracy(self, task):
         """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
         return self._evaluation.accuracy(self.session, task)
+
+    def answers(self, task):
+        """[test size]: the class given to each test image of a task when `accuracy` was asked last."""
+        return self._evaluation.answers[task.index]
 
     def probe(self, name, split):
         """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in
@@ -201,7 +219,8 @@ class JointGraph(TaskGraph):
             batch = self._inputs(task.train, self._name(task.index), self._augments)
             loss = self.method.pattern_loss(self.parameters, task.index, self.method.pattern_of(task.index),
                                             batch)
-            self._updates[task.index] = nn.apply(optimizer, loss, self.parameters.trained), loss
+            update = nn.apply(optimizer, loss, self.parameters.trained)
+            self._updates[task.index] = self._summed(update, loss), loss
         return self._updates[self.task.index]
 
     @staticmethod

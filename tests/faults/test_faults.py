@@ -81,8 +81,8 @@ def test_a_run_that_was_stopped_and_taken_over_writes_nothing_more(runs, monkeyp
         assert first.errors() and all('was taken over by' in line for line in first.errors()), first.said
         waited_for(lambda: gone(child))
         assert (os.stat(os.path.join(folder, RECORD)), heir.entry()['run_id']) == before
-        assert sorted(os.listdir(folder)) == ['.lock', 'accuracy_matrix.csv', 'checkpoint', 'history.csv', RECORD,
-                                              STATE]
+        assert sorted(os.listdir(folder)) == ['.lock', 'accuracy_matrix.csv', 'checkpoint', 'epochs.csv',
+                                              'history.csv', RECORD, STATE]
 
 
 def test_a_run_that_was_killed_is_taken_up_at_once_without_locks(runs):

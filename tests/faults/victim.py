@@ -41,7 +41,7 @@ TRIAL_STAGES = {
     'training': ['train:Trial._train_epoch'],
     'evaluation': ['trial.recorder:Recorder.evaluate'],
     'checkpoint': ['trial.checkpoint:save'],
-    'record': ['results.texts:accuracy_matrix_csv', 'results.texts:history_csv',
+    'record': ['results.texts:accuracy_matrix_csv', 'results.texts:history_csv', 'results.texts:epochs_csv',
                'results.trial_record:save_record', 'trial.checkpoint:remove'],
 }
 COMMAND_STAGES = {

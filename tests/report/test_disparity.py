@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from classification.report import command, disparity, plots
+from classification.report import command, disparity, figures, plots
 from classification.report.groups import read_groups
 from classification.results.mat_file import append_entry, entries
 from classification.results.metrics import mean_and_std_where_defined
@@ -177,6 +177,6 @@ def test_plots_do_not_join_different_tasks(model, tmp_path):
             expected = np.mean([run['den_widths'][list(order)] for run, order in zip(
                 group.members[0].result['result_of_each_run'], ORDERS)], axis=0)
             np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), expected[:, 0])
-        plots.close(figure)
+        figures.close(figure)
     assert 'in an order of its own' in captions['accuracy_matrix']
     assert 'different orders' in captions['learning_curves']

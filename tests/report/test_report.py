@@ -273,7 +273,7 @@ def test_plots_are_written(tmp_path, capsys):
 
 def test_curves_and_bands_are_the_numbers(two):
     """Task 0 of HPS at the end: 0.6 in each trial; task 1: 0.8, 0.9, 0.7."""
-    from classification.report import plots
+    from classification.report import figures, plots
     group, = read_groups([two])[0]
     words, figure = plots.learning_curves(group.members[1])
     axes = figure.axes[0]
@@ -285,14 +285,14 @@ def test_curves_and_bands_are_the_numbers(two):
     assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines.values()}) == 2
     boundary, = [line.get_xdata()[0] for line in axes.lines if not line.get_label().startswith('task')]
     assert boundary == 4.5      # four epochs a task
-    plots.close(figure)
+    figures.close(figure)
 
 
 @pytest.mark.parametrize('tasks, trials, order', [(3, 1, None), (20, 3, None),
                                                   (6, 2, (0, 1, 2, 0, 1, 2, 3, 4, 5)), (1, 1, None)],
                          ids=str)
 def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tmp_path):
-    from classification.report import plots
+    from classification.report import figures, plots
     group, = read_groups([searches(tmp_path / 'x.mat', tasks, trials, order)])[0]
     comparison = compare(group)
     shown = OrderedDict((plot[0], plot) for plot in plots.plots_of_group(comparison))
@@ -311,7 +311,7 @@ def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tm
                 overlap = (min(box.x1, other_box.x1) - max(box.x0, other_box.x0),
                            min(box.y1, other_box.y1) - max(box.y0, other_box.y0))
                 assert min(overlap) < 1.5, (name, text, other)
-        plots.close(figure)
+        figures.close(figure)
 
 
 def _texts(figure):

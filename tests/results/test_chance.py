@@ -213,11 +213,11 @@ def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
 
 
 def test_plots_of_methods_are_marked(marked):
-    from classification.report import plots
+    from classification.report import figures, plots
     from classification.report.groups import read_groups
     from classification.report.statistics import compare
     group, = read_groups([marked])[0]
     for _, _, figure in plots.plots_of_group(compare(group)):
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert labels[-1] == 'DEN\n[at chance]' and 'STL' in labels[:1] or labels == ['DEN\n[at chance]']
-        plots.close(figure)
+        figures.close(figure)

@@ -11,6 +11,7 @@ from classification.gen_data import Split, Task
 from classification.model import registry
 from classification.model.method import Batch, Setting
 from classification.model.registry import METHODS, MODELS, default_options
+from classification.results.ragged import unpacked
 from classification.train import Interrupted, Trial
 from classification.trial.context import TrialContext
 from classification.trial.task_graph import GraphSettings, TaskGraph
@@ -255,3 +256,16 @@ def accuracies(experiment, store, state, tasks):
     with TaskGraph(method, store, tasks[-1], tasks, nothing_to_draw,
                    GraphSettings(BATCH, 5, runtime.session_config(1))) as graph:
         return {task.index: graph.accuracy(task) for task in tasks}
+
+
+def matrices_of(record):
+    """dict (position, task) -> confusion matrix."""
+    return unpacked(record.confusion, record.confusion_parts, 2)
+
+
+def says_the_accuracies(record, tasks):
+    """Asserts that the diagonals of the confusion matrices give the accuracy matrix exactly."""
+    for (position, task), matrix in matrices_of(record).items():
+        assert np.trace(matrix) / matrix.sum() == record.accuracy_matrix[position, tasks.index(task)]
+        assert matrix.sum(axis=1).tolist() == np.bincount(make_task(task).test.labels).tolist()
+    assert len(matrices_of(record)) == (~np.isnan(record.accuracy_matrix)).sum()

@@ -15,7 +15,7 @@ from classification.results.trial_record import load_record, save_record
 from tests.support import command_line
 from tests.support.commands import QUICK, Run, waited_for
 from tests.support.result_files import same_entry, same_trial
-from tests.support.tiny import make_experiment, make_trial, train, train_with_stops
+from tests.support.tiny import make_experiment, make_trial, says_the_accuracies, train, train_with_stops
 
 ORDER = (2, 0, 1)
 
@@ -33,6 +33,8 @@ def test_every_method_learns_a_permutation(model_type, tmp_path):
     # a column of the histories begins at its task's position
     assert np.isnan(record.accuracy[:2, 0]).all() and np.isfinite(record.accuracy[2, 0]).all()
     assert np.isfinite(record.accuracy[:, 1]).all()
+    says_the_accuracies(record, [0, 1])
+    assert len(record.loss) == len(record.accuracy) - 1 and np.isfinite(record.loss).all()
     if 'conv_sharing' in record.extra:
         assert sizes.chosen_patterns(record) == [trial.method.pattern_of(task) for task in range(2)]
 

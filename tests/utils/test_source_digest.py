@@ -236,5 +236,5 @@ def test_an_edit_of_one_method_or_mechanism_flags_no_other(house):
     assert changed_since(dict(second, Hybrid_TF=digests()['Hybrid_TF'])) == {
         'joint': ['classification.trial.schedule', 'classification.trial.task_graph']}
     third = digests()
-    edit(house / 'classification' / 'train.py', '1. + epoch *', '2. + epoch *')
+    edit(house / 'classification' / 'train.py', 'data.train.size // batch', '1 + data.train.size // batch')
     assert changed_since(third) == {name: ['classification.train'] for name in experiments}
