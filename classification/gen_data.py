@@ -53,6 +53,11 @@ class Split(NamedTuple):
         """Whether noise was added to the images."""
         return isinstance(self.pixels, NoisyImages)
 
+    @property
+    def image_rows(self):
+        """[size]: rows of the images among all images of the data set."""
+        return self.pixels.rows[self.rows] if self.noisy else self.rows
+
     def images(self, selection=None):
         """uint8 (or float32) [size or len(selection), height, width, channels]."""
         images = self.pixels[self.rows if selection is None else self.rows[selection]]
