@@ -183,6 +183,9 @@ def _schedule_flags(schedule):
 def _analysis_flags(analyses):
     analyses.add_argument('--saveparam', action='store_true',
                           help='write the parameters after each task, below params/ of --result_dir')
+    analyses.add_argument('--save_predictions', action='store_true',
+                          help='write what each test image was taken for after each task, below predictions/ '
+                               'of --result_dir')
     analyses.add_argument('--leep', action='store_true',
                           help='compute LEEP scores: how well each earlier task\'s network transfers to a '
                                'task before it is learned')

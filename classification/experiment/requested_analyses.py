@@ -23,7 +23,7 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
 
     data_augment: True; stl_analysis: {task, ratio}; leep: True; mutual_info: {alpha, kernel_h,
     kernel_h_backward};
-    saveparam: True; tensorfactor: checksum of the values that the file gives.
+    saveparam: True; save_predictions: True; tensorfactor: checksum of the values that the file gives.
 
     Args:
         flags: namespace of main.py's parser.
@@ -42,7 +42,8 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
     for name in ('leep', 'stl_analysis'):
         if getattr(flags, name) and not flags.lifelong:
             raise UserError('--%s is about tasks that come one after the other; add --lifelong' % name)
-    found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam')
+    found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam',
+                                                    'save_predictions')
                         if getattr(flags, name))
     if flags.stl_analysis:
         found['stl_analysis'] = _stl_analysis(flags, model_type, num_tasks, say)

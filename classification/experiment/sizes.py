@@ -83,6 +83,8 @@ def _encoded_bytes(experiment, trials, epochs):
     more = dict(UNKNOWN, chosen_config=experiment.pattern or [chosen_patterns(record) for record in records])
     if 'saveparam' in experiment.analyses:
         more['parameter_folder'] = 'x' * 40
+    if 'save_predictions' in experiment.analyses:
+        more['predictions_file'] = 'x' * 50
     return len(mat_file.encoded({mat_parts.SUMMARY: [entry_of(experiment, records,
                                                               more)]})) - mat_parts.HEADER
 

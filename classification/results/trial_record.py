@@ -42,17 +42,21 @@ class TrialRecord(NamedTuple):
     # Packed as in ragged.py: of (position, task) how many test images of each class were given each class
     confusion: Optional[np.ndarray] = None
     confusion_parts: Optional[np.ndarray] = None
+    predictions: Optional[Dict[str, np.ndarray]] = None      # as predictions.kept gives them
 
 
+DICTS = ('extra', 'predictions')     # fields that are one; their parts are stored as 'extra.NAME'
 # of files of records; raised where older code would misread one, not for an added field
 VERSION = FIRST_VERSION = 1
 
 
 def save_record(path, record):
     """Writes a record as .npz, whole or not at all."""
-    arrays = {name: np.asarray(value) for name, value in record._asdict().items() if name != 'extra'
-              and value is not None}
-    arrays.update(('extra.' + name, np.asarray(value)) for name, value in record.extra.items())
+    arrays = {name: np.asarray(value) for name, value in record._asdict().items()
+              if name not in DICTS and value is not None}
+    for field in DICTS:
+        arrays.update(('%s.%s' % (field, name), np.asarray(value))
+                      for name, value in (getattr(record, field) or {}).items())
     arrays['version'] = np.array(VERSION)
     assert not any(array.dtype.hasobject for array in arrays.values()), 'objects would need pickle'
     content = io.BytesIO()
@@ -71,7 +75,8 @@ def load_record(path):
             arrays = {name[:-len('.npy')]: np.lib.format.read_array(stored.open(name), allow_pickle=False)
                       for name in stored.namelist()}
         version = int(arrays.get('version', FIRST_VERSION))
-        fields = {name: arrays[name] for name in TrialRecord._fields if name != 'extra' and version <= VERSION
+        fields = {name: arrays[name] for name in TrialRecord._fields
+                  if name not in DICTS and version <= VERSION
                   and (name in arrays or name not in TrialRecord._field_defaults)}
     except Exception as problem:    # NumPy has another class of error for every kind of damage
         raise UserError(
@@ -79,7 +84,8 @@ def load_record(path):
             'again to train this trial once more' % (path, problem)) from problem
     check_version(path, version, VERSION)
     fields = {name: value if value.ndim else value.item() for name, value in fields.items()}
-    extra = {name[len('extra.'):]: value for name, value in arrays.items() if name.startswith('extra.')}
-    return TrialRecord(extra=extra, **fields)
+    extra, predictions = [{name[len(field) + 1:]: value for name, value in arrays.items()
+                           if name.startswith(field + '.')} for field in DICTS]
+    return TrialRecord(extra=extra, predictions=predictions or None, **fields)
 
 

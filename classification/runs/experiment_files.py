@@ -15,7 +15,15 @@ from classification import gen_data
 from classification.experiment import plugin_files, sizes, tensor_factors
 from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import plugins_of
-from classification.results import choice, mat_file, parameter_files, summary, texts, trial_record
+from classification.results import (
+    choice,
+    mat_file,
+    parameter_files,
+    predictions,
+    summary,
+    texts,
+    trial_record,
+)
 from classification.runs import provenance
 from classification.runs.run_folder import check_folder, config_in
 from classification.runs.trial_process import CONFIG, RECORD, log_line, trial_folder
@@ -155,6 +163,8 @@ class ExperimentFiles(object):
             ('data_folder', self.data_folder)])
         if folder:
             more['parameter_folder'] = os.path.relpath(folder, self.paths.result_dir)
+        if self.paths.predictions:
+            more['predictions_file'] = os.path.relpath(self.paths.predictions, self.paths.result_dir)
         more['chosen_config'] = experiment.pattern or [sizes.chosen_patterns(record) for record in records]
         return sizes.entry_of(experiment, records, more)
 
@@ -170,10 +180,23 @@ class ExperimentFiles(object):
         if os.path.exists(self.paths.temporary) and not self.paths.other_unfinished():
             os.remove(self.paths.temporary)
 
+    def _write_predictions(self, records):
+        """Writes the file of predictions, if it is asked for; no trouble with it costs the entry."""
+        if self.paths.predictions:
+            try:
+                predictions.write(self.paths.predictions, predictions.variables(
+                    records, self.experiment.tasks,
+                    {'fingerprint': self.experiment.fingerprint(), 'run_id': self.config['run_id'],
+                     'data_type': self.experiment.data_type}))
+                self.say('predictions: %s' % self.paths.predictions)
+            except (OSError, UserError) as problem:
+                self.error('error: %s' % (problem if isinstance(problem, UserError) else error_text(problem)))
+
     def write_entry(self, records):
         """Writes the entry of these trials, and shows its table."""
         experiment, entry = self.experiment, self._entry(records)
         self.lock.check('this experiment')
+        self._write_predictions(records)
         path = mat_file.append_entry(self.paths.mat, entry, replace=not self.config['restarted'],
                                      keep=(choice.FIELD,))
         self.show(texts.table(entry, entry['task_order']))

@@ -4,7 +4,7 @@ import os
 from collections import OrderedDict
 
 from classification.experiment.resolve import resolve
-from classification.results import mat_file, mat_parts
+from classification.results import mat_file, mat_parts, predictions
 from classification.runs.local_pool import ERRORS
 from classification.runs.trial_process import CONFIG, LOG
 from utils.utils import UserError, read_dict, readable, write_atomically
@@ -13,6 +13,7 @@ from utils.utils import UserError, read_dict, readable, write_atomically
 KINDS = {'experiment': {'data_type': str, 'model_type': str, 'task_order': list, 'class_counts': dict,
                         'checksums': {'tasks': list}, 'analyses': dict, 'data_options': dict},
          'settings': {'parameter_folder': (str, type(None))}}
+RESERVED = ('params', predictions.FOLDER)     # folders beside those of results
 LONGEST_NAME = 200   # bytes of NAME: file systems take 255, and names of locks and temporary files are longer
 
 
@@ -23,10 +24,10 @@ def result_name(mat_name):
         UserError: it cannot be the name of a result.
     """
     name = mat_name[:-len('.mat')] if mat_name.endswith('.mat') else mat_name
-    if not name or name == 'params' or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
+    if not name or name in RESERVED or name.startswith(('temp_', '.')) or os.path.basename(name) != name:
         raise UserError(
-            '--save_mat_name %s: a plain file name is needed, not "params" and not starting with "temp_" or '
-            '"."; folders go to --result_dir' % mat_name)
+            '--save_mat_name %s: a plain file name is needed, not "params" or "predictions" and not starting '
+            'with "temp_" or "."; folders go to --result_dir' % mat_name)
     if len(os.fsencode(name)) > LONGEST_NAME or not readable(name).isprintable():
         raise UserError(
             '--save_mat_name %s: a name of at most %d bytes without line breaks and the like is needed'
@@ -56,6 +57,9 @@ class ResultPaths(object):
         self.run = os.path.join(self.folder, experiment.folder_name())
         self.graphs = os.path.join(result_dir, 'graphs', experiment.model.architecture, 'run0',
                                    experiment.folder_name())
+        self.predictions = None     # the file of predictions, where that is asked for
+        if 'save_predictions' in experiment.analyses:
+            self.predictions = predictions.path_of(result_dir, name, experiment.folder_name())
 
     def make(self):
         """Creates the folders, and finds out whether all that a run writes can be written, also at its end.
@@ -65,7 +69,11 @@ class ResultPaths(object):
         """
         try:
             os.makedirs(self.run, exist_ok=True)
-            for folder in [self.run] + glob.glob(os.path.join(glob.escape(self.run), 'trial*')):
+            folders = [self.run] + glob.glob(os.path.join(glob.escape(self.run), 'trial*'))
+            if self.predictions:
+                folders.append(os.path.dirname(self.predictions))
+                os.makedirs(folders[-1], exist_ok=True)
+            for folder in folders:
                 check_folder(folder)
             for name in (LOG, ERRORS):
                 with open(os.path.join(self.run, name), 'ab'):

@@ -35,7 +35,7 @@ from utils.utils import UserError
 RUN_FOLDER = re.compile(r'.+-[0-9a-f]{8}$')
 FACTS = ('fingerprint', 'data_type', 'command', 'train_valid_data_group', 'training_time', 'seed',
          'model_specific_info')
-OTHERS = ('params', 'graphs')            # of a result folder: no results
+OTHERS = ('params', 'graphs', 'predictions')            # of a result folder: no results
 DEFAULT_TRIALS = 5                       # of main.py
 
 

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.results import metrics
+from classification.results import metrics, predictions
 from classification.results.ragged import packed
 from classification.results.trial_record import TEST, TRAIN, VALID, TrialRecord
 from classification.trial.schedule import learning_rate
@@ -16,6 +16,7 @@ class Recorder(object):
 
     def __init__(self, trial):
         self.trial, self.scalars = trial, None
+        self._keeps_predictions = 'save_predictions' in trial.experiment.analyses
 
     # ---- a row for each epoch ----
 
@@ -94,6 +95,8 @@ class Recorder(object):
         for index, answers in history.answers.items():
             history.confusion[state.position, index] = metrics.confusion(
                 trial.tasks[index].test.labels, answers, trial.tasks[index].num_classes)
+            if self._keeps_predictions:
+                history.predictions[state.position, index] = answers
         history.accuracy_matrix.append(np.array([final[index, TEST] for index in trial.experiment.tasks]))
         history.peak.setdefault(task, state.progress.best_test)
         trial.log('learned %stest accuracy %.4f, at the best validation epoch %.4f' % (
@@ -155,4 +158,7 @@ class Recorder(object):
             # not known where an earlier version's checkpoint does not say it
             final_valid=None if np.isnan(final_valid).any() else final_valid,
             loss=losses, learning_rate=learning_rate(trial.experiment.training, np.arange(len(losses))),
-            confusion=confusion, confusion_parts=confusion_parts)
+            confusion=confusion, confusion_parts=confusion_parts,
+            predictions=predictions.kept(
+                history.predictions, {task: trial.tasks[task].test for task in tasks})
+            if self._keeps_predictions else None)

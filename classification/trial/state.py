@@ -30,6 +30,7 @@ class History(object):
         answers: the class given to each test image when a task was evaluated last, by task.
         final_answers: the same with the parameters that the last position handed on.
         confusion: confusion matrices on the test split after each position, by position and task.
+        predictions: what `answers` was after each position, by position and task, where that is asked for.
         leep: LEEP scores [splits, positions, tasks]; 0 where there is none.
     """
     # Lists and arrays, with their names in a checkpoint; then dicts.
@@ -39,7 +40,8 @@ class History(object):
                          ('losses', 'loss')])
     BY_TASK = ('peak', 'at_chance')
     # Of arrays of unequal sizes: how many dimensions they have.
-    RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2)])
+    RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2),
+                          ('predictions', 1)])
     METHOD = 'extra/'           # begins the names of the method's own histories there
 
     def __init__(self, num_tasks, positions):
@@ -50,6 +52,7 @@ class History(object):
         self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.at_chance, self.method_rows = {}, {}, OrderedDict()
         self.losses, self.answers, self.final_answers, self.confusion = [], {}, {}, {}
+        self.predictions = {}
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
