@@ -69,8 +69,8 @@ def write(path, made):
         size = len(mat_file.encoded({name: made[name]}))
         if size > mat_parts.MAX_BYTES:
             raise UserError(
-                '%s is not written: its %s would take %s, and MATLAB reads at most %s; the trials keep them in '
-                'their record.npz' % (path, name, size_text(size), size_text(mat_parts.MAX_BYTES)))
+                '%s is not written: its %s would take %s, and MATLAB reads at most %s; the trials keep them '
+                'in their record.npz' % (path, name, size_text(size), size_text(mat_parts.MAX_BYTES)))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     write_atomically(path, mat_file.encoded(made))
 
