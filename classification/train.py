@@ -11,6 +11,7 @@ from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial import checkpoint
 from classification.trial.recorder import Recorder
+from classification.trial.resources import trained_size
 from classification.trial.schedule import SCHEDULES, learning_rate
 from classification.trial.state import TrialState
 from classification.trial.task_graph import GraphSettings
@@ -102,6 +103,8 @@ class Trial(object):
             epochs = self._phases(task)[state.phase]
             with self._graph(task) as graph:
                 self._learn_phase(graph, task, epochs)
+                state.history.trainable_parameters[-1] = max(
+                    state.history.trainable_parameters[-1], trained_size(graph.updates()))
                 last = self._end_phase(graph, task)
             state.next_phase()
             if not last or not self.policy.final:
@@ -118,7 +121,9 @@ class Trial(object):
         while state.epoch < epochs and not state.progress.exhausted(state.epoch):
             self.method.start_epoch(graph, task)
             trained = self.schedule.start_epoch(graph, task, state)
+            began = time.monotonic()
             self._train_epoch(graph, trained)
+            state.history.add('training_seconds', time.monotonic() - began)
             state.next_epoch()
             self.recorder.epoch_ends(graph, trained, epochs)
             if self.context.stopping():

@@ -2,26 +2,19 @@
 PyTorch."""
 import numpy as np
 
+from classification.trial.resources import CONVOLUTIONS, PRODUCTS, multiply_adds_in, ops_behind, shape_of
 from utils import runtime
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import assign
 
-CONVOLUTIONS, PRODUCTS = (('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter'),
-                          ('MatMul', 'BatchMatMul', 'BatchMatMulV2'))
 LARGE = 1500      # rows of the matrix product that stands for the machine's peak
 
 
 def bare_operations(targets, given=()):
     """The convolutions and matrix products that `targets` (ops or tensors) need when the tensors `given` are
     known, in the order they were built."""
-    found, waiting, known = set(), [getattr(target, 'op', target)
-                                    for target in targets], {tensor.op for tensor in given}
-    while waiting:
-        op = waiting.pop()
-        if op not in found and op not in known:
-            found.add(op)
-            waiting += [tensor.op for tensor in op.inputs] + list(op.control_inputs)
-    return sorted((op for op in found if op.type in CONVOLUTIONS + PRODUCTS), key=lambda op: op._id)
+    return sorted((op for op in ops_behind(targets, given) if op.type in PRODUCTS or op.type in CONVOLUTIONS),
+                  key=lambda op: op._id)
 
 
 class Bare(object):
@@ -38,14 +31,14 @@ class Bare(object):
         self.operations, self.flops, variables, numbers = len(operations), 0, {}, []
         with tf.Graph().as_default() as graph:
             for op in operations:
-                shape = _known(op.outputs[0], batch)
+                shape = shape_of(op.outputs[0], batch)
                 inputs = [_input(tensor, place, shape, batch, variables) for place,
                           tensor in enumerate(op.inputs)]
                 with tf.control_dependencies(numbers[-1:]):
                     result = graph.create_op(op.type, inputs, [op.outputs[0].dtype],
                                              attrs=dict(op.node_def.attr)).outputs[0]
                     numbers.append(tf.reshape(result, [-1])[0])
-                self.flops += _flops(op, batch)
+                self.flops += 2. * multiply_adds_in(op, batch)
             self.total, initialise = tf.add_n(numbers), tf.global_variables_initializer()
         self.session = tf.Session(graph=graph, config=runtime.session_config(threads))
         self.session.run(initialise)
@@ -58,29 +51,15 @@ class Bare(object):
         return self.session.run(self.total)
 
 
-def _known(tensor, batch):
-    return [batch if size is None else size for size in tensor.shape.as_list()]
-
-
 def _input(tensor, place, result, batch, variables):
     """A variable of the input's shape, one for each shape and place;
     a shape is an operation's own result's."""
     if not tensor.dtype.base_dtype.is_floating:
         return tf.constant(result, tensor.dtype.base_dtype)
-    key = (place,) + tuple(_known(tensor, batch))
+    key = (place,) + tuple(shape_of(tensor, batch))
     if key not in variables:
         variables[key] = tf.Variable(tf.zeros(key[1:]))
     return variables[key].read_value()
-
-
-def _flops(op, batch):
-    shapes = [_known(tensor, batch) for tensor in list(op.inputs) + [op.outputs[0]]]
-    if op.type in PRODUCTS:
-        turned = op.get_attr('transpose_a' if op.type == 'MatMul' else 'adj_x')
-        return 2. * np.prod(shapes[2]) * shapes[0][-2 if turned else -1]
-    maps, kernel = {'Conv2D': (2, 1), 'Conv2DBackpropInput': (2, 1),
-                    'Conv2DBackpropFilter': (2, 3)}[op.type]
-    return 2. * np.prod(shapes[maps]) * np.prod(shapes[kernel][:3])
 
 
 class Product(object):

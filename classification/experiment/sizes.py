@@ -9,7 +9,7 @@ from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
 from classification.results.ragged import packed
 from classification.results.summary import LEEP_SCORES, summary
-from classification.results.trial_record import TrialRecord
+from classification.results.trial_record import BY_POSITION, TrialRecord
 from utils.utils import UserError, size_text
 
 # Stand for what is not known yet and takes next to nothing.
@@ -102,7 +102,9 @@ def _record(experiment, number, epochs):
                        np.zeros(positions), 0., 0, extra, np.zeros(len(tasks), bool), ORIGIN,
                        np.array(experiment.of_trial(number).task_order) if experiment.order_rule else None,
                        np.zeros(len(tasks)), np.zeros(epochs), np.zeros(epochs),
-                       *_confusion(experiment, order))
+                       *_confusion(experiment, order), resources=dict(
+                           {name: np.zeros(positions) for name in BY_POSITION},
+                           multiply_adds=np.zeros(len(tasks)), peak_memory=0.))
 
 
 def _confusion(experiment, order):

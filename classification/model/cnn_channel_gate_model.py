@@ -19,6 +19,7 @@ GATE = 'gate'                               # the gates' part of a variable's na
 MOVING = ('moving_mean', 'moving_variance')      # of the gates' batch normalisation; kept, not trained
 # 1: the kernel counts when the task is evaluated; kept, not trained
 RELEVANCE = 'relevance'
+KEPT = tuple('/%s/%s' % (GATE, part) for part in MOVING + (RELEVANCE,))
 NORM_DECAY, NORM_EPSILON = 0.9, 1e-5        # the defaults of the framework that the paper's authors use
 
 
@@ -268,9 +269,12 @@ class ProtectingChannelGate(ChannelGate):
         return False
 
     def num_parameters(self, store):
-        kept = tuple('/%s/%s' % (GATE, part) for part in MOVING + (RELEVANCE,))
         return super(ProtectingChannelGate, self).num_parameters(
-            {name: value for name, value in store.items() if not name.endswith(kept)})
+            {name: value for name, value in store.items() if not name.endswith(KEPT)})
+
+    def state_bytes(self, store):
+        return super(ProtectingChannelGate, self).state_bytes(store) + sum(
+            value.nbytes for name, value in store.items() if name.endswith(KEPT))
 
     def extra(self, order):
         """channel_gate_free [positions, layers]: share of kernels that no task needs, after each position."""

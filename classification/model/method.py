@@ -255,6 +255,10 @@ class Method(LifeCycle, Network, EvaluationHints):
         """How many values are kept: shared ones once, each task's own, heads."""
         return size_of(store)
 
+    def state_bytes(self, store):
+        """Bytes that are kept beside the parameters, and that later tasks or the networks need."""
+        return sum(array.nbytes for array in self.arrays.values())
+
     def extra(self, order):
         """Fields of the method for the run's struct: dict name -> array; those per task go by data-set index.
         A search gives `conv_sharing` [tasks, layers]."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from classification.report import disparity, figures, plots
 from classification.report.marks import marks_of
-from classification.report.statistics import METRICS, correction
+from classification.report.statistics import METRICS, correction, shown_metrics
 from classification.report.tables import DISPARITY_COLUMNS, MISSING, disparity_rows, shown, shown_interval
 from classification.results import origin
 from utils.utils import plural, without_credentials
@@ -136,17 +136,17 @@ def _sortable(headings, rows):
 
 
 def _summaries(comparison):
-    rows = []
+    rows, names = [], shown_metrics(comparison)
     for row in comparison.rows:
         cells = [_method(row)]
-        for name, metric in METRICS.items():
-            summary = row.summaries[name]
+        for name in names:
+            summary, metric = row.summaries[name], METRICS[name]
             std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(
                 summary.std, metric.digits)
             cells.append(_cell(shown(summary.mean, metric.digits) + std, summary.mean,
                                'n = %d' % summary.n if summary.n else 'not in the file, or undefined'))
         rows.append(cells + [_cell(str(row.summaries['final'].n), row.summaries['final'].n)])
-    return _sortable([('method', '')] + [(metric.title, metric.definition) for metric in METRICS.values()] + [
+    return _sortable([('method', '')] + [(METRICS[name].title, METRICS[name].definition) for name in names] + [
         ('n', 'trials')], rows)
 
 

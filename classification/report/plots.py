@@ -61,6 +61,8 @@ def plots_of(one):
 def plots_of_group(comparison):
     """The plots that compare the methods of a group: as `plots_of`."""
     yield ('comparison',) + method_comparison(comparison)
+    if len([row for row in comparison.rows if _placed(row)]) > 1:
+        yield ('parameters',) + accuracy_against_parameters(comparison)
     if comparison.baseline:
         yield ('differences',) + method_differences(comparison)
 
@@ -174,6 +176,27 @@ def method_comparison(comparison):
     return 'Means over trials%s.' % (
         "; whiskers: 95 % interval of the mean, Student's t over trials, each for itself" if several else
         '; no intervals: they need two trials'), figure
+
+
+def accuracy_against_parameters(comparison):
+    """(what it shows, figure): a mark per method, whiskers in both directions."""
+    figure, ((panel,),) = new_figure(height=3.4)
+    for index, row in enumerate(comparison.rows):
+        if _placed(row):
+            final, parameters = row.summaries['final'], row.summaries['parameters']
+            panel.errorbar(parameters.mean, final.mean, xerr=_half(parameters), yerr=_half(final),
+                           color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)],
+                           markersize=5, capsize=2.5, linewidth=1., linestyle='none', label=_marked(row))
+    panel.set_xscale('log')
+    panel.set(xlabel='parameters that are kept after the last task', ylabel=METRICS['final'].title)
+    panel.legend(loc='center left', bbox_to_anchor=(1., 0.5), fontsize=7)
+    several = any(_half(row.summaries['final']) is not None for row in comparison.rows)
+    return 'Accuracy against parameters, means over trials%s.' % (
+        "; whiskers: 95 % intervals of the means, Student's t" if several else ''), figure
+
+
+def _placed(row):
+    return row.summaries['final'].n and row.summaries['parameters'].n and row.summaries['parameters'].mean > 0
 
 
 def _zero_line(panel, defined):

@@ -56,8 +56,25 @@ METRICS = OrderedDict([
     ('time', Metric('training time', 'time (s)', '%.1f', 'seconds of a trial, evaluation included', False)),
     ('parameters', Metric(
         'parameters', 'parameters', '%d',
-        'trainable parameters after the last task, of the last trial (the only one stored)', False)),
+        'values that are kept after the last task, for all tasks together; in files of before: of the last '
+        'trial', False)),
+    ('trained', Metric(
+        'parameters trained for a task', 'trained', '%d',
+        'values that learning a task may change, with all that a search tries; mean over positions', False)),
+    ('state', Metric(
+        'state beside the parameters', 'state (bytes)', '%d',
+        'bytes that the method keeps beside the parameters after the last task', False)),
+    ('multiply_adds', Metric(
+        'multiply-adds', 'multiply-adds', '%d',
+        'multiplications with an addition in the forward pass of one image, in convolutions and matrix '
+        'products; mean over tasks', False)),
+    ('memory', Metric('peak memory', 'memory (MB)', '%d',
+                      'most main memory that the process of a trial held, in 10^6 bytes', False)),
+    ('steps', Metric('seconds of training steps', 'steps (s)', '%.1f', 'of a trial', False)),
+    ('evaluation', Metric('seconds of evaluation', 'evaluation (s)', '%.1f', 'of a trial', False)),
 ])
+# those that files of before lack
+RESOURCES = ('trained', 'state', 'multiply_adds', 'memory', 'steps', 'evaluation')
 
 
 class Summary(NamedTuple):
@@ -120,7 +137,24 @@ def per_trial(result):
         values['ratio'] = mean_over_tasks([catastrophic_forgetting_ratio(R, peak) for R, peak in
                                            zip(result['accuracy_matrix'], result['peak_accuracy'])])
     return {name: missing if values.get(name) is None else np.asarray(values[name], dtype=np.float64)
-            for name in METRICS if name not in ('peak_gain', 'final_gain', 'parameters')}
+            for name in METRICS if name not in ('peak_gain', 'final_gain', 'parameters') + RESOURCES}
+
+
+def _resources(result):
+    """As `per_trial`, of what the trials took."""
+    if 'kept_parameters' not in result:
+        return {'parameters': [result['model_specific_info'].get('number_of_trainable_parameters', np.nan)]}
+    return {'parameters': result['kept_parameters'][:, -1],
+            'trained': result['trainable_parameters'].mean(axis=1), 'state': result['state_bytes'][:, -1],
+            'multiply_adds': result['multiply_adds'].mean(axis=1), 'memory': result['peak_memory'] / 1e6,
+            'steps': result['training_seconds'].sum(axis=1),
+            'evaluation': result['evaluation_seconds'].sum(axis=1)}
+
+
+def shown_metrics(comparison):
+    """Keys of METRICS, without what no file of the comparison has of RESOURCES."""
+    return [name for name in METRICS
+            if name not in RESOURCES or any(row.summaries[name].n for row in comparison.rows)]
 
 
 def _mean(result, name):
@@ -186,7 +220,7 @@ def compare(group, baseline=None):
             for name in ('peak', 'final'):
                 mine[name + '_gain'] = paired(mine[name], one.trials, values[stl][name],
                                               group.members[stl].trials)
-        mine['parameters'] = [one.result['model_specific_info'].get('number_of_trainable_parameters', np.nan)]
+        mine.update(_resources(one.result))
         summaries = {name: summary(mine.get(name, [])) for name in METRICS}
         rows.append(Row(one.label, summaries, {}, marks_of(one)))
     if base is not None:

@@ -5,13 +5,14 @@ import io
 import numpy as np
 
 from classification.report import disparity
-from classification.report.statistics import CONFIDENCE, METRICS, correction
+from classification.report.statistics import CONFIDENCE, METRICS, correction, shown_metrics
 from utils.utils import plural
 
 MISSING = '-'
 # Columns of each LaTeX table, few enough for a column of text.
 _LATEX_TABLES = (('peak', 'final', 'incremental'), ('transfer', 'forgetting', 'ratio'),
-                 ('peak_gain', 'final_gain', 'time', 'parameters'))
+                 ('peak_gain', 'final_gain', 'time', 'parameters'), ('trained', 'state', 'multiply_adds'),
+                 ('memory', 'steps', 'evaluation'))
 
 
 def shown(value, digits):
@@ -54,7 +55,7 @@ def text(comparisons, notes, disparities=()):
         lines += ['== %s: %s' % (comparison.group.title, plural(len(comparison.rows), 'experiment'))]
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
-        for name, metric in METRICS.items():
+        for name, metric in [(name, METRICS[name]) for name in shown_metrics(comparison)]:
             lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(
                 _text_rows(comparison, name, metric))
         lines += ['', 'files:'] + aligned([(one.label, one.path) for one in comparison.group.members]) + ['']
@@ -133,7 +134,8 @@ def latex(comparisons, notes=(), disparities=()):
     r"""The report as tables for a paper, which wants \usepackage{booktabs}."""
     lines = [r'% Needs \usepackage{booktabs}.'] + ['%% Note: %s' % note for note in notes]
     for number, comparison in enumerate(comparisons, 1):
-        for part, names in enumerate(_LATEX_TABLES, 1):
+        shown_ones = shown_metrics(comparison)
+        for part, names in enumerate([names for names in _LATEX_TABLES if set(names) & set(shown_ones)], 1):
             lines += _latex_summaries(comparison, names, 'tab:lifelong%d-%d' % (number, part))
             if comparison.baseline and METRICS[names[0]].compared:
                 lines += _latex_differences(comparison, names, 'tab:lifelong%d-%d-differences'
@@ -148,9 +150,8 @@ def latex(comparisons, notes=(), disparities=()):
 def _latex_summaries(comparison, names, label):
     cells = [[row.marked] + [shown_summary(row.summaries[name], METRICS[name].digits) for name in names] + [
         str(max(row.summaries[name].n for name in METRICS))] for row in comparison.rows]
-    caption = '%s. %s. Mean over $n$ trials, in brackets the sample standard deviation%s' % (
-        _escaped(comparison.group.title), _definitions(names),
-        '; parameters of the last trial.' if 'parameters' in names else '.')
+    caption = '%s. %s. Mean over $n$ trials, in brackets the sample standard deviation.' % (
+        _escaped(comparison.group.title), _definitions(names))
     if comparison.notes:
         caption += ' ' + ' '.join(map(_escaped, comparison.notes))
     return _latex_table([[''] + [METRICS[name].short for name in names] + ['$n$']] + cells, caption, label)

@@ -11,6 +11,7 @@ import numpy as np
 from classification.results import mat_file
 from classification.results.metrics import METRICS
 from classification.results.summary import last_rows, orders_of_trials
+from classification.results.trial_record import BY_POSITION
 from utils.utils import UserError, read_dict, tasks_in
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others
@@ -22,7 +23,9 @@ _ROWS = {
                    'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
                    'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std',
-                   'final_validation_accuracy_mean', 'final_validation_accuracy_std'),
+                   'final_validation_accuracy_mean', 'final_validation_accuracy_std',
+                   'peak_memory') + tuple(name + ending for name in BY_POSITION + ('multiply_adds',)
+                                          for ending in ('_mean', '_std')),
     'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
                             'stride_sizes',
                             'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
@@ -34,7 +37,8 @@ _TABLES = {
     'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
                    'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
-                   'time_per_task', 'at_chance', 'final_validation_accuracy'),
+                   'time_per_task', 'at_chance', 'final_validation_accuracy',
+                   'multiply_adds') + BY_POSITION,
     'model_specific_info': ('skip_connect',),
     'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error',
                            'conv_sharing',

@@ -42,11 +42,19 @@ def table(summary, task_order):
     if 'best_test_error_each_task' not in summary:
         whole = [('mean test accuracy, best epoch', 'best_test_error', '%.4f')]
     whole.append(('training time of a trial (s)', 'training_time', '%.1f'))
+    resources = []
+    if 'kept_parameters' in summary:
+        resources = [('  of which training steps', summary['training_seconds'].sum(axis=1), '%.1f'),
+                     ('  of which evaluation', summary['evaluation_seconds'].sum(axis=1), '%.1f'),
+                     ('parameters after the last task', summary['kept_parameters'][:, -1], '%.0f'),
+                     ('multiply-adds of an image', summary['multiply_adds'].mean(axis=1), '%.0f'),
+                     ('peak memory of a trial (MB)', summary['peak_memory'].ravel() / 1e6, '%.0f')]
     spread = 'mean (std) over %s, std: sample standard deviation' if trials > 1 else '%s'
     lines.insert(0, spread % plural(trials, 'trial'))
     lines[1:1] = _orders(orders, np.ravel(summary['train_valid_data_group']), differ)
     lines += ['%-36s%s' % (title, _over_trials(summary[name].ravel(), digits)) for title, name,
               digits in whole]
+    lines += ['%-36s%s' % (title, _over_trials(values, digits)) for title, values, digits in resources]
     if 'at_chance' in summary and summary['at_chance'].any():
         numbers = np.ravel(summary['train_valid_data_group'])
         lines.append('at chance: ' + tasks_at_chance(summary['at_chance'], numbers, tasks))

@@ -12,6 +12,9 @@ from utils.utils import UserError, check_version, write_atomically
 
 SPLITS = ('train', 'valid', 'test')
 TRAIN, VALID, TEST = range(len(SPLITS))
+# What a trial took, [positions] each; beside them multiply_adds [distinct tasks] and peak_memory.
+BY_POSITION = ('trainable_parameters', 'kept_parameters', 'state_bytes', 'training_seconds',
+               'evaluation_seconds')
 
 
 class TrialRecord(NamedTuple):
@@ -43,9 +46,11 @@ class TrialRecord(NamedTuple):
     confusion: Optional[np.ndarray] = None
     confusion_parts: Optional[np.ndarray] = None
     predictions: Optional[Dict[str, np.ndarray]] = None      # as predictions.kept gives them
+    # BY_POSITION, multiply_adds, peak_memory; NaN: not known
+    resources: Optional[Dict[str, np.ndarray]] = None
 
 
-DICTS = ('extra', 'predictions')     # fields that are one; their parts are stored as 'extra.NAME'
+DICTS = ('extra', 'predictions', 'resources')     # fields that are one; stored as 'extra.NAME', ...
 # of files of records; raised where older code would misread one, not for an added field
 VERSION = FIRST_VERSION = 1
 
@@ -84,8 +89,8 @@ def load_record(path):
             'again to train this trial once more' % (path, problem)) from problem
     check_version(path, version, VERSION)
     fields = {name: value if value.ndim else value.item() for name, value in fields.items()}
-    extra, predictions = [{name[len(field) + 1:]: value for name, value in arrays.items()
+    extra, predictions, resources = [{name[len(field) + 1:]: value for name, value in arrays.items()
                            if name.startswith(field + '.')} for field in DICTS]
-    return TrialRecord(extra=extra, predictions=predictions or None, **fields)
+    return TrialRecord(extra=extra, predictions=predictions or None, resources=resources or None, **fields)
 
 

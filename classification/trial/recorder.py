@@ -1,12 +1,14 @@
 """What is recorded of a trial: it evaluates the tasks, keeps the histories and makes the record."""
 import json
+import time
 from collections import OrderedDict
 
 import numpy as np
 
 from classification.results import metrics, predictions
 from classification.results.ragged import packed
-from classification.results.trial_record import TEST, TRAIN, VALID, TrialRecord
+from classification.results.trial_record import BY_POSITION, TEST, TRAIN, VALID, TrialRecord
+from classification.trial.resources import multiply_adds, peak_memory
 from classification.trial.schedule import learning_rate
 from classification.trial.tensorboard import Scalars
 
@@ -67,8 +69,10 @@ class Recorder(object):
 
     def _evaluated(self, graph, task):
         """Accuracies [3] of a task; its answers to the test images are kept beside them."""
+        history, began = self.trial.state.history, time.monotonic()
         accuracy = graph.accuracy(task)
-        self.trial.state.history.answers[task.index] = graph.answers(task)
+        history.add('evaluation_seconds', time.monotonic() - began)
+        history.answers[task.index] = graph.answers(task)
         return accuracy
 
     def means(self, row, task):
@@ -91,6 +95,8 @@ class Recorder(object):
     def task_learned(self, task, final):
         """Adds the row of the accuracy matrix; `final` is what `final_row` gave."""
         trial, state, history = self.trial, self.trial.state, self.trial.state.history
+        history.add('kept_parameters', trial.method.num_parameters(state.store))
+        history.add('state_bytes', trial.method.state_bytes(state.store))
         history.final, history.final_answers = final, dict(history.answers)
         for index, answers in history.answers.items():
             history.confusion[state.position, index] = metrics.confusion(
@@ -161,4 +167,11 @@ class Recorder(object):
             confusion=confusion, confusion_parts=confusion_parts,
             predictions=predictions.kept(
                 history.predictions, {task: trial.tasks[task].test for task in tasks})
-            if self._keeps_predictions else None)
+            if self._keeps_predictions else None, resources=self._resources(tasks))
+
+    def _resources(self, tasks):
+        """What TrialRecord says of them."""
+        trial, state = self.trial, self.trial.state
+        return dict({name: np.array(getattr(state.history, name), np.float64) for name in BY_POSITION},
+                    multiply_adds=multiply_adds(trial.method, state.store, tasks),
+                    peak_memory=np.array(max(state.peak_memory, peak_memory()), np.float64))

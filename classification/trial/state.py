@@ -7,7 +7,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from classification.results.ragged import packed, unpacked
+from classification.results.trial_record import BY_POSITION
 from classification.trial import checkpoint
+from classification.trial.resources import peak_memory
 
 
 class History(object):
@@ -21,6 +23,8 @@ class History(object):
         accuracy_matrix: per position learned, test accuracies on the different tasks, by data-set
             index.
         seconds: of each position so far.
+        training_seconds, evaluation_seconds: what these went into, beside graphs, checkpoints and the like.
+        trainable_parameters, kept_parameters, state_bytes: of each position, see Method; NaN: not known.
         final: accuracies [tasks, 3] with the parameters that the last position handed on.
         peak: test accuracy at the best validation epoch while a task was first learned, by task.
         at_chance: whether the network was no better than chance after a task was first learned, by task; a
@@ -37,7 +41,7 @@ class History(object):
     PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'),
                          ('seconds', 'seconds'),
                          ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep'),
-                         ('losses', 'loss')])
+                         ('losses', 'loss')] + [(name, name) for name in BY_POSITION])
     BY_TASK = ('peak', 'at_chance')
     # Of arrays of unequal sizes: how many dimensions they have.
     RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2),
@@ -53,6 +57,8 @@ class History(object):
         self.peak, self.at_chance, self.method_rows = {}, {}, OrderedDict()
         self.losses, self.answers, self.final_answers, self.confusion = [], {}, {}, {}
         self.predictions = {}
+        for name in BY_POSITION:
+            setattr(self, name, [])
 
     def arrays(self):
         """dict name -> array, for a checkpoint."""
@@ -84,7 +90,9 @@ class History(object):
             if name in arrays:
                 setattr(history, name, dict(unpacked(arrays[name], arrays[name + '_parts'], dimensions)))
         epochs = max(len(history.accuracies) - 1, 0)
-        history.losses = [np.nan] * (epochs - len(history.losses)) + history.losses
+        for name, length in [('losses', epochs)] + [(name, len(history.seconds)) for name in BY_POSITION]:
+            known = getattr(history, name)
+            setattr(history, name, [np.nan] * (length - len(known)) + known)
         for name in sorted(arrays):
             if name.startswith(cls.METHOD):
                 history.method_rows[name[len(cls.METHOD):]] = list(arrays[name])
@@ -113,6 +121,12 @@ class History(object):
         """The next rows are of another position."""
         self.first_epochs.append(max(len(self.accuracies), 1))
         self.seconds.append(0.)
+        for name in BY_POSITION:
+            getattr(self, name).append(0.)
+
+    def add(self, name, value):
+        """Adds to one of BY_POSITION of the present position."""
+        getattr(self, name)[-1] += value
 
     def add_method_rows(self, rows):
         """Adds one row to each of the method's own histories."""
@@ -142,6 +156,7 @@ PIECES = OrderedDict([
     # None between tasks
     ('progress', Piece(lambda: None, stored=lambda progress: progress and progress.state(),
                        value=lambda state, stored: stored and state.new_progress(stored))),
+    ('peak_memory', Piece(int)),                    # bytes, of all processes that trained
     ('origins', Piece(list)),                       # one for each stretch of training; see origin.py
     ('store', Piece(dict, True)),                   # parameters as the last phase left them
     ('before', Piece(dict, True)),                  # the store when the current task began
@@ -192,6 +207,7 @@ class TrialState(object):
         if self.history.seconds:
             self.history.seconds[-1] += self.saved - before
         self.variables = graph.all_values() if graph else {}
+        self.peak_memory = max(self.peak_memory, peak_memory())
         stored = {name: piece.stored(attrgetter(piece.at or name)(self)) for name, piece in PIECES.items()}
         meta = {name: stored[name] for name, piece in PIECES.items() if not piece.arrays}
         meta.update(inside=bool(self.variables), fingerprint=self.fingerprint)

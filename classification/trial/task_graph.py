@@ -162,6 +162,10 @@ class TaskGraph(object):
         assign(self.session, {self._loss_sum: 0.})
         return float(total)
 
+    def updates(self):
+        """Every update that `step` may run."""
+        return [update for update in [self._update] if update is not None]
+
     def accuracy(self, task):
         """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
         return self._evaluation.accuracy(self.session, task)
@@ -226,6 +230,9 @@ class JointGraph(TaskGraph):
     @staticmethod
     def _name(task):
         return 'training%d' % task
+
+    def updates(self):
+        return [update for update, _ in self._updates.values()]
 
     def take(self, task):
         """From now on `step` trains this task."""

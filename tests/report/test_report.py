@@ -15,7 +15,16 @@ import pytest
 
 from classification.report import command as report
 from classification.report.groups import read_groups
-from classification.report.statistics import METRICS, check_baseline, compare, interval, paired, summary
+from classification.report.statistics import (
+    METRICS,
+    RESOURCES,
+    check_baseline,
+    compare,
+    interval,
+    paired,
+    shown_metrics,
+    summary,
+)
 from tests.support.commands import ROOT
 from tests.support.result_files import drawn, record, write, write_published
 from utils.utils import UserError
@@ -62,6 +71,8 @@ BY_HAND = {     # of HPS: (mean, sample standard deviation, n)
     'final_gain': (-0.15, 0.05, 3),                                         # -0.15, -0.1, -0.2
     'time': (10., 0., 3),
     'parameters': (1234, NAN, 1),
+    'trained': (NAN, NAN, 0), 'state': (NAN, NAN, 0), 'multiply_adds': (NAN, NAN, 0), 'memory': (NAN, NAN, 0),
+    'steps': (NAN, NAN, 0), 'evaluation': (NAN, NAN, 0),        # files of before lack them
 }
 
 
@@ -183,7 +194,8 @@ def test_text_has_each_definition_above_its_numbers(two, capsys):
         '  method           mean    sample std  n  difference to STL  95 % interval       pairs',
         '  STL              0.8500  0.0000      3  -                  baseline            -',
         '  Hybrid_HPS TTSS  0.7000  0.0500      3  -0.1500            [-0.2742, -0.0258]  3']
-    assert all('%s: %s' % (metric.title, metric.definition) in lines for metric in METRICS.values())
+    said = {name for name, metric in METRICS.items() if '%s: %s' % (metric.title, metric.definition) in lines}
+    assert said == set(METRICS) - set(RESOURCES)        # which no file of before has
     assert 'Bonferroni correction for 1 method compared with STL' in out and '+/-' not in out and u'\xb1' not in out
 
 
@@ -260,7 +272,7 @@ def searches(path, tasks, trials, order=None):
 def test_plots_are_written(tmp_path, capsys):
     path, out = searches(tmp_path / 'x.mat', 3, 2), tmp_path / 'out'
     assert run(path, '--out', str(out)) == 0
-    names = {'comparison', 'differences'} | {'%s_%s' % (model, plot) for model in SEARCHES
+    names = {'comparison', 'differences', 'parameters'} | {'%s_%s' % (model, plot) for model in SEARCHES
                                              for plot in PLOTS[model]}
     assert set(os.listdir(str(out / 'plots'))) == {name + ending for name in names
                                                    for ending in ('.png', '.svg')}
@@ -298,7 +310,7 @@ def test_no_text_of_a_plot_is_cut_off_or_covers_another(tasks, trials, order, tm
     shown = OrderedDict((plot[0], plot) for plot in plots.plots_of_group(comparison))
     for one in group.members:       # one of each kind
         shown.update((plot[0], plot) for plot in plots.plots_of(one) if plot[0] not in shown)
-    assert len(shown) == 8
+    assert len(shown) == 9
     for name, words, figure in shown.values():
         figure.canvas.draw()
         renderer, whole = figure.canvas.get_renderer(), figure.bbox
@@ -344,7 +356,7 @@ def test_the_page_holds_everything_itself(page):
         content = stream.read()
     assert os.listdir(os.path.dirname(page)) == ['report.html']
     assert content.count('<img') == content.count(
-        'src="data:image/svg+xml;base64,') == 2 + 2 + 4 + 4 + 3 + 1 + 2
+        'src="data:image/svg+xml;base64,') == 3 + 2 + 4 + 4 + 3 + 1 + 2
     assert not re.search(r'(src|href)="(?!data:|#)', content) and 'http' not in content
     for fact in ('main.py --model_type DEN', 'raw c0ffee', 'tensorflow 1.14.0',
                  'no config.json of this experiment',
@@ -370,7 +382,7 @@ def dumped(page, folder):
 @pytest.mark.skipif(not BROWSER, reason='Chromium is not installed')
 def test_the_page_in_a_browser(page, tmp_path):
     head = re.search('<html[^>]*>', dumped(page, tmp_path / 'profile')).group()
-    assert 'data-errors="0"' in head and 'data-failed="0"' in head and 'data-images="18"' in head
+    assert 'data-errors="0"' in head and 'data-failed="0"' in head and 'data-images="19"' in head
     with open(page) as stream:
         content = stream.read()
     click = '<script>undefinedFunction()</script><script>document.querySelectorAll(".sortable th")[2].click()</script></body>'
@@ -378,9 +390,40 @@ def test_the_page_in_a_browser(page, tmp_path):
     broken.write_text(content.replace('</body>', '<img src="none.png">' + click))
     made = dumped(str(broken), tmp_path / 'profile')
     head = re.search('<html[^>]*>', made).group()
-    assert 'data-errors="1"' in head and 'data-failed="1"' in head and 'data-images="19"' in head
+    assert 'data-errors="1"' in head and 'data-failed="1"' in head and 'data-images="20"' in head
     final = [float(value)
              for value in re.findall(
                  r'<tr><td data-value="[^"]*">[^<]*</td><td [^>]*>.*?</td><td data-value="([^"]*)"',
                                      made.split('Differences to')[0])]
     assert len(final) == 4 and final == sorted(final, reverse=True)
+
+
+# ---- what the trials took ----
+
+def with_resources(trial, kept, **more):
+    return record([[0.5, NAN], [0.25, 0.75]], trial=trial, **more)._replace(resources={
+        'trainable_parameters': np.array([70., 80.]), 'kept_parameters': np.array([60., kept]),
+        'state_bytes': np.array([0., 16.]), 'training_seconds': np.array([2., 3.]),
+        'evaluation_seconds': np.array([0.5, 0.25]), 'multiply_adds': np.array([100., 300.]),
+        'peak_memory': np.array(2e6 + 1e6 * trial)})
+
+
+def test_what_trials_took_by_hand(tmp_path):
+    made = compared(write(tmp_path / 'x.mat', 'STL', [with_resources(0, 80.), with_resources(1, 90.)]),
+                    write(tmp_path / 'y.mat', 'EWC', [record([[0.5, NAN], [0.25, 0.75]], trial=0, parameters=55)]))
+    found = {name: tuple(made.rows[0].summaries[name]) for name in ('parameters',) + RESOURCES}
+    assert found == {'parameters': (85., pytest.approx(50 ** .5), 2), 'trained': (75., 0., 2), 'state': (16., 0., 2),
+                     'multiply_adds': (200., 0., 2), 'memory': (2.5, pytest.approx(.5 ** .5), 2), 'steps': (5., 0., 2),
+                     'evaluation': (.75, 0., 2)}
+    assert made.rows[1].summaries['parameters'][::2] == (55., 1) and made.rows[1].summaries['trained'].n == 0
+    assert shown_metrics(made) == list(METRICS)
+
+
+def test_accuracy_against_parameters(tmp_path):
+    from classification.report import figures, plots
+    made = compared(write(tmp_path / 'x.mat', 'STL', [with_resources(0, 80.), with_resources(1, 90.)]),
+                    write(tmp_path / 'y.mat', 'EWC', [record([[0.5, NAN], [0.25, 1.]], trial=0, parameters=55)]))
+    figure = {name: figure for name, _, figure in plots.plots_of_group(made)}['parameters']
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_marker() in 'osD']
+    assert marks == [(85., .5), (55., .625)]
+    figures.close(figure)

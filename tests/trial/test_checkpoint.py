@@ -220,6 +220,8 @@ def test_a_history_is_stored_under_the_names_that_checkpoints_always_had():
     history.peak[1], history.at_chance[1] = 0.75, True
     history.add_method_rows({'prior': np.ones(4)})
     history.losses, history.confusion[0, 1] = [0.25], np.array([[3, 1], [0, 300]])
+    history.add('training_seconds', 1.5)
+    history.add('kept_parameters', 7)
     history.predictions[0, 1] = np.array([1, 1, 1])
     history.answers = history.final_answers = {1: np.array([0, 1, 1])}
     arrays = history.arrays()
@@ -227,7 +229,9 @@ def test_a_history_is_stored_under_the_names_that_checkpoints_always_had():
         'loss': [0.25], 'confusion': [3, 1, 0, 300], 'confusion_parts': [[0, 1, 2, 2]],
         'answers': [0, 1, 1], 'answers_parts': [[1, 3]], 'final_answers': [0, 1, 1],
         'final_answers_parts': [[1, 3]],
-        'predictions': [1, 1, 1], 'predictions_parts': [[0, 1, 3]], 'rows': [[[0.25] * 3] * 2], 'best_test': [0.5], 'changed': [1], 'seconds': [0.], 'peak_tasks': [1],
+        'predictions': [1, 1, 1], 'predictions_parts': [[0, 1, 3]], 'training_seconds': [1.5],
+        'evaluation_seconds': [0.], 'trainable_parameters': [0.], 'kept_parameters': [7.], 'state_bytes': [0.],
+        'rows': [[[0.25] * 3] * 2], 'best_test': [0.5], 'changed': [1], 'seconds': [0.], 'peak_tasks': [1],
         'peak': [0.75], 'at_chance_tasks': [1], 'at_chance': [True], 'extra/prior': [[1.] * 4]}
     assert {'final', 'leep', 'matrix'} <= set(arrays)
     again = History.from_arrays(2, arrays)
