@@ -1,0 +1,140 @@
+"""The primary comparisons of study.sh, and what the patterns that LASEM finds follow.
+
+    python scripts/study.py [--result_dir Result] [--plot study.png]
+
+Each comparison is a mean over trials of paired differences in final average test accuracy, with its interval by
+Student's t; the nine intervals hold together with 95 % (Bonferroni), also while some are not trained yet. For
+each task of Garments: the posterior mass that LASEM gives to sharing a layer in the last epoch, mean and 95 %
+interval over trials, each for itself; by chance 0.5.
+"""
+import glob
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import numpy as np  # noqa: E402
+
+from classification.experiment.flags import Parser  # noqa: E402
+from classification.report.statistics import interval, paired  # noqa: E402
+from classification.results.read_results import load_results  # noqa: E402
+from classification.results.summary import last_rows  # noqa: E402
+from scripts.garments import COMMON  # noqa: E402
+from utils import utils_env_cl as env  # noqa: E402
+from utils.utils import run_command, tell_error  # noqa: E402
+
+MECHANISMS, AGAINST = ('HPS', 'TF', 'DFCNN'), ('sharing everything', 'sharing nothing', 'the best fixed pattern')
+PRIMARY = len(MECHANISMS) * len(AGAINST)
+
+
+def primary(results):
+    """The comparisons that are trained: list of (mechanism, against what, pattern, Difference).
+
+    Args:
+        results: what `load_results` gives, of all files.
+    """
+    stl = [one for one in results if _model(one) == 'STL']
+    found = []
+    for mechanism in MECHANISMS:
+        lasem = [one for one in results if _model(one) == 'LASEM_' + mechanism]
+        fixed = {_pattern(one): one for one in results if _model(one) == 'Hybrid_' + mechanism}
+        best = max(fixed, key=lambda pattern: _valid(fixed[pattern])) if fixed else None
+        others = (('S' * len(best) if best else None), 'T' * len(best) if best else None, best)
+        for against, pattern in zip(AGAINST, others):
+            other = stl[0] if against == AGAINST[1] and stl else fixed.get(pattern)
+            if lasem and other:
+                differences = paired(_final(lasem[0]), lasem[0]['train_valid_data_group'], _final(other),
+                                     other['train_valid_data_group'])
+                found.append((mechanism, against, pattern, interval(differences, PRIMARY)))
+    return found
+
+
+def _model(one):
+    return one['command'].split('--model_type ')[1].split()[0]
+
+
+def _pattern(one):
+    return ''.join('TS'[int(shared)] for shared in np.ravel(one['model_specific_info']['conv_sharing']))
+
+
+def _final(one):
+    return one['final_accuracy'].mean(axis=1)
+
+
+def _valid(one):
+    return one['final_validation_accuracy'].mean()
+
+
+def sharing(one):
+    """[trials, positions, layers]: posterior mass on sharing a layer, mean over the steps of the last epoch of
+    each position."""
+    found = []
+    for run in one['result_of_each_run']:
+        posterior = run['history_net_prior_in_epoch']
+        layers = int(np.log2(posterior.shape[1]))
+        shares = np.array([[letter == 'S' for letter in pattern]
+                           for pattern in env.patterns_of((1,) * layers)], np.float64)
+        rows = last_rows(np.ravel(run['task_changed_epoch']), len(posterior) + 1) - 1
+        found.append(posterior[rows].dot(shares))
+    return np.array(found)
+
+
+def lines_of_sharing(one):
+    """A line for each task but the first: mass per layer, and that of the first half minus the last half."""
+    mass = sharing(one)
+    half = mass.shape[2] // 2
+    for position in range(1, mass.shape[1]):
+        cells = [_shown(interval(mass[:, position, layer])) for layer in range(mass.shape[2])]
+        contrast = interval(mass[:, position, :half].mean(axis=1) - mass[:, position, half:].mean(axis=1))
+        yield '  %d  %-32s %s   %s' % (position, COMMON[position], '  '.join(cells), _shown(contrast))
+
+
+def _shown(found):
+    return '%6.3f [%6.3f, %6.3f]' % (found.mean, found.lower, found.upper)
+
+
+def plot(results, path):
+    """The mass per layer and task, a panel for each mechanism, with its intervals."""
+    from classification.report.figures import COLOURS, MARKERS, close, new_figure
+    figure, axes = new_figure(1, len(results), height=3., sharey=True)
+    for one, panel in zip(results, axes[0]):
+        mass = sharing(one)
+        for position in range(1, mass.shape[1]):
+            found = [interval(mass[:, position, layer]) for layer in range(mass.shape[2])]
+            panel.errorbar(np.arange(1, len(found) + 1) + 0.06 * (position - 3), [layer.mean for layer in found],
+                           yerr=[layer.upper - layer.mean for layer in found], color=COLOURS[position],
+                           marker=MARKERS[position], markersize=4, capsize=2, linewidth=1,
+                           label='%d: %s' % (position, COMMON[position]))
+        panel.axhline(0.5, color='#777777', linewidth=0.7)
+        panel.set(xlabel='convolution layer', title=_model(one), xticks=range(1, mass.shape[2] + 1))
+    axes[0, 0].set_ylabel('posterior mass on sharing')
+    axes[0, -1].legend(fontsize=6, title='task: common with earlier ones', title_fontsize=6)
+    figure.savefig(path, dpi=150)
+    close(figure)
+
+
+def main():
+    """Command line."""
+    parser = Parser(description=__doc__.split('\n')[0])
+    parser.add_argument('--result_dir', default='Result', help='where study.sh wrote (default: %(default)s)')
+    parser.add_argument('--plot', metavar='PATH', help='draw the posterior mass on sharing into this PNG file')
+    flags = parser.parse_args()
+    paths = sorted(glob.glob(os.path.join(glob.escape(flags.result_dir), 'study_*.mat')))
+    results = [one for path in paths for one in load_results(path) if one['data_type'] == 'Garments']
+    if not results:
+        return tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them' % flags.result_dir)
+    print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
+    for mechanism, against, pattern, found in primary(results):
+        print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern or '', _shown(found), found.n))
+    searches = [one for one in results if _model(one) in ['LASEM_' + name for name in MECHANISMS]]
+    for one in searches:
+        print('%s: posterior mass on sharing, input side first; last, first layers minus last layers:'
+              % _model(one))
+        for line in lines_of_sharing(one):
+            print(line)
+    if flags.plot:
+        plot(searches, flags.plot)
+
+
+if __name__ == '__main__':
+    run_command(main)
