@@ -9,6 +9,7 @@ from classification.model.registry import canonical_model
 from classification.report.groups import Group
 from classification.report.marks import Mark, bracketed, marks_of
 from classification.results.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
+from classification.results.summary import WITHOUT_IDENTITY
 from utils.utils import UserError, plural
 
 CONFIDENCE = 0.95
@@ -22,6 +23,7 @@ class Metric(NamedTuple):
     digits: str
     definition: str
     compared: bool      # with the baseline
+    where_asked: bool = False       # shown only where an experiment has it
 
 
 # R: test accuracy on each task after each position of the order of tasks, from 0 to 1.
@@ -46,6 +48,14 @@ METRICS = OrderedDict([
     ('ratio', Metric(
         'catastrophic-forgetting ratio', 'CF ratio', '%.4f',
         'final test accuracy divided by peak; mean over tasks but the last; 1: nothing was forgotten', True)),
+    ('no_identity', Metric(
+        'final average test accuracy, task not known', 'final, task not known', '%.4f',
+        'test accuracy after the last task, where the most confident of all tasks\' networks answers; mean '
+        'over tasks', True, True)),
+    ('right_task', Metric(
+        'right task chosen', 'right task', '%.4f',
+        'share of test images for which the network of their own task is the most confident; mean over tasks',
+        True, True)),
     ('peak_gain', Metric(
         'gain over STL, peak', 'gain, peak', '%.4f',
         'peak per-task test accuracy minus that of STL (an independent network per task) in the same trial',
@@ -97,6 +107,12 @@ class Comparison(NamedTuple):
     notes: List[str]
 
     @property
+    def metrics(self):
+        """Those of METRICS that are shown."""
+        return OrderedDict((name, metric) for name, metric in METRICS.items()
+                           if not metric.where_asked or any(row.summaries[name].n for row in self.rows))
+
+    @property
     def compared(self):
         """How many methods are compared with the baseline: Bonferroni's number."""
         return len(self.rows) - 1 if self.baseline else 0
@@ -115,6 +131,8 @@ def per_trial(result):
     values = {'peak': _mean(result, 'peak_accuracy'), 'final': _mean(result, 'final_accuracy'),
               'incremental': result.get('avg_incremental_accuracy'),
               'transfer': result.get('backward_transfer'),
+              'no_identity': _mean(result, WITHOUT_IDENTITY['accuracy_without_task_identity']),
+              'right_task': _mean(result, WITHOUT_IDENTITY['right_task_chosen']),
               'forgetting': _mean(result, 'forgetting'), 'time': result.get('training_time')}
     if 'accuracy_matrix' in result and 'peak_accuracy' in result:
         values['ratio'] = mean_over_tasks([catastrophic_forgetting_ratio(R, peak) for R, peak in

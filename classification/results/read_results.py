@@ -10,7 +10,7 @@ import numpy as np
 
 from classification.results import mat_file
 from classification.results.metrics import METRICS
-from classification.results.summary import last_rows, orders_of_trials
+from classification.results.summary import WITHOUT_IDENTITY, last_rows, orders_of_trials
 from utils.utils import UserError, read_dict, tasks_in
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others
@@ -22,7 +22,8 @@ _ROWS = {
                    'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
                    'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std',
-                   'final_validation_accuracy_mean', 'final_validation_accuracy_std'),
+                   'final_validation_accuracy_mean', 'final_validation_accuracy_std')
+    + tuple(name + kind for name in WITHOUT_IDENTITY.values() for kind in ('_mean', '_std')),
     'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
                             'stride_sizes',
                             'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
@@ -34,7 +35,8 @@ _TABLES = {
     'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
                    'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
-                   'time_per_task', 'at_chance', 'final_validation_accuracy'),
+                   'time_per_task', 'at_chance', 'final_validation_accuracy')
+    + tuple(WITHOUT_IDENTITY.values()),
     'model_specific_info': ('skip_connect',),
     'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error',
                            'conv_sharing',
@@ -45,7 +47,8 @@ _TABLES = {
                            'mutual_info_input', 'mutual_info_output', 'apd_nonzeros', 'channel_gate_free',
                            'den_widths',
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
-                           'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
+                           'den_selected_fraction', 'den_edge_density', 'den_fresh_density')
+    + tuple(WITHOUT_IDENTITY),
 }
 # What is a text, and what is one number, wherever it is there.
 _TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule'),
@@ -78,6 +81,9 @@ def load_results(path):
         at_chance [R, n]: whether the network was no better than chance on the task's training images when the
         task was
             first learned; not in files of before.
+        final_accuracy_no_identity, final_right_task_chosen [R, n]: with --without_task_identity, of test
+            images whose task is not told, after the last position. Each run has
+            accuracy_without_task_identity and right_task_chosen [K, n], NaN before a task is learned.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
         model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 +
             tasks]
@@ -261,7 +267,8 @@ def _check_shapes(result):
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
                         ('at_chance', (trials, tasks)), ('final_validation_accuracy', (trials, tasks)),
                         ('avg_incremental_accuracy', (trials,)),
-                        ('backward_transfer', (trials,))]:
+                        ('backward_transfer', (trials,))] + [
+                            (name, (trials, tasks)) for name in WITHOUT_IDENTITY.values()]:
         if name in result and result[name].shape != shape:
             raise ValueError('%s is %s instead of %s' % (name, 'x'.join(map(str, result[name].shape)),
                                                          'x'.join(map(str, shape))))
