@@ -7,6 +7,7 @@ import pytest
 from classification.analysis import task_identity
 from classification.analysis.classifier import Classifier
 from classification.analysis.task_identity import confidence, most_confident, shares
+from classification.experiment import sizes
 from classification.experiment.mat_info import info
 from classification.gen_data import Split, Task
 from classification.model.registry import MODELS, method_of
@@ -15,7 +16,7 @@ from classification.results.summary import WITHOUT_IDENTITY
 from classification.trial.checkpoint import path_in
 from classification.trial.state import continue_from
 from tests.support import data_files
-from tests.support.commands import DIGITS, experiment_of, is_refused
+from tests.support.commands import experiment_of, is_refused
 from tests.support.own_images import classes_in
 from tests.support.result_files import same_trial
 from tests.support.tiny import (
@@ -160,6 +161,8 @@ def test_no_other_number_moves(tmp_path):
         (tmp_path / str(number)).mkdir()
         found.append(train(experiment, tmp_path / str(number)))
     (trial, record), (other, expected) = found
+    estimated = sizes._record(with_it, 0, len(record.accuracy) - 1).extra      # of the entry's size
+    assert all(estimated[name].shape == record.extra[name].shape for name in WITHOUT_IDENTITY)
     assert all(record.extra.pop(name).shape == (3, 2) for name in WITHOUT_IDENTITY)
     same_trial(trial, record, other, expected)
 
@@ -228,8 +231,3 @@ def test_own_images_are_told_apart_by_the_names_of_their_classes(tmp_path):
              '4', '--without_task_identity', '--quiet']
     is_refused(words, 'Images has the class dog in task 0 and in task 2')
     assert experiment_of(*words, '--task_order', '0,1').analyses == {'without_task_identity': True}
-
-
-def test_joint_training_is_refused():
-    is_refused([word for word in DIGITS if word != '--lifelong'] + ['--without_task_identity'],
-               '--without_task_identity is about tasks that come one after the other; add --lifelong')
