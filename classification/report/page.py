@@ -147,8 +147,8 @@ def _summaries(comparison):
             cells.append(_cell(shown(summary.mean, metric.digits) + std, summary.mean,
                                'n = %d' % summary.n if summary.n else 'not in the file, or undefined'))
         rows.append(cells + [_cell(str(row.summaries['final'].n), row.summaries['final'].n)])
-    return _sortable([('method', '')] + [(metric.title, metric.definition) for metric in comparison.metrics.values()] + [
-        ('n', 'trials')], rows)
+    return _sortable([('method', '')] + [(metric.title, metric.definition)
+                                         for metric in comparison.metrics.values()] + [('n', 'trials')], rows)
 
 
 def _differences(comparison):

@@ -211,6 +211,7 @@ def test_the_flag_is_part_of_the_experiment_only_where_it_is_given():
 SHARED = [      # data, options, what the line says
     (data_files.mnist, '--data_type MNIST10 --data_percent 100', 'MNIST10 has the class rest in task 0 and in task 1'),
     (data_files.cifar100, '--data_type CIFAR100_20 --data_percent 4', 'CIFAR100_20 has the class '),
+    (data_files.stl10, '--data_type STL10_15t', 'STL10_15t has the class '),
     (data_files.officehome, '--data_type OfficeHome', 'OfficeHome has the class TV in task 0 and in task 5'),
 ]
 
