@@ -248,6 +248,14 @@ def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
             for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
 
 
+def task_classes(data_type, data_dir, data_percent=None, seed=0, num_tasks=None):
+    """List of the names or numbers of each task's classes, as `Task.classes` has them; decodes no image."""
+    dataset = lookup(DATASETS, data_type, 'data_type')
+    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group=0)
+    with dataset.source.one_version():
+        return [_names(dataset, cut) for cut in _cut(data_type, dataset, request, num_tasks)]
+
+
 def prepare(data_type, data_dir, say):
     """Decodes the images, which no other check does, and keeps them for `load_tasks`;
     a UserError names a damaged file."""
@@ -342,7 +350,11 @@ def _task(dataset, index, cut, images, request, normalize):
                 request.seed, task=index, step=row, purpose='stl10 noise'))
             rows = np.arange(len(rows))
         splits[split] = Split(labels, scaling[0], scaling[1], pixels, rows, cut.swap)
-    return Task(index, len(cut.classes), classes=tuple(map(dataset.source.name_of, cut.classes)), **splits)
+    return Task(index, len(cut.classes), classes=_names(dataset, cut), **splits)
+
+
+def _names(dataset, cut):
+    return tuple(map(dataset.source.name_of, cut.classes))
 
 
 def _standardisation(images):

@@ -82,6 +82,7 @@ class Trial(object):
         self.recorder.open_scalars(self.context.scalar_folder)
         for task in self.schedule.positions[self.state.position:]:
             self._learn_task(task)
+            trial_analyses.position_learned(self)
             self.context.check_lock()
             # before the checkpoint: a kill between them costs an epoch and no file
             if self.context.parameter_folder:

@@ -11,7 +11,7 @@ from classification import gen_data
 from classification.data import raw_checksums
 from classification.experiment import sizes
 from classification.report.command import command_for
-from classification.results import mat_file, origin, summary, trial_record
+from classification.results import mat_file, origin, summary, texts, trial_record
 from classification.runs import end_states, provenance, supervisor
 from classification.runs.experiment_files import ExperimentFiles
 from classification.runs.progress import Progress
@@ -182,6 +182,7 @@ class Run(object):
             plural(experiment.training.epochs, 'epoch'), '' if experiment.lifelong
             else ' at most, trained together', plural(len(numbers), 'trial'),
             '' if len(missing) == len(numbers) else ' (%d already trained)' % (len(numbers) - len(missing))))
+        self.say(texts.problem(experiment.lifelong, 'without_task_identity' in experiment.analyses))
         self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
         _say_what_is_not_written(self.flags, missing, self.say)

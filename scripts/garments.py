@@ -1,17 +1,17 @@
-"""Ten-class tasks of few images that have more or less in common, made of Fashion-MNIST: the plug-in of study.sh.
+"""Ten-class tasks of few images that have more or less in common, made of Fashion-MNIST: for study.sh.
 
-An image, 16 x 16 with three colours, holds a garment that counts, in the task's colour, and one that distracts,
-in the other two colours, both on noise and slightly shifted. A task says which colour counts and whether
-everything is turned by 90 degrees. So the first layers of two tasks of the same colour have something in
-common, the last ones of two tasks of the same turn. In the task "shuffled" the pixels change places, by the
-same permutation in every image: no local feature of another task is of use.
+An image, 16 x 16 with three colours, holds a garment that counts, in the task's colour, and one that
+distracts, in the other two colours, both on noise and slightly shifted. A task says which colour counts and
+whether everything is turned by 90 degrees. So the first layers of two tasks of the same colour have something
+in common, the last ones of two tasks of the same turn. In the task "shuffled" the pixels change places, by
+the same permutation in every image: no local feature of another task is of use.
 
 The files are those of Fashion-MNIST in Data or where Debian's package dataset-fashion-mnist puts them.
 """
 import numpy as np
 
 from classification.gen_data import DATASETS
-from classification.plugin import Network, Option, Training, data_set, number, whole
+from classification.plugin import Network, Option, Training, data_set, number
 
 SIZE, GARMENTS = 16, 10
 COLOURS = {'red': 0, 'green': 1, 'blue': 2}
@@ -44,7 +44,8 @@ def garments(options):
     images = source.images('Data', lambda line: None)[..., 0]
     small = np.zeros((len(images), SIZE, SIZE), np.float32)
     small[:, 1:-1, 1:-1] = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)) / 255.
-    order, classes = [random.permutation(np.flatnonzero(labels == garment)) for garment in range(GARMENTS)], []
+    order = [random.permutation(np.flatnonzero(labels == garment)) for garment in range(GARMENTS)]
+    classes = []
     for place, (colour, turns, shuffled) in enumerate(TASKS):
         pixels = random.permutation(SIZE * SIZE)
         for garment in range(GARMENTS):

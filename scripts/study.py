@@ -2,10 +2,10 @@
 
     python scripts/study.py [--result_dir Result] [--plot study.png]
 
-Each comparison is a mean over trials of paired differences in final average test accuracy, with its interval by
-Student's t; the nine intervals hold together with 95 % (Bonferroni), also while some are not trained yet. For
-each task of Garments: the posterior mass that LASEM gives to sharing a layer in the last epoch, mean and 95 %
-interval over trials, each for itself; by chance 0.5.
+Each comparison is a mean over trials of paired differences in final average test accuracy, with its interval
+by Student's t; the nine intervals hold together with 95 % (Bonferroni), also while some are not trained yet.
+For each task of Garments: the posterior mass that LASEM gives to sharing a layer in the last epoch, mean and
+95 % interval over trials, each for itself; by chance 0.5.
 """
 import glob
 import os
@@ -23,7 +23,8 @@ from scripts.garments import COMMON  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import run_command, tell_error  # noqa: E402
 
-MECHANISMS, AGAINST = ('HPS', 'TF', 'DFCNN'), ('sharing everything', 'sharing nothing', 'the best fixed pattern')
+MECHANISMS = ('HPS', 'TF', 'DFCNN')
+AGAINST = ('sharing everything', 'sharing nothing', 'the best fixed pattern')
 PRIMARY = len(MECHANISMS) * len(AGAINST)
 
 
@@ -66,8 +67,8 @@ def _valid(one):
 
 
 def sharing(one):
-    """[trials, positions, layers]: posterior mass on sharing a layer, mean over the steps of the last epoch of
-    each position."""
+    """[trials, positions, layers]: posterior mass on sharing a layer, mean over the steps of the last epoch
+    of each position."""
     found = []
     for run in one['result_of_each_run']:
         posterior = run['history_net_prior_in_epoch']
@@ -101,7 +102,8 @@ def plot(results, path):
         mass = sharing(one)
         for position in range(1, mass.shape[1]):
             found = [interval(mass[:, position, layer]) for layer in range(mass.shape[2])]
-            panel.errorbar(np.arange(1, len(found) + 1) + 0.06 * (position - 3), [layer.mean for layer in found],
+            panel.errorbar(np.arange(1, len(found) + 1) + 0.06 * (position - 3),
+                           [layer.mean for layer in found],
                            yerr=[layer.upper - layer.mean for layer in found], color=COLOURS[position],
                            marker=MARKERS[position], markersize=4, capsize=2, linewidth=1,
                            label='%d: %s' % (position, COMMON[position]))
@@ -117,12 +119,14 @@ def main():
     """Command line."""
     parser = Parser(description=__doc__.split('\n')[0])
     parser.add_argument('--result_dir', default='Result', help='where study.sh wrote (default: %(default)s)')
-    parser.add_argument('--plot', metavar='PATH', help='draw the posterior mass on sharing into this PNG file')
+    parser.add_argument('--plot', metavar='PATH', help='draw the mass on sharing into this PNG file')
     flags = parser.parse_args()
     paths = sorted(glob.glob(os.path.join(glob.escape(flags.result_dir), 'study_*.mat')))
-    results = [one for path in paths for one in load_results(path) if one['data_type'] == 'Garments']
+    results = [one for path in paths for one in load_results(path)
+               if one['data_type'] == 'Garments']
     if not results:
-        return tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them' % flags.result_dir)
+        return tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them'
+                          % flags.result_dir)
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
     for mechanism, against, pattern, found in primary(results):
         print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern or '', _shown(found), found.n))

@@ -205,7 +205,7 @@ def test_lifelong_must_be_said(folder):
         is_refused([option for option in DIGITS if option != '--lifelong']
                    + ['--model_type', model_type, '--test_type', '0'],
                    '%s learns one task after the other; add --lifelong' % model_type)
-    for options in (['--leep'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
+    for options in (['--leep'], ['--without_task_identity'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
         is_refused([word for word in DIGITS if word != '--lifelong'] + options,
                    'one after the other; add --lifelong')
     for option in ('--task_order_type 1', '--early_stopping 3', '--eval_interval 2'):
@@ -298,6 +298,7 @@ order of tasks: 0 1 2 3 4
 head: 128 -> 32 -> classes; padding SAME; skip connections: none
 parameters: 47,258
 50 epochs per task, batch 10, learning rate 0.001 / (1 + 0.004 * epoch), 5 trials, seed 0
+task-incremental: the task of a test image is known
 data: DIGITS from scikit-learn (bundled)
 """ % fingerprint
     assert os.listdir(str(folder)) == []

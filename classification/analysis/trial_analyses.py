@@ -7,10 +7,11 @@ from collections import OrderedDict
 
 import numpy as np
 
-from classification.analysis import leep, mutual_information
+from classification.analysis import leep, mutual_information, task_identity
 from classification.analysis.learned_network import layer_values, made_kernels
 from classification.data import augmentation
 from classification.results import parameter_files
+from classification.results.summary import WITHOUT_IDENTITY
 from utils.declarations import KERNEL
 from utils.utils import random_state
 
@@ -37,7 +38,21 @@ def fields(trial):
         rows = [_mutual_information(trial, task) for task in trial.experiment.tasks]
         found['mutual_info_input'], found['mutual_info_output'] = [
             np.array([row[side] for row in rows]) for side in (0, 1)]
+    if 'without_task_identity' in trial.experiment.analyses:
+        rows = np.array(trial.state.history.without_task_identity)[:, list(trial.experiment.tasks)]
+        found.update(zip(WITHOUT_IDENTITY, np.moveaxis(rows, 2, 0)))
     return found
+
+
+def position_learned(trial):
+    """What is measured with the parameters that a position hands on."""
+    if 'without_task_identity' in trial.experiment.analyses:
+        history, learned = trial.state.history, list(trial.schedule.tasks_at(trial.state.position))
+        row = np.full((history.num_tasks, len(WITHOUT_IDENTITY)), np.nan)
+        row[learned] = task_identity.shares(
+            trial.method, trial.store, [trial.tasks[task] for task in learned],
+            trial.settings.evaluation_batch, trial.context.config)
+        history.without_task_identity.append(row)
 
 
 def _mutual_information(trial, task):

@@ -8,6 +8,7 @@ from classification.experiment.experiment import SHUFFLED, plugins_of
 from classification.experiment.sizes import check
 from classification.gen_data import SPLITS
 from classification.model.registry import MECHANISMS, METHODS, MODELS
+from classification.results.texts import problem
 from utils import utils_env_cl as env
 from utils.utils import plural, printable, size_text
 
@@ -104,6 +105,7 @@ def dry_run(experiment, flags, count):
     lines.append('%s per task, batch %d, learning rate %g / (1 + %g * epoch), %s, seed %d' % (
         plural(training.epochs, 'epoch'), training.batch_size, training.lr, training.lr_decay,
         plural(flags.num_runs, 'trial'), experiment.seed))
+    lines.append(problem(experiment.lifelong, 'without_task_identity' in experiment.analyses))
     lines.append(gen_data.origin(experiment.data_type,
                                  gen_data.folder_of(experiment.data_type, flags.data_dir)))
     lines.append('result file: this entry takes %s%s' % (

@@ -189,6 +189,9 @@ def _analysis_flags(analyses):
     analyses.add_argument('--leep', action='store_true',
                           help='compute LEEP scores: how well each earlier task\'s network transfers to a '
                                'task before it is learned')
+    analyses.add_argument('--without_task_identity', action='store_true',
+                          help='evaluate also without telling the task of a test image, after each task: the '
+                               'most confident of the learned tasks\' networks answers')
     analyses.add_argument('--mutual_info', action='store_true',
                           help='compute the mutual information of each convolution layer with the images '
                                'and with the labels, after training')

@@ -1,7 +1,7 @@
 """What can be asked for beside training and accuracies: the flags, checked, as an experiment keeps them.
 
 Nothing here imports TensorFlow. What the analyses compute is in augmentation.py, leep.py,
-mutual_information.py and parameter_files.py.
+mutual_information.py, task_identity.py and parameter_files.py.
 """
 from collections import OrderedDict
 
@@ -22,8 +22,8 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
     for.
 
     data_augment: True; stl_analysis: {task, ratio}; leep: True; mutual_info: {alpha, kernel_h,
-    kernel_h_backward};
-    saveparam: True; save_predictions: True; tensorfactor: checksum of the values that the file gives.
+    kernel_h_backward}; without_task_identity: True; saveparam: True; save_predictions: True;
+    tensorfactor: checksum of the values that the file gives.
 
     Args:
         flags: namespace of main.py's parser.
@@ -39,11 +39,11 @@ def asked(flags, model_type, mechanism, net, num_tasks, say):
             if getattr(flags, name) != DEFAULTS[name] and not getattr(flags, switch):
                 raise UserError('--%s is a setting of --%s; add --%s, or leave it away'
                                 % (name, switch, switch))
-    for name in ('leep', 'stl_analysis'):
+    for name in ('leep', 'stl_analysis', 'without_task_identity'):
         if getattr(flags, name) and not flags.lifelong:
             raise UserError('--%s is about tasks that come one after the other; add --lifelong' % name)
     found = OrderedDict((name, True) for name in ('data_augment', 'leep', 'saveparam',
-                                                    'save_predictions')
+                                                  'save_predictions', 'without_task_identity')
                         if getattr(flags, name))
     if flags.stl_analysis:
         found['stl_analysis'] = _stl_analysis(flags, model_type, num_tasks, say)
@@ -89,6 +89,22 @@ def _mutual_info(flags):
     return settings
 
 
+def check_disjoint(data_type, classes):
+    """Raises a UserError if a class belongs to several tasks: which of them is right would not be defined.
+
+    Args:
+        classes: {task: names of its classes}.
+    """
+    owners = {}
+    for task, names in classes.items():
+        for name in names:
+            other = owners.setdefault(name, task)
+            if other != task:
+                raise UserError('--without_task_identity: %s has the class %s in task %d and in task %d, and '
+                                'needs tasks without common classes; leave it away, or take other tasks'
+                                % (data_type, name, other, task))
+
+
 def info(settings, patience):
     """What `model_specific_info` of the .mat file says of the analyses: dict name -> value.
 
@@ -97,8 +113,7 @@ def info(settings, patience):
         patience: P, published epochs of a task.
     """
     fields = OrderedDict()
-    if 'data_augment' in settings:
-        fields['data_augment'] = True
+    fields.update((name, True) for name in ('data_augment', 'without_task_identity') if name in settings)
     if 'stl_analysis' in settings:
         task = settings['stl_analysis']['task']
         fields.update([('STL_analysis', True), ('STL_analysis_task', task),

@@ -53,6 +53,10 @@ def resolve(flags, say, begun=dict):
     sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
     order, rule = task_orders.asked(flags, num_tasks, model)
     of_schedule = _schedule(flags, context.training, order, asked)
+    if 'without_task_identity' in asked:
+        classes = gen_data.task_classes(data_type, flags.data_dir, percent, flags.seed, flags.num_tasks)
+        requested_analyses.check_disjoint(data_type, OrderedDict((task, classes[task])
+                                                                 for task in of_schedule['task_order']))
     _check_sizes(sizes, of_schedule['training'], model.name, model,
                  '; take a larger --data_percent' if percent is not None else
                  '; take a smaller --batch_size' if own else '')

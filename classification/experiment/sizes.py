@@ -8,7 +8,7 @@ import numpy as np
 from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
 from classification.results.ragged import packed
-from classification.results.summary import LEEP_SCORES, summary
+from classification.results.summary import LEEP_SCORES, WITHOUT_IDENTITY, summary
 from classification.results.trial_record import BY_POSITION, TrialRecord
 from utils.utils import UserError, size_text
 
@@ -129,4 +129,6 @@ def _own_fields(experiment, epochs, positions):
         fields += [(name, (positions, len(experiment.class_counts)), float) for name in LEEP_SCORES]
     if 'mutual_info' in experiment.analyses:
         fields += [(name, (tasks, layers), float) for name in ('mutual_info_input', 'mutual_info_output')]
+    if 'without_task_identity' in experiment.analyses:
+        fields += [(name, (positions, tasks), float) for name in WITHOUT_IDENTITY]
     return fields

@@ -9,7 +9,14 @@ from classification.model.registry import MODELS
 from classification.results import origin
 from classification.results.mat_parts import first_of, series
 from classification.results.read_results import load_config, load_results
-from classification.results.summary import distinct, in_words, orders_differ, orders_of_trials
+from classification.results.summary import (
+    WITHOUT_IDENTITY,
+    distinct,
+    in_words,
+    orders_differ,
+    orders_of_trials,
+)
+from classification.results.texts import problem
 from utils.utils import UserError, plural, tasks_in
 
 SHUFFLED = 'shuffled'       # task_order_rule: each trial has an order of its own
@@ -183,7 +190,18 @@ def _group(members):
     difference = _different_libraries(members)
     if difference:
         notes.append('Not all methods were trained with the same libraries: %s.' % difference)
-    return Group(_title(members[0]), members, notes)
+    return Group(_title(members[0]), members, notes + _problems(members))
+
+
+def _problems(members):
+    """Which problem the methods solve; they are named where it is not the same."""
+    labels = OrderedDict()
+    for one in members:
+        evaluated = any(name in one.result for name in WITHOUT_IDENTITY.values())
+        text = problem('best_valid_error' not in one.result, evaluated)
+        labels.setdefault(text[0].upper() + text[1:], []).append(one.label)
+    return ['%s%s.' % (text, ' (%s)' % ', '.join(of_text) if len(labels) > 1 else '')
+            for text, of_text in labels.items()]
 
 
 def _different_libraries(members):

@@ -7,7 +7,7 @@ import numpy as np
 
 from classification.report import disparity, figures, plots
 from classification.report.marks import marks_of
-from classification.report.statistics import METRICS, correction, shown_metrics
+from classification.report.statistics import METRICS, correction
 from classification.report.tables import DISPARITY_COLUMNS, MISSING, disparity_rows, shown, shown_interval
 from classification.results import origin
 from utils.utils import plural, without_credentials
@@ -74,7 +74,7 @@ def page(comparisons, notes, command, disparities=()):
         parts.append('<ul>%s</ul>' % ''.join('<li><a href="#group%d">%s</a>, %s</li>' % (
             number, _text(comparison.group.title), plural(len(comparison.rows), 'experiment'))
             for number, comparison in enumerate(comparisons)))
-    parts += _definitions()
+    parts += _definitions(comparisons)
     for number, comparison in enumerate(comparisons):
         parts += _group(number, comparison)
     if disparities:
@@ -94,9 +94,10 @@ def _notes(notes):
     return ['<p class="note">%s</p>' % _text(note) for note in notes]
 
 
-def _definitions():
+def _definitions(comparisons):
+    shown_names = {name for comparison in comparisons for name in comparison.metrics}
     rows = ['<tr><th>%s</th><td>%s</td></tr>' % (_text(metric.title), _text(metric.definition))
-            for metric in METRICS.values()]
+            for name, metric in METRICS.items() if name in shown_names]
     return ['<h2>What the numbers are</h2>', '<table class="facts">'] + rows + ['</table>',
             '<p>Accuracies are shares of test images, from 0 to 1. In brackets: the sample standard '
             'deviation over n trials.</p>']
@@ -136,22 +137,22 @@ def _sortable(headings, rows):
 
 
 def _summaries(comparison):
-    rows, names = [], shown_metrics(comparison)
+    rows = []
     for row in comparison.rows:
         cells = [_method(row)]
-        for name in names:
-            summary, metric = row.summaries[name], METRICS[name]
+        for name, metric in comparison.metrics.items():
+            summary = row.summaries[name]
             std = '' if np.isnan(summary.std) else '<br><span class="std">(%s)</span>' % shown(
                 summary.std, metric.digits)
             cells.append(_cell(shown(summary.mean, metric.digits) + std, summary.mean,
                                'n = %d' % summary.n if summary.n else 'not in the file, or undefined'))
         rows.append(cells + [_cell(str(row.summaries['final'].n), row.summaries['final'].n)])
-    return _sortable([('method', '')] + [(METRICS[name].title, METRICS[name].definition) for name in names] + [
-        ('n', 'trials')], rows)
+    return _sortable([('method', '')] + [(metric.title, metric.definition)
+                                         for metric in comparison.metrics.values()] + [('n', 'trials')], rows)
 
 
 def _differences(comparison):
-    names = [name for name, metric in METRICS.items() if metric.compared]
+    names = [name for name, metric in comparison.metrics.items() if metric.compared]
     rows = []
     for row in comparison.rows:
         if row.differences:

@@ -9,6 +9,8 @@ from classification.model.registry import canonical_model
 from classification.report.groups import Group
 from classification.report.marks import Mark, bracketed, marks_of
 from classification.results.metrics import catastrophic_forgetting_ratio, mean_and_std, mean_over_tasks
+from classification.results.summary import WITHOUT_IDENTITY
+from classification.results.trial_record import BY_POSITION
 from utils.utils import UserError, plural
 
 CONFIDENCE = 0.95
@@ -22,6 +24,7 @@ class Metric(NamedTuple):
     digits: str
     definition: str
     compared: bool      # with the baseline
+    where_known: bool = False       # shown only where an experiment has it
 
 
 # R: test accuracy on each task after each position of the order of tasks, from 0 to 1.
@@ -46,6 +49,14 @@ METRICS = OrderedDict([
     ('ratio', Metric(
         'catastrophic-forgetting ratio', 'CF ratio', '%.4f',
         'final test accuracy divided by peak; mean over tasks but the last; 1: nothing was forgotten', True)),
+    ('no_identity', Metric(
+        'final average test accuracy, task not known', 'final, task not known', '%.4f',
+        'test accuracy after the last task, where the most confident of all tasks\' networks answers; mean '
+        'over tasks', True, True)),
+    ('right_task', Metric(
+        'right task chosen', 'right task', '%.4f',
+        'share of test images for which the network of their own task is the most confident; mean over tasks',
+        True, True)),
     ('peak_gain', Metric(
         'gain over STL, peak', 'gain, peak', '%.4f',
         'peak per-task test accuracy minus that of STL (an independent network per task) in the same trial',
@@ -60,21 +71,20 @@ METRICS = OrderedDict([
         'trial', False)),
     ('trained', Metric(
         'parameters trained for a task', 'trained', '%d',
-        'values that learning a task may change, with all that a search tries; mean over positions', False)),
+        'values that learning a task may change, with all that a search tries; mean over positions', False,
+        True)),
     ('state', Metric(
         'state beside the parameters', 'state (bytes)', '%d',
-        'bytes that the method keeps beside the parameters after the last task', False)),
+        'bytes that the method keeps beside the parameters after the last task', False, True)),
     ('multiply_adds', Metric(
         'multiply-adds', 'multiply-adds', '%d',
         'multiplications with an addition in the forward pass of one image, in convolutions and matrix '
-        'products; mean over tasks', False)),
+        'products; mean over tasks', False, True)),
     ('memory', Metric('peak memory', 'memory (MB)', '%d',
-                      'most main memory that the process of a trial held, in 10^6 bytes', False)),
-    ('steps', Metric('seconds of training steps', 'steps (s)', '%.1f', 'of a trial', False)),
-    ('evaluation', Metric('seconds of evaluation', 'evaluation (s)', '%.1f', 'of a trial', False)),
+                      'most main memory that the process of a trial held, in 10^6 bytes', False, True)),
+    ('steps', Metric('seconds of training steps', 'steps (s)', '%.1f', 'of a trial', False, True)),
+    ('evaluation', Metric('seconds of evaluation', 'evaluation (s)', '%.1f', 'of a trial', False, True)),
 ])
-# those that files of before lack
-RESOURCES = ('trained', 'state', 'multiply_adds', 'memory', 'steps', 'evaluation')
 
 
 class Summary(NamedTuple):
@@ -114,6 +124,12 @@ class Comparison(NamedTuple):
     notes: List[str]
 
     @property
+    def metrics(self):
+        """Those of METRICS that are shown."""
+        return OrderedDict((name, metric) for name, metric in METRICS.items()
+                           if not metric.where_known or any(row.summaries[name].n for row in self.rows))
+
+    @property
     def compared(self):
         """How many methods are compared with the baseline: Bonferroni's number."""
         return len(self.rows) - 1 if self.baseline else 0
@@ -132,29 +148,25 @@ def per_trial(result):
     values = {'peak': _mean(result, 'peak_accuracy'), 'final': _mean(result, 'final_accuracy'),
               'incremental': result.get('avg_incremental_accuracy'),
               'transfer': result.get('backward_transfer'),
+              'no_identity': _mean(result, WITHOUT_IDENTITY['accuracy_without_task_identity']),
+              'right_task': _mean(result, WITHOUT_IDENTITY['right_task_chosen']),
               'forgetting': _mean(result, 'forgetting'), 'time': result.get('training_time')}
     if 'accuracy_matrix' in result and 'peak_accuracy' in result:
         values['ratio'] = mean_over_tasks([catastrophic_forgetting_ratio(R, peak) for R, peak in
                                            zip(result['accuracy_matrix'], result['peak_accuracy'])])
     return {name: missing if values.get(name) is None else np.asarray(values[name], dtype=np.float64)
-            for name in METRICS if name not in ('peak_gain', 'final_gain', 'parameters') + RESOURCES}
+            for name in METRICS if name in values or name == 'ratio'}
 
 
 def _resources(result):
     """As `per_trial`, of what the trials took."""
-    if 'kept_parameters' not in result:
+    if not set(BY_POSITION + ('multiply_adds', 'peak_memory')) <= set(result):
         return {'parameters': [result['model_specific_info'].get('number_of_trainable_parameters', np.nan)]}
     return {'parameters': result['kept_parameters'][:, -1],
             'trained': result['trainable_parameters'].mean(axis=1), 'state': result['state_bytes'][:, -1],
             'multiply_adds': result['multiply_adds'].mean(axis=1), 'memory': result['peak_memory'] / 1e6,
             'steps': result['training_seconds'].sum(axis=1),
             'evaluation': result['evaluation_seconds'].sum(axis=1)}
-
-
-def shown_metrics(comparison):
-    """Keys of METRICS, without what no file of the comparison has of RESOURCES."""
-    return [name for name in METRICS
-            if name not in RESOURCES or any(row.summaries[name].n for row in comparison.rows)]
 
 
 def _mean(result, name):

@@ -5,14 +5,14 @@ import io
 import numpy as np
 
 from classification.report import disparity
-from classification.report.statistics import CONFIDENCE, METRICS, correction, shown_metrics
+from classification.report.statistics import CONFIDENCE, METRICS, correction
 from utils.utils import plural
 
 MISSING = '-'
 # Columns of each LaTeX table, few enough for a column of text.
 _LATEX_TABLES = (('peak', 'final', 'incremental'), ('transfer', 'forgetting', 'ratio'),
-                 ('peak_gain', 'final_gain', 'time', 'parameters'), ('trained', 'state', 'multiply_adds'),
-                 ('memory', 'steps', 'evaluation'))
+                 ('peak_gain', 'final_gain', 'time', 'parameters'), ('no_identity', 'right_task'),
+                 ('trained', 'state', 'multiply_adds'), ('memory', 'steps', 'evaluation'))
 
 
 def shown(value, digits):
@@ -55,7 +55,7 @@ def text(comparisons, notes, disparities=()):
         lines += ['== %s: %s' % (comparison.group.title, plural(len(comparison.rows), 'experiment'))]
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
-        for name, metric in [(name, METRICS[name]) for name in shown_metrics(comparison)]:
+        for name, metric in comparison.metrics.items():
             lines += ['', '%s: %s' % (metric.title, metric.definition)] + aligned(
                 _text_rows(comparison, name, metric))
         lines += ['', 'files:'] + aligned([(one.label, one.path) for one in comparison.group.members]) + ['']
@@ -109,7 +109,7 @@ def as_csv(comparisons, notes=(), disparities=()):
     writer.writerow(CSV_COLUMNS)
     for comparison in comparisons:
         for one, row in zip(comparison.group.members, comparison.rows):
-            for name, metric in METRICS.items():
+            for name, metric in comparison.metrics.items():
                 summary, difference = row.summaries[name], row.differences.get(name)
                 cells = [comparison.group.title, row.label, metric.title, metric.definition]
                 cells += [_number(summary.mean), _number(summary.std), summary.n]
@@ -134,8 +134,8 @@ def latex(comparisons, notes=(), disparities=()):
     r"""The report as tables for a paper, which wants \usepackage{booktabs}."""
     lines = [r'% Needs \usepackage{booktabs}.'] + ['%% Note: %s' % note for note in notes]
     for number, comparison in enumerate(comparisons, 1):
-        shown_ones = shown_metrics(comparison)
-        for part, names in enumerate([names for names in _LATEX_TABLES if set(names) & set(shown_ones)], 1):
+        tables = [names for names in _LATEX_TABLES if set(names) <= set(comparison.metrics)]
+        for part, names in enumerate(tables, 1):
             lines += _latex_summaries(comparison, names, 'tab:lifelong%d-%d' % (number, part))
             if comparison.baseline and METRICS[names[0]].compared:
                 lines += _latex_differences(comparison, names, 'tab:lifelong%d-%d-differences'

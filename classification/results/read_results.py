@@ -10,7 +10,7 @@ import numpy as np
 
 from classification.results import mat_file
 from classification.results.metrics import METRICS
-from classification.results.summary import last_rows, orders_of_trials
+from classification.results.summary import WITHOUT_IDENTITY, last_rows, orders_of_trials
 from classification.results.trial_record import BY_POSITION
 from utils.utils import UserError, read_dict, tasks_in
 
@@ -23,9 +23,9 @@ _ROWS = {
                    'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
                    'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std',
-                   'final_validation_accuracy_mean', 'final_validation_accuracy_std',
-                   'peak_memory') + tuple(name + ending for name in BY_POSITION + ('multiply_adds',)
-                                          for ending in ('_mean', '_std')),
+                   'final_validation_accuracy_mean', 'final_validation_accuracy_std', 'peak_memory')
+    + tuple(name + kind for name in tuple(WITHOUT_IDENTITY.values()) + BY_POSITION + ('multiply_adds',)
+            for kind in ('_mean', '_std')),
     'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
                             'stride_sizes',
                             'channel_sizes', 'pooling_size', 'conv_sharing', 'regularization_scale',
@@ -37,8 +37,8 @@ _TABLES = {
     'experiment': ('task_order', 'best_test_error_each_task', 'test_error_at_last_epoch', 'accuracy_matrix',
                    'accuracy_matrix_mean',
                    'accuracy_matrix_std', 'peak_accuracy', 'final_accuracy', 'forgetting', 'forgetting_ratio',
-                   'time_per_task', 'at_chance', 'final_validation_accuracy',
-                   'multiply_adds') + BY_POSITION,
+                   'time_per_task', 'at_chance', 'final_validation_accuracy', 'multiply_adds') + BY_POSITION
+    + tuple(WITHOUT_IDENTITY.values()),
     'model_specific_info': ('skip_connect',),
     'result_of_each_run': ('history_train_error', 'history_validation_error', 'history_test_error',
                            'conv_sharing',
@@ -49,7 +49,8 @@ _TABLES = {
                            'mutual_info_input', 'mutual_info_output', 'apd_nonzeros', 'channel_gate_free',
                            'den_widths',
                            'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
-                           'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
+                           'den_selected_fraction', 'den_edge_density', 'den_fresh_density')
+    + tuple(WITHOUT_IDENTITY),
 }
 # What is a text, and what is one number, wherever it is there.
 _TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule',
@@ -83,6 +84,9 @@ def load_results(path):
         at_chance [R, n]: whether the network was no better than chance on the task's training images when the
         task was
             first learned; not in files of before.
+        final_accuracy_no_identity, final_right_task_chosen [R, n]: with --without_task_identity, of test
+            images whose task is not told, after the last position. Each run has
+            accuracy_without_task_identity and right_task_chosen [K, n], NaN before a task is learned.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
         model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 +
             tasks]
@@ -254,9 +258,9 @@ def _complete(result):
 
 def _check_shapes(result):
     trials, tasks = len(result['result_of_each_run']), len(set(result['task_order'].ravel().tolist()))
+    positions = result['task_order'].shape[-1] if 'best_valid_error' not in result else 1
     if 'accuracy_matrix' in result:     # MATLAB drops dimensions of one element at the end
-        R, positions = result['accuracy_matrix'], result['task_order'].shape[
-            -1] if 'best_valid_error' not in result else 1
+        R = result['accuracy_matrix']
         if R.size != trials * positions * tasks:
             raise ValueError('accuracy_matrix is %s instead of %dx%dx%d'
                              % ('x'.join(map(str, R.shape)), trials, positions, tasks))
@@ -266,7 +270,10 @@ def _check_shapes(result):
                         ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
                         ('at_chance', (trials, tasks)), ('final_validation_accuracy', (trials, tasks)),
                         ('avg_incremental_accuracy', (trials,)),
-                        ('backward_transfer', (trials,))]:
+                        ('backward_transfer', (trials,))] + [
+                            (name, (trials, tasks)) for name in WITHOUT_IDENTITY.values()] + [
+                                (name, (trials, positions)) for name in BY_POSITION] + [
+                                    ('multiply_adds', (trials, tasks)), ('peak_memory', (trials,))]:
         if name in result and result[name].shape != shape:
             raise ValueError('%s is %s instead of %s' % (name, 'x'.join(map(str, result[name].shape)),
                                                          'x'.join(map(str, shape))))

@@ -15,6 +15,9 @@ from classification.results.trial_record import BY_POSITION, SPLITS, TEST
 from utils.utils import tasks_in
 
 LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
+# Of a trial [positions, tasks]; of an entry its last row, for each trial.
+WITHOUT_IDENTITY = OrderedDict([('accuracy_without_task_identity', 'final_accuracy_no_identity'),
+                                ('right_task_chosen', 'final_right_task_chosen')])
 
 
 def no_fields(record, task_order):
@@ -134,6 +137,9 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
                         differ)
     for name, metric in METRICS.items():
         _add_statistics(fields, name, [metric(R) for R in matrices], differ)
+    for name, of_entry in WITHOUT_IDENTITY.items():
+        if all(name in record.extra for record in records):
+            _add_statistics(fields, of_entry, [record.extra[name][-1] for record in records], differ)
     _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records], differ)
     if all(record.resources is not None for record in records):
         for name in BY_POSITION + ('multiply_adds',):

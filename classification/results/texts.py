@@ -8,9 +8,27 @@ from classification.results.metrics import (
     mean_and_std_where_defined,
     mean_over_tasks,
 )
-from classification.results.summary import _last_known, distinct, in_words, orders_differ, orders_of_trials
+from classification.results.summary import (
+    WITHOUT_IDENTITY,
+    _last_known,
+    distinct,
+    in_words,
+    orders_differ,
+    orders_of_trials,
+)
 from classification.results.trial_record import SPLITS
 from utils.utils import plural, tasks_in
+
+
+def problem(lifelong, without_identity):
+    """Which problem is solved.
+
+    Args:
+        lifelong: one task is trained after the other; False: all together.
+        without_identity: whether it is also evaluated without telling the task of a test image.
+    """
+    return '%s: the task of a test image is known%s' % (
+        'task-incremental' if lifelong else 'multi-task', '; also evaluated without it' * without_identity)
 
 
 def table(summary, task_order):
@@ -31,6 +49,8 @@ def table(summary, task_order):
                    for task in tasks]
         columns += [('forgetting', summary['forgetting'], '%.4f'),
                     ('training time (s)', np.stack(seconds, axis=1), '%.1f')]
+    columns += [(title, summary[name], '%.4f') for title, name in zip(
+        ('final, task not known', 'right task chosen'), WITHOUT_IDENTITY.values()) if name in summary]
     rows = [['task'] + [title for title, _, _ in columns]]
     rows += [[str(task)] + [_over_trials(values[:, place], digits, differ) for _, values, digits in columns]
              for place, task in enumerate(tasks)]

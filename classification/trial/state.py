@@ -36,12 +36,15 @@ class History(object):
         confusion: confusion matrices on the test split after each position, by position and task.
         predictions: what `answers` was after each position, by position and task, where that is asked for.
         leep: LEEP scores [splits, positions, tasks]; 0 where there is none.
+        without_task_identity: [tasks, 2] after each position, where that was asked for: what
+            `task_identity.shares` gives of the learned tasks, NaN of the others.
     """
     # Lists and arrays, with their names in a checkpoint; then dicts.
     PLAIN = OrderedDict([('accuracies', 'rows'), ('best_test', 'best_test'), ('first_epochs', 'changed'),
                          ('seconds', 'seconds'),
                          ('accuracy_matrix', 'matrix'), ('final', 'final'), ('leep', 'leep'),
-                         ('losses', 'loss')] + [(name, name) for name in BY_POSITION])
+                         ('losses', 'loss')] + [(name, name) for name in BY_POSITION + (
+                             'without_task_identity',)])
     BY_TASK = ('peak', 'at_chance')
     # Of arrays of unequal sizes: how many dimensions they have.
     RAGGED = OrderedDict([('answers', 1), ('final_answers', 1), ('confusion', 2),
@@ -56,7 +59,7 @@ class History(object):
         self.final = np.full((num_tasks, 3), np.nan)
         self.peak, self.at_chance, self.method_rows = {}, {}, OrderedDict()
         self.losses, self.answers, self.final_answers, self.confusion = [], {}, {}, {}
-        self.predictions = {}
+        self.predictions, self.without_task_identity = {}, []
         for name in BY_POSITION:
             setattr(self, name, [])
 
@@ -113,6 +116,7 @@ class History(object):
             self.accuracy_matrix[place] = np.full(len(tasks), np.nan)
             self.accuracy_matrix[place][columns] = known
         self.accuracies, self.final = list(map(padded, self.accuracies)), padded(self.final)
+        self.without_task_identity = list(map(padded, self.without_task_identity))
         known, self.leep = self.leep, np.zeros((len(self.leep), positions, num_tasks))
         self.leep[:, :known.shape[1], :known.shape[2]] = known
         self.num_tasks = num_tasks

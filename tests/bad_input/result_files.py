@@ -152,6 +152,8 @@ ODD = [      # name, fields of the experiment, words: what only the report looks
     ('whose seed is a row', dict(seed=[1, 2]), ['seed is not a number']),
     ('whose seconds are a text', dict(training_time='long'), ['training_time is not numbers']),
     ('whose seconds are too few', dict(training_time=[1.]), ['training_time is 1 instead of 2']),
+    ("whose training seconds are too few", dict(training_seconds=np.ones((2, 1))),
+     ["training_seconds is 2x1 instead of 2x3"]),
     ('whose accuracies are a text', dict(accuracy_matrix='high'), ['accuracy_matrix is not numbers']),
     ('whose accuracies do not fit', dict(accuracy_matrix=np.zeros((2, 3, 2))), ['experiment 1']),
     ('whose accuracies have four dimensions', dict(accuracy_matrix=np.zeros((2, 2, 3, 3))),

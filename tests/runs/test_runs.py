@@ -79,7 +79,8 @@ def test_what_a_run_says(trained):
     assert (trained.status, trained.err) == (0, '')
     lines = trained.out.rstrip().split('\n')
     assert lines[0] == 'Hybrid_HPS on DIGITS5: 2 tasks, 2 epochs each, 1 trial'
-    assert lines[1].startswith('working files and log: ' + os.path.join('Result', 'digits', 'Hybrid_HPS-'))
+    assert lines[1] == 'task-incremental: the task of a test image is known'
+    assert lines[2].startswith('working files and log: ' + os.path.join('Result', 'digits', 'Hybrid_HPS-'))
     assert [line for line in lines if 'GPU' in line] == [
         '--gpu 0: this TensorFlow sees no usable GPU; training on the CPU']
     assert lines[-2] == 'Hybrid_HPS over 1 trial in ' + MAT
