@@ -5,7 +5,14 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from classification.data import image_layouts, readers, readers_images, stl10_designs, task_lists
+from classification.data import (
+    image_layouts,
+    readers,
+    readers_images,
+    splits_file,
+    stl10_designs,
+    task_lists,
+)
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.data.stl10_designs import NoisyImages, Preset
 from classification.data.task_rows import (
@@ -24,6 +31,7 @@ from classification.data.task_rows import (
     thinned,
     train_counts,
     two_classes,
+    with_shuffled_classes,
 )
 from utils import declarations
 from utils import utils_env_cl as env
@@ -76,6 +84,15 @@ class Task(NamedTuple):
     valid: Split
     test: Split
     classes: Tuple[Any, ...]          # names or numbers; a class's label is its place
+
+
+class Composition(NamedTuple):
+    """Where the classes and images of a trial's tasks come from, if not from the data set alone."""
+    shuffled: bool = False            # --shuffle_classes
+    given: Optional[splits_file.Splits] = None        # --splits
+
+
+AS_DECLARED = Composition()
 
 
 # ---- the table ----
@@ -205,15 +222,18 @@ def check_request(data_type, data_percent, data_dir):
     dataset.source.files(data_dir)
 
 
-def checksums(data_type, data_dir, seed):
+def checksums(data_type, data_dir, seed, given=False):
     """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}.
 
     Of own images also 'tasks': list of SHA-256.
+
+    Args:
+        given: whether the tasks are given, and no design is asked for.
     """
     dataset = lookup(DATASETS, data_type, 'data_type')
     design = None
     with dataset.source.one_version():
-        if dataset.cut is designed:
+        if dataset.cut is designed and not given:
             counts = train_counts(Index(dataset.source.labels(data_dir)))
             design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
         found = {'raw': dataset.source.checksum(data_dir), 'design': design}
@@ -240,12 +260,14 @@ def has_small_classes(data_type, data_dir):
     return bool(((counts > 0) & (counts < SMALL)).any())
 
 
-def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
+def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
+               composition=AS_DECLARED):
     """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
     dataset = lookup(DATASETS, data_type, 'data_type')
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
+    index = Index(dataset.source.labels(data_dir))
     return [(task, len(cut.classes)) + tuple(len(cut.splits[split][0]) for split in SPLITS)
-            for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
+            for task, cut in enumerate(_cut(data_type, dataset, index, request, num_tasks, composition))]
 
 
 def prepare(data_type, data_dir, say):
@@ -255,7 +277,7 @@ def prepare(data_type, data_dir, say):
 
 
 def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
-               say=print, expected=None):
+               say=print, expected=None, composition=AS_DECLARED, keep=None):
     """The tasks of one data group, labels and images of one version of the files.
 
     Args:
@@ -266,6 +288,8 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         num_tasks: the first ones only; None for all.
         say: function of one line for the user.
         expected: what `checksums` gave when the experiment began; None: whatever is there now.
+        composition: where the tasks come from.
+        keep: path of the file of classes and rows that is written; None: none.
     Returns:
         list of Task.
     Raises:
@@ -277,7 +301,15 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         if expected is not None:
             source = dataset.source
             check_same(request, 'raw', lambda: source.checksum(data_dir), source.folder(data_dir))
-        cuts = _cut(data_type, dataset, request, num_tasks)
+        index = Index(dataset.source.labels(data_dir))
+        cuts = _cut(data_type, dataset, index, request, num_tasks, composition)
+        if composition.given is not None:
+            request = request._replace(seed=composition.given.seed)
+        if keep is not None:
+            splits_file.save(keep, splits_file.Splits(
+                data_type, request.seed, group, cuts,
+                [tuple(map(dataset.source.name_of, cut.classes)) for cut in cuts],
+                dataset.source.checksum(data_dir), index.checksum()))
         images = dataset.source.images(data_dir, say)
     dataset.source.look_at(images, [np.concatenate([cut.splits[split][0] for cut in cuts])
                                     for split in SPLITS], say)
@@ -296,9 +328,13 @@ def percent_of(data_type, dataset, percent):
     return percent
 
 
-def _cut(data_type, dataset, request, num_tasks):
+def _cut(data_type, dataset, index, request, num_tasks, composition):
     """List of TaskRows; says in one line where the data are fewer than the size table asks for."""
-    index = Index(dataset.source.labels(request.data_dir))
+    if composition.given is not None:
+        return splits_file.checked(composition.given, data_type, index, dataset.cut is designed,
+                                   num_tasks or dataset.num_tasks)
+    if composition.shuffled:
+        dataset = with_shuffled_classes(dataset, request)
     cuts = dataset.cut(dataset, index, request)[:num_tasks]
     short = OrderedDict((split, {}) for split in SPLITS)
     for task, cut in enumerate(cuts):

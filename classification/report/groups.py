@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+from classification.experiment import compositions
 from classification.model.registry import MODELS
 from classification.results import origin
 from classification.results.mat_parts import first_of, series
@@ -135,7 +136,7 @@ def same_data_key(one, assume_same_data=False):
     if data is None and not assume_same_data:
         data = (one.path, one.number)
     percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
-    return (data, percent, seed,
+    return (data, percent, seed, result.get('composition_rule'), result.get('splits_checksum'),
             tuple(np.ravel(result['model_specific_info'].get('image_dimension', ()))))
 
 
@@ -166,6 +167,9 @@ def _group(members):
     if any('data_type' not in one.result for one in members):
         notes.append('A file of the authors\' release does not say on what data it was trained%s.' % (
             '; the same is assumed' if len(members) > 1 else ''))
+    else:
+        line = compositions.in_words(members[0].result['data_type'], members[0].result)
+        notes.append('%s%s.' % (line[0].upper(), line[1:]))
     computed = [one.path for one in members if one.result['computed_fields']]
     if computed:
         notes.append(
@@ -214,8 +218,10 @@ def _title(one):
 def title_of_data(one, *more):
     """'DIGITS5, seed 0'."""
     percent, seed = [_number(one.result.get(name)) for name in ('data_percent', 'seed')]
+    composition = compositions.in_title(one.result)
     return ', '.join([str(one.result.get('data_type', 'data not recorded'))
-                      + ('' if percent is None else ' at %d %%' % percent)] + list(more)
+                      + ('' if percent is None else ' at %d %%' % percent)]
+                     + ([composition] if composition else []) + list(more)
                      + ([] if seed is None else ['seed %d' % seed]))
 
 

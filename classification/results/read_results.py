@@ -48,7 +48,8 @@ _TABLES = {
                            'den_selected_fraction', 'den_edge_density', 'den_fresh_density'),
 }
 # What is a text, and what is one number, wherever it is there.
-_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule'),
+_TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule',
+                         'composition_rule', 'splits_checksum'),
           'model_specific_info': ('architecture',), 'result_of_each_run': ()}
 _NUMBERS = {'experiment': ('seed', 'data_percent'),
             'model_specific_info': ('number_of_trainable_parameters',),
