@@ -299,6 +299,7 @@ head: 128 -> 32 -> classes; padding SAME; skip connections: none
 parameters: 47,258
 50 epochs per task, batch 10, learning rate 0.001 / (1 + 0.004 * epoch), 5 trials, seed 0
 data: DIGITS from scikit-learn (bundled)
+composition of tasks: fixed, the same in all trials and for all seeds
 """ % fingerprint
     assert os.listdir(str(folder)) == []
 

@@ -30,11 +30,11 @@ def given_splits(flags, data_type, dataset):
     if flags.shuffle_classes:
         raise UserError('--splits and --shuffle_classes both say the classes of tasks; leave one of them away')
     found = _named(lambda: _read(flags.splits))
-    for number in range(flags.num_runs):
-        if number not in found:
-            raise UserError('--splits %s: it holds no splits of trial %d (trial%d/%s or trial%d.npz), and %d '
-                            'trials were asked for with --num_runs' % (
-                                flags.splits, number, number, splits_file.FILE, number, flags.num_runs))
+    absent = [number for number in range(flags.num_runs) if number not in found]
+    if absent:
+        raise UserError('--splits %s: no splits of trial %d are in it (trial%d/%s or trial%d.npz), and --num_runs asks '
+                        'for %s%s' % (flags.splits, absent[0], absent[0], splits_file.FILE, absent[0], plural(
+                            flags.num_runs, 'trial'), '; add --num_runs %d' % absent[0] if absent[0] else ''))
     return found
 
 
@@ -79,8 +79,8 @@ def sizes_of_trials(flags, data_type, percent, given):
     for number in numbers:
         for (task, one), (_, other) in zip(*[[size[:2] for size in sizes] for sizes in (found[0], found[number])]):
             if one != other:
-                raise UserError('--splits: task %d has %s in %s and %d in %s; all trials need the same' % (
-                    task, plural(one, 'class'), given[0].path, other, given[number].path))
+                raise UserError('--splits: task %d has %d classes in %s and %d in %s; all trials need the same' % (
+                    task, one, given[0].path, other, given[number].path))
     return found
 
 

@@ -88,9 +88,6 @@ def dry_run(experiment, flags, count):
     lines += _rows([('task', 'classes', 'training', 'validation', 'test')]
                    + [tuple(map(str, size)) for size in sizes])
     lines += gen_data.DATASETS[experiment.data_type].source.described()
-    said = compositions.fields(experiment)
-    lines.append(compositions.in_words(experiment.data_type, said)
-                 + ('; the sizes are those of trial 0' if said else ''))
     lines += _orders(experiment, flags.num_runs)
     rows = [('layer', 'kernel', 'channels', 'pool', 'output', 'shared')]
     for layer, (spec, size) in enumerate(zip(net.layers, net.output_sizes)):
@@ -109,6 +106,9 @@ def dry_run(experiment, flags, count):
         plural(flags.num_runs, 'trial'), experiment.seed))
     lines.append(gen_data.origin(experiment.data_type,
                                  gen_data.folder_of(experiment.data_type, flags.data_dir)))
+    said = compositions.fields(experiment)
+    lines.append(compositions.in_words(experiment.data_type, said)
+                 + ('; the sizes are those of trial 0' if said else ''))
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
         size_text(check(experiment, flags.num_runs))))

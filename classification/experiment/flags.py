@@ -82,7 +82,7 @@ def _data_flags(data):
                            'classes in each trial')
     data.add_argument('--splits', type=path_argument, default=None, metavar='FOLDER',
                       help='train on exactly the classes and images of these files: trialN/splits.npz, as '
-                           'trials write them, or trialN.npz (docs/data.md; default: drawn from --seed)')
+                           'trials write them, or trialN.npz; see docs/data.md (default: drawn from --seed)')
     data.add_argument('--normalize', choices=('split', 'train'), default='split',
                       help='CIFAR: standardise each split with its own statistics, or all splits with the '
                            'training split\'s (default: %(default)s)')

@@ -51,6 +51,7 @@ class Group(NamedTuple):
     title: str
     members: List[Reported]
     notes: List[str]             # what the reader should know about the comparison
+    composition: str = ''        # where the classes of the tasks come from; '': not known
 
 
 def read_groups(paths, assume_same_data=False):
@@ -167,9 +168,6 @@ def _group(members):
     if any('data_type' not in one.result for one in members):
         notes.append('A file of the authors\' release does not say on what data it was trained%s.' % (
             '; the same is assumed' if len(members) > 1 else ''))
-    else:
-        line = compositions.in_words(members[0].result['data_type'], members[0].result)
-        notes.append('%s%s.' % (line[0].upper(), line[1:]))
     computed = [one.path for one in members if one.result['computed_fields']]
     if computed:
         notes.append(
@@ -187,7 +185,11 @@ def _group(members):
     difference = _different_libraries(members)
     if difference:
         notes.append('Not all methods were trained with the same libraries: %s.' % difference)
-    return Group(_title(members[0]), members, notes)
+    return Group(_title(members[0]), members, notes, _composition(members[0].result))
+
+
+def _composition(result):
+    return compositions.in_words(result['data_type'], result) if 'data_type' in result else ''
 
 
 def _different_libraries(members):

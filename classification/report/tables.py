@@ -52,6 +52,7 @@ def text(comparisons, notes, disparities=()):
     lines = []
     for comparison in comparisons:
         lines += ['== %s: %s' % (comparison.group.title, plural(len(comparison.rows), 'experiment'))]
+        lines += [comparison.group.composition] if comparison.group.composition else []
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
         for name, metric in METRICS.items():
@@ -133,6 +134,8 @@ def latex(comparisons, notes=(), disparities=()):
     r"""The report as tables for a paper, which wants \usepackage{booktabs}."""
     lines = [r'% Needs \usepackage{booktabs}.'] + ['%% Note: %s' % note for note in notes]
     for number, comparison in enumerate(comparisons, 1):
+        if comparison.group.composition:
+            lines.append('%% Note: %s; %s' % (comparison.group.title, comparison.group.composition))
         for part, names in enumerate(_LATEX_TABLES, 1):
             lines += _latex_summaries(comparison, names, 'tab:lifelong%d-%d' % (number, part))
             if comparison.baseline and METRICS[names[0]].compared:
