@@ -16,8 +16,10 @@ from classification.data import (
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.data.stl10_designs import NoisyImages, Preset
 from classification.data.task_rows import (
+    AS_DECLARED,
     SMALL,
     SPLITS,
+    Composition,  # noqa: F401  also others have it from here
     Index,
     Request,
     as_given,
@@ -84,15 +86,6 @@ class Task(NamedTuple):
     valid: Split
     test: Split
     classes: Tuple[Any, ...]          # names or numbers; a class's label is its place
-
-
-class Composition(NamedTuple):
-    """Where the classes and images of a trial's tasks come from, if not from the data set alone."""
-    shuffled: bool = False            # --shuffle_classes
-    given: Optional[splits_file.Splits] = None        # --splits
-
-
-AS_DECLARED = Composition()
 
 
 # ---- the table ----
@@ -261,13 +254,21 @@ def has_small_classes(data_type, data_dir):
 
 
 def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
-               composition=AS_DECLARED):
-    """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
+               composition=AS_DECLARED, index=None):
+    """List of (index, classes, training, validation, test images), one for each task; decodes no image.
+
+    `index`: what `index_of` gave, where several data groups are asked for.
+    """
     dataset = lookup(DATASETS, data_type, 'data_type')
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
-    index = Index(dataset.source.labels(data_dir))
+    index = index or index_of(data_type, data_dir)
     return [(task, len(cut.classes)) + tuple(len(cut.splits[split][0]) for split in SPLITS)
             for task, cut in enumerate(_cut(data_type, dataset, index, request, num_tasks, composition))]
+
+
+def index_of(data_type, data_dir):
+    """The task_rows.Index of a data set."""
+    return Index(lookup(DATASETS, data_type, 'data_type').source.labels(data_dir))
 
 
 def prepare(data_type, data_dir, say):
@@ -301,7 +302,7 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         if expected is not None:
             source = dataset.source
             check_same(request, 'raw', lambda: source.checksum(data_dir), source.folder(data_dir))
-        index = Index(dataset.source.labels(data_dir))
+        index = index_of(data_type, data_dir)
         cuts = _cut(data_type, dataset, index, request, num_tasks, composition)
         if composition.given is not None:
             request = request._replace(seed=composition.given.seed)

@@ -183,8 +183,8 @@ def checked(splits, data_type, index, designed, num_tasks):
         raise UserError('%s: these are splits of %s, and %s was asked for' % (path, splits.data_type,
                                                                              data_type))
     if splits.labels_checksum not in ('', index.checksum()):
-        raise UserError('%s: the files of %s here hold other images, or in another order, than those that the '
-                        'splits are of' % (path, data_type))
+        raise UserError('%s: the files of %s here hold other images, or in another order, than those that '
+                        'the splits are of' % (path, data_type))
     if len(splits.tasks) < num_tasks:
         raise UserError('%s holds %d tasks, and %d were asked for; add --num_tasks %d'
                         % (path, len(splits.tasks), num_tasks, len(splits.tasks)))

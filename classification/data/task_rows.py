@@ -38,6 +38,15 @@ class Request(NamedTuple):
             len(rows))]
 
 
+class Composition(NamedTuple):
+    """Where the classes and images of a trial's tasks come from, if not from the data set alone."""
+    shuffled: bool = False            # --shuffle_classes
+    given: Any = None                 # splits_file.Splits of --splits
+
+
+AS_DECLARED = Composition()
+
+
 class Index(object):
     """Where the images of a class are in the array of all images.
 
@@ -61,7 +70,8 @@ class Index(object):
 
     def checksum(self):
         """SHA-256 of the classes of all images, in their order."""
-        return hashlib.sha256(np.concatenate(list(self.labels.values())).astype(np.int64).tobytes()).hexdigest()
+        labels = np.concatenate(list(self.labels.values()))
+        return hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest()
 
 
 # ---- splits: which images of a class may train, validate, test (function of the index, a class and a
@@ -113,8 +123,8 @@ def fixed_thirty_test(index, number, request):
 
 
 def with_shuffled_classes(dataset, request):
-    """The data set with its classes exchanged, by a draw of each group: tasks keep their sizes, and classes that
-    stood in several tasks are replaced by one class in all of them.
+    """The data set with its classes exchanged, by a draw of each group: tasks keep their sizes, and a class
+    that stands in several tasks is replaced by the same one in all of them.
 
     Where class numbers run through several domains, a class is replaced in each by the same one.
     """

@@ -28,13 +28,16 @@ def given_splits(flags, data_type, dataset):
             _check_shuffle(data_type, dataset)
         return OrderedDict()
     if flags.shuffle_classes:
-        raise UserError('--splits and --shuffle_classes both say the classes of tasks; leave one of them away')
+        raise UserError('--splits and --shuffle_classes both say the classes of tasks; leave one of them '
+                        'away')
     found = _named(lambda: _read(flags.splits))
     absent = [number for number in range(flags.num_runs) if number not in found]
     if absent:
-        raise UserError('--splits %s: no splits of trial %d are in it (trial%d/%s or trial%d.npz), and --num_runs asks '
-                        'for %s%s' % (flags.splits, absent[0], absent[0], splits_file.FILE, absent[0], plural(
-                            flags.num_runs, 'trial'), '; add --num_runs %d' % absent[0] if absent[0] else ''))
+        first = absent[0]
+        raise UserError('--splits %s: no splits of trial %d are in it (trial%d/%s or trial%d.npz), and '
+                        '--num_runs asks for %s%s' % (
+                            flags.splits, first, first, splits_file.FILE, first,
+                            plural(flags.num_runs, 'trial'), '; add --num_runs %d' % first if first else ''))
     return found
 
 
@@ -75,27 +78,28 @@ def sizes_of_trials(flags, data_type, percent, given):
         UserError: the given splits do not fit the data set or each other.
     """
     numbers = range(flags.num_runs if given or flags.shuffle_classes else 1)
-    found = [sizes_of_trial(flags, data_type, percent, given, number) for number in numbers]
-    for number in numbers:
-        for (task, one), (_, other) in zip(*[[size[:2] for size in sizes] for sizes in (found[0], found[number])]):
+    index = gen_data.index_of(data_type, flags.data_dir)
+    found = [sizes_of_trial(flags, data_type, percent, given, number, index) for number in numbers]
+    for number, sizes in zip(numbers, found):
+        for (task, one), (_, other) in zip(*[[size[:2] for size in each] for each in (found[0], sizes)]):
             if one != other:
-                raise UserError('--splits: task %d has %d classes in %s and %d in %s; all trials need the same' % (
-                    task, one, given[0].path, other, given[number].path))
+                raise UserError('--splits: task %d has %d classes in %s and %d in %s; all trials need the '
+                                'same' % (task, one, given[0].path, other, given[number].path))
     return found
 
 
-def sizes_of_trial(flags, data_type, percent, given, number):
+def sizes_of_trial(flags, data_type, percent, given, number, index=None):
     """What gen_data.task_sizes gives of a trial; `given`: what `given_splits` gave."""
     return _named(lambda: gen_data.task_sizes(
         data_type, flags.data_dir, percent, flags.seed, number, flags.normalize, flags.num_tasks,
-        gen_data.Composition(flags.shuffle_classes, given.get(number))), bool(given))
+        gen_data.Composition(flags.shuffle_classes, given.get(number)), index), bool(given))
 
 
 def other_files(data_type, raw, given):
-    """A line about splits that were drawn from other raw files with the same classes; None: there are none."""
+    """A line about splits that were drawn from other raw files with the same classes; None: none were."""
     different = [splits.path for splits in given.values() if splits.data_checksum not in ('', raw)]
-    return '--splits: %s is of other files of %s than those here, in which the images have the same classes' % (
-        different[0], data_type) if different else None
+    return ('--splits: %s is of other files of %s than those here, in which the images have the same '
+            'classes' % (different[0], data_type)) if different else None
 
 
 # ---- in a run folder ----

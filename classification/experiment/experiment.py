@@ -85,7 +85,8 @@ class Experiment(NamedTuple):
         fields = _plain(self)
         if self.order_rule:         # which says the order
             fields['task_order'] = list(self.tasks)
-        for name in ('numeric_versions', 'data_options', 'plugins', 'order_rule', 'shuffle_classes', 'splits'):
+        for name in ('numeric_versions', 'data_options', 'plugins', 'order_rule', 'shuffle_classes',
+                     'splits'):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, sort_keys=True)

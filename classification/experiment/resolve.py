@@ -63,8 +63,9 @@ def resolve(flags, say, begun=dict):
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=dataset.normalize or (flags.normalize if dataset.scaling is None else 'split'),
-        class_counts={size[0]: size[1] for size in of_trials[0]}, model_type=model.name, net=net, pattern=pattern,
-        options=options, keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
+        class_counts={size[0]: size[1] for size in of_trials[0]}, model_type=model.name, net=net,
+        pattern=pattern, options=options,
+        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
         plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), order_rule=rule,
@@ -109,8 +110,11 @@ def _check_training(flags):
 
 
 def _facts_of_data(flags, data_type, dataset, percent, model, options, given, say):
-    """(sizes of the tasks of each trial, or of one for all; fields of the Experiment that the files determine), of
-    one version of the files; `given`: what compositions.given_splits gave."""
+    """(sizes of the tasks of each trial, or of one for all; fields of the Experiment that the files
+    determine), of one version of the files.
+
+    `given`: what compositions.given_splits gave.
+    """
     with dataset.source.one_version():
         gen_data.check_request(data_type, percent, flags.data_dir)
         major = int(tensorflow_version().split('.')[0])

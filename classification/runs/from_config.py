@@ -74,7 +74,8 @@ def merged(config, argv):
     stored = [group for group in stored if (_name_set(group) if _flag(group) == '--set' else _flag(group)[2:])
               not in given]
     if 'kept_splits' in config:         # the folder that was given may be gone
-        stored = [['--splits', config['kept_splits']] if _flag(group) == '--splits' else group for group in stored]
+        stored = [['--splits', config['kept_splits']] if _flag(group) == '--splits' else group
+                  for group in stored]
     threads = config['settings'].get('threads')
     if threads and not {'threads', 'jobs', 'scheduler'} & given:
         stored = _without(stored, ('--threads',)) + [['--threads', str(threads)]]
