@@ -129,15 +129,21 @@ def test_where_classes_cannot_be_exchanged_a_line_says_why(data_type, says):
                % (data_type, says))
 
 
-def test_own_images_have_their_own_classes(tmp_path):
-    classes_in(tmp_path / 'mine', 'ab')
-    is_refused(['--data_type', 'Images', '--images', str(tmp_path / 'mine'), '--lifelong', '--quiet'] + SHUFFLE,
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    """A folder of pictures of four classes, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(gen_data.DATASETS, 'Images', gen_data.DATASETS['Images'])
+    return classes_in('mine', 'abcd')
+
+
+def test_own_images_have_their_own_classes(images):
+    is_refused(['--data_type', 'Images', '--images', images, '--lifelong', '--quiet'] + SHUFFLE,
                'your listing says the classes of each task')
 
 
-def test_own_images_can_be_given_back(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    options = ['--data_type', 'Images', '--images', classes_in('mine', 'abcd'), '--batch_size', '2', '--num_runs', '1']
+def test_own_images_can_be_given_back(images):
+    options = ['--data_type', 'Images', '--images', images, '--batch_size', '2', '--num_runs', '1']
     experiment_of(*options)
     tasks = gen_data.load_tasks('Images', 'D', seed=0, say=lambda line: None, keep='trial0.npz')
     experiment_of(*options + ['--seed', '4', '--splits', '.'])
