@@ -108,7 +108,7 @@ def parsed(path, content):
                         % (path, problem, FILE)) from problem
     check_version(path, version, VERSION)
     splits = Splits(str(_value(path, arrays, 'data_type', 'U')), int(_value(path, arrays, 'seed', 'iu')),
-                    int(arrays['trial']) if 'trial' in arrays else 0, [], path=path,
+                    int(_value(path, arrays, 'trial', 'iu')) if 'trial' in arrays else 0, [], path=path,
                     **{name: str(arrays[name]) for name in ('data_checksum', 'labels_checksum')
                        if name in arrays})
     for task in range(int(_value(path, arrays, 'num_tasks', 'iu'))):
@@ -132,7 +132,7 @@ def _task(path, arrays, task):
     """TaskRows of a file."""
     start, splits = 'task%d_' % task, OrderedDict()
     classes = tuple(REST if number == OTHERS else number
-                    for number in _value(path, arrays, start + 'classes', 'iu', 1).tolist())
+                    for number in _value(path, arrays, start + 'classes', 'iu', 1).astype(np.int32).tolist())
     if len(set(classes)) < len(classes):
         raise UserError('%s: task %d has a class twice: %s' % (path, task, ', '.join(map(str, classes))))
     for split, title in SPLITS.items():

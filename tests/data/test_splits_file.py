@@ -161,6 +161,9 @@ BAD = OrderedDict([
     ('noise where there is none', (lambda arrays: arrays.update(task0_noise=np.array([0., 0.1])),
                                    'noise or swapped channels, which DIGITS5 has not')),
     ('a newer version', (_set('format_version', lambda _: np.array(9)), 'written by newer code (version 9')),
+    ('a trial that is no number', (_set('trial', lambda _: np.array('x')), 'one number is needed')),
+    ('a class beyond all numbers', (_set('task3_classes', lambda classes: classes.astype(int) + 2 ** 40 + 1),
+                                    'is of class')),
     ('objects', (lambda arrays: arrays.update(task0_train_rows=np.array([{}, {}])), 'cannot be read')),
 ])
 
