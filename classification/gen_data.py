@@ -5,12 +5,21 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from classification.data import image_layouts, readers, readers_images, stl10_designs, task_lists
+from classification.data import (
+    image_layouts,
+    readers,
+    readers_images,
+    splits_file,
+    stl10_designs,
+    task_lists,
+)
 from classification.data.readers_officehome import OFFICEHOME, OFFICEHOME_PRODUCT
 from classification.data.stl10_designs import NoisyImages, Preset
 from classification.data.task_rows import (
+    AS_DECLARED,
     SMALL,
     SPLITS,
+    Composition,  # noqa: F401  also others have it from here
     Index,
     Request,
     as_given,
@@ -24,6 +33,7 @@ from classification.data.task_rows import (
     thinned,
     train_counts,
     two_classes,
+    with_shuffled_classes,
 )
 from utils import declarations
 from utils import utils_env_cl as env
@@ -205,15 +215,18 @@ def check_request(data_type, data_percent, data_dir):
     dataset.source.files(data_dir)
 
 
-def checksums(data_type, data_dir, seed):
+def checksums(data_type, data_dir, seed, given=False):
     """Everything about the data that determines numbers: {'raw': SHA-256, 'design': SHA-256 or None}.
 
     Of own images also 'tasks': list of SHA-256.
+
+    Args:
+        given: whether the tasks are given, and no design is asked for.
     """
     dataset = lookup(DATASETS, data_type, 'data_type')
     design = None
     with dataset.source.one_version():
-        if dataset.cut is designed:
+        if dataset.cut is designed and not given:
             counts = train_counts(Index(dataset.source.labels(data_dir)))
             design = stl10_designs.load(dataset.tasks, data_dir, seed, counts).checksum()
         found = {'raw': dataset.source.checksum(data_dir), 'design': design}
@@ -240,20 +253,33 @@ def has_small_classes(data_type, data_dir):
     return bool(((counts > 0) & (counts < SMALL)).any())
 
 
-def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None):
-    """List of (index, classes, training, validation, test images), one for each task; decodes no image."""
+def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
+               composition=AS_DECLARED, index=None):
+    """List of (index, classes, training, validation, test images), one for each task; decodes no image.
+
+    `index`: what `index_of` gave, where several data groups are asked for.
+    """
     dataset = lookup(DATASETS, data_type, 'data_type')
     request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
+    index = index or index_of(data_type, data_dir)
     return [(task, len(cut.classes)) + tuple(len(cut.splits[split][0]) for split in SPLITS)
-            for task, cut in enumerate(_cut(data_type, dataset, request, num_tasks))]
+            for task, cut in enumerate(_cut(data_type, dataset, index, request, num_tasks, composition))]
 
 
-def task_classes(data_type, data_dir, data_percent=None, seed=0, num_tasks=None):
+def index_of(data_type, data_dir):
+    """The task_rows.Index of a data set."""
+    return Index(lookup(DATASETS, data_type, 'data_type').source.labels(data_dir))
+
+
+def task_classes(data_type, data_dir, data_percent=None, seed=0, group=0, num_tasks=None,
+                 composition=AS_DECLARED):
     """List of the names or numbers of each task's classes, as `Task.classes` has them; decodes no image."""
     dataset = lookup(DATASETS, data_type, 'data_type')
-    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group=0)
+    request = Request(data_dir, percent_of(data_type, dataset, data_percent), seed, group)
     with dataset.source.one_version():
-        return [_names(dataset, cut) for cut in _cut(data_type, dataset, request, num_tasks)]
+        index = index_of(data_type, data_dir)
+        return [_names(dataset, cut)
+                for cut in _cut(data_type, dataset, index, request, num_tasks, composition)]
 
 
 def prepare(data_type, data_dir, say):
@@ -263,7 +289,7 @@ def prepare(data_type, data_dir, say):
 
 
 def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
-               say=print, expected=None):
+               say=print, expected=None, composition=AS_DECLARED, keep=None):
     """The tasks of one data group, labels and images of one version of the files.
 
     Args:
@@ -274,6 +300,8 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         num_tasks: the first ones only; None for all.
         say: function of one line for the user.
         expected: what `checksums` gave when the experiment began; None: whatever is there now.
+        composition: where the tasks come from.
+        keep: path of the file of classes and rows that is written; None: none.
     Returns:
         list of Task.
     Raises:
@@ -285,7 +313,15 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         if expected is not None:
             source = dataset.source
             check_same(request, 'raw', lambda: source.checksum(data_dir), source.folder(data_dir))
-        cuts = _cut(data_type, dataset, request, num_tasks)
+        index = index_of(data_type, data_dir)
+        cuts = _cut(data_type, dataset, index, request, num_tasks, composition)
+        if composition.given is not None:
+            request = request._replace(seed=composition.given.seed)
+        if keep is not None:
+            splits_file.save(keep, splits_file.Splits(
+                data_type, request.seed, group, cuts,
+                [tuple(map(dataset.source.name_of, cut.classes)) for cut in cuts],
+                dataset.source.checksum(data_dir), index.checksum()))
         images = dataset.source.images(data_dir, say)
     dataset.source.look_at(images, [np.concatenate([cut.splits[split][0] for cut in cuts])
                                     for split in SPLITS], say)
@@ -304,9 +340,13 @@ def percent_of(data_type, dataset, percent):
     return percent
 
 
-def _cut(data_type, dataset, request, num_tasks):
+def _cut(data_type, dataset, index, request, num_tasks, composition):
     """List of TaskRows; says in one line where the data are fewer than the size table asks for."""
-    index = Index(dataset.source.labels(request.data_dir))
+    if composition.given is not None:
+        return splits_file.checked(composition.given, data_type, index, dataset.cut is designed,
+                                   num_tasks or dataset.num_tasks)
+    if composition.shuffled:
+        dataset = with_shuffled_classes(dataset, request)
     cuts = dataset.cut(dataset, index, request)[:num_tasks]
     short = OrderedDict((split, {}) for split in SPLITS)
     for task, cut in enumerate(cuts):

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from classification import gen_data
 from classification.data import raw_checksums
-from classification.experiment import sizes
+from classification.experiment import compositions, sizes
 from classification.report.command import command_for
 from classification.results import mat_file, origin, summary, texts, trial_record
 from classification.runs import end_states, provenance, supervisor
@@ -183,6 +183,9 @@ class Run(object):
             else ' at most, trained together', plural(len(numbers), 'trial'),
             '' if len(missing) == len(numbers) else ' (%d already trained)' % (len(numbers) - len(missing))))
         self.say(texts.problem(experiment.lifelong, 'without_task_identity' in experiment.analyses))
+        said = compositions.fields(experiment)
+        if said:
+            self.say(compositions.in_words(experiment.data_type, said))
         self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
         _say_what_is_not_written(self.flags, missing, self.say)

@@ -300,6 +300,7 @@ parameters: 47,258
 50 epochs per task, batch 10, learning rate 0.001 / (1 + 0.004 * epoch), 5 trials, seed 0
 task-incremental: the task of a test image is known
 data: DIGITS from scikit-learn (bundled)
+composition of tasks: fixed, the same in all trials and for all seeds
 """ % fingerprint
     assert os.listdir(str(folder)) == []
 

@@ -21,6 +21,7 @@ class OfficeHomeFolders(Source):
     """Class numbers run through the classes of the first domain, then of the second."""
     to_get = 'give that file with --archive'
     to_renew = 'delete the folder of its domain and give the archive with --archive'
+    classes_of_domain = len(OFFICEHOME_CLASSES)
 
     def __init__(self, name, domains):
         super(OfficeHomeFolders, self).__init__(name, 'Office-Home', (SIZE, SIZE, 3),

@@ -39,6 +39,8 @@ class Source(object):
     to_get, to_renew = 'add --download', 'delete that file and add --download'       # beside doing it by hand
     fetched = True           # whether the raw files can come from somewhere else, and not from the user alone
     grows = False            # whether tasks may be added to it, whose checksums `task_checksums` tells apart
+    # of each domain, where class numbers run through the classes of several; None: there is one
+    classes_of_domain = None
     largest = 255            # value of the brightest pixel; 255 in a file of an image means it
     # function (bytes of an image file, shape) -> uint8 image as those of this data set are prepared; of a
     # damaged file None. None: as own images, by photographs.picture

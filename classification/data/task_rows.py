@@ -1,5 +1,6 @@
 """Which images each task trains, validates and tests with, as numbers of images: how a class is split, and
 how the classes are cut into tasks."""
+import hashlib
 import platform
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional, Tuple
@@ -37,6 +38,15 @@ class Request(NamedTuple):
             len(rows))]
 
 
+class Composition(NamedTuple):
+    """Where the classes and images of a trial's tasks come from, if not from the data set alone."""
+    shuffled: bool = False            # --shuffle_classes
+    given: Any = None                 # splits_file.Splits of --splits
+
+
+AS_DECLARED = Composition()
+
+
 class Index(object):
     """Where the images of a class are in the array of all images.
 
@@ -57,6 +67,11 @@ class Index(object):
     def count(self, number):
         """Images of a class, in all pools."""
         return sum(len(self.rows(pool, number)) for pool in self.labels)
+
+    def checksum(self):
+        """SHA-256 of the classes of all images, in their order."""
+        labels = np.concatenate(list(self.labels.values()))
+        return hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest()
 
 
 # ---- splits: which images of a class may train, validate, test (function of the index, a class and a
@@ -105,6 +120,23 @@ def fixed_thirty_test(index, number, request):
     order = random_state(0, purpose='test images of class %s' % number).permutation(len(rows))
     rest = request.shuffled(rows[order[test:]], 'split of class %s' % number, 'train')
     return {'test': rows[order[:test]], 'valid': rest[:valid], 'train': rest[valid:]}
+
+
+def with_shuffled_classes(dataset, request):
+    """The data set with its classes exchanged, by a draw of each group: tasks keep their sizes, and a class
+    that stands in several tasks is replaced by the same one in all of them.
+
+    Where class numbers run through several domains, a class is replaced in each by the same one.
+    """
+    size = dataset.source.classes_of_domain
+    names = sorted({number % size if size else number for classes in dataset.tasks for number in classes})
+    drawn = random_state(request.seed, request.group, purpose='classes of tasks').permutation(names).tolist()
+    instead = dict(zip(names, drawn))
+
+    def replaced(number):
+        name = number % size if size else number
+        return number - name + instead[name]
+    return dataset._replace(tasks=tuple(tuple(map(replaced, classes)) for classes in dataset.tasks))
 
 
 # ---- cuts: the tasks (functions of the data set, the index and a request; lists of TaskRows) ----

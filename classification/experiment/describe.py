@@ -3,6 +3,7 @@ from collections import OrderedDict
 
 from classification import gen_data
 from classification.data.augmentation import enlarged_size
+from classification.experiment import compositions
 from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import SHUFFLED, plugins_of
 from classification.experiment.sizes import check
@@ -80,8 +81,7 @@ def dry_run(experiment, flags, count):
         count: function (experiment, pattern) -> number of parameters.
     """
     net, training = experiment.net, experiment.training
-    sizes = gen_data.task_sizes(experiment.data_type, flags.data_dir, experiment.data_percent,
-                                experiment.seed, 0, experiment.normalize, len(experiment.class_counts))
+    sizes = _sizes_of_first(experiment, flags)
     lines = ['%s on %s%s, fingerprint %s' % (
         experiment.model_type, experiment.data_type,
         '' if experiment.data_percent is None else ' at %d %%' % experiment.data_percent,
@@ -108,6 +108,9 @@ def dry_run(experiment, flags, count):
     lines.append(problem(experiment.lifelong, 'without_task_identity' in experiment.analyses))
     lines.append(gen_data.origin(experiment.data_type,
                                  gen_data.folder_of(experiment.data_type, flags.data_dir)))
+    said = compositions.fields(experiment)
+    lines.append(compositions.in_words(experiment.data_type, said)
+                 + ('; the sizes are those of trial 0' if said else ''))
     lines.append('result file: this entry takes %s%s' % (
         'about ' if not experiment.early_stopping and experiment.lifelong else 'at most ',
         size_text(check(experiment, flags.num_runs))))
@@ -119,6 +122,12 @@ def dry_run(experiment, flags, count):
     for plugin in plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type]):
         lines.append('plug-in: %s, digest %s' % (plugin.path, plugin.digest[:8]))
     return '\n'.join(map(printable, lines + _analyses(experiment, [size[2] for size in sizes])))
+
+
+def _sizes_of_first(experiment, flags):
+    """What gen_data.task_sizes gives of trial 0."""
+    given = compositions.given_splits(flags, experiment.data_type, gen_data.DATASETS[experiment.data_type])
+    return compositions.sizes_of_trial(flags, experiment.data_type, experiment.data_percent, given, 0)
 
 
 def _orders(experiment, num_runs):

@@ -44,6 +44,8 @@ class Experiment(NamedTuple):
     plugins: Tuple[str, ...] = ()
     # how each trial's order is drawn from the tasks of task_order; '': task_order is the order
     order_rule: str = ''
+    shuffle_classes: bool = False         # each trial's tasks have other classes; see compositions
+    splits: str = ''                      # SHA-256 of the splits that were given; '': they are drawn
 
     @property
     def model(self):
@@ -83,7 +85,8 @@ class Experiment(NamedTuple):
         fields = _plain(self)
         if self.order_rule:         # which says the order
             fields['task_order'] = list(self.tasks)
-        for name in ('numeric_versions', 'data_options', 'plugins', 'order_rule'):
+        for name in ('numeric_versions', 'data_options', 'plugins', 'order_rule', 'shuffle_classes',
+                     'splits'):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, sort_keys=True)

@@ -77,6 +77,12 @@ def _data_flags(data):
                       help='share of the data that is used, in percent; --list shows the sizes that a data '
                            'set knows (default: 100)')
     data.add_argument('--num_tasks', type=int, default=None, help='use the first N tasks only (default: all)')
+    data.add_argument('--shuffle_classes', action='store_true',
+                      help='each trial exchanges the classes of the tasks, drawn from --seed: tasks of other '
+                           'classes in each trial')
+    data.add_argument('--splits', type=path_argument, default=None, metavar='FOLDER',
+                      help='train on exactly the classes and images of these files: trialN/splits.npz, as '
+                           'trials write them, or trialN.npz; see docs/data.md (default: drawn from --seed)')
     data.add_argument('--normalize', choices=('split', 'train'), default='split',
                       help='CIFAR: standardise each split with its own statistics, or all splits with the '
                            'training split\'s (default: %(default)s)')

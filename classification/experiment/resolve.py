@@ -3,7 +3,7 @@ touched."""
 from collections import OrderedDict
 
 from classification import gen_data
-from classification.experiment import own_images, requested_analyses, task_orders
+from classification.experiment import compositions, own_images, requested_analyses, task_orders
 from classification.experiment.experiment import Experiment, numeric_versions, plugins_of
 from classification.model.declare import check_different
 from classification.model.registry import MODELS, all_options, canonical_model
@@ -47,29 +47,34 @@ def resolve(flags, say, begun=dict):
     _check_devices(flags)
     num_tasks = flags.num_tasks or dataset.num_tasks
     asked = requested_analyses.asked(flags, model.name, model.mechanism, net, num_tasks, say)
-    percent = gen_data.percent_of(data_type, dataset, flags.data_percent)
+    percent = None if flags.splits else gen_data.percent_of(data_type, dataset, flags.data_percent)
+    given = compositions.given_splits(flags, data_type, dataset)
     if not _fetched(flags, dataset, say):
         return None
-    sizes, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options)
+    of_trials, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options, given, say)
     order, rule = task_orders.asked(flags, num_tasks, model)
     of_schedule = _schedule(flags, context.training, order, asked)
     if 'without_task_identity' in asked:
-        classes = gen_data.task_classes(data_type, flags.data_dir, percent, flags.seed, flags.num_tasks)
-        requested_analyses.check_disjoint(data_type, OrderedDict((task, classes[task])
-                                                                 for task in of_schedule['task_order']))
-    _check_sizes(sizes, of_schedule['training'], model.name, model,
-                 '; take a larger --data_percent' if percent is not None else
-                 '; take a smaller --batch_size' if own else '')
+        for number in range(len(of_trials)):
+            classes = compositions.classes_of_trial(flags, data_type, percent, given, number)
+            requested_analyses.check_disjoint(data_type, OrderedDict(
+                (task, classes[task]) for task in of_schedule['task_order']))
+    for sizes in of_trials:
+        _check_sizes(sizes, of_schedule['training'], model.name, model,
+                     '; take a larger --data_percent' if percent is not None else
+                     '; take a smaller --batch_size' if own or given else '')
     for name, why in _ignored(flags, dataset, context, model):
         say('--%s is ignored: %s' % (name, why))
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=dataset.normalize or (flags.normalize if dataset.scaling is None else 'split'),
-        class_counts={size[0]: size[1] for size in sizes}, model_type=model.name, net=net, pattern=pattern,
-        options=options, keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
+        class_counts={size[0]: size[1] for size in of_trials[0]}, model_type=model.name, net=net,
+        pattern=pattern, options=options,
+        keep=env.KEEP_PROBABILITY if options.get(model.method.dropout, True) else 1.,
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
         plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), order_rule=rule,
+        shuffle_classes=flags.shuffle_classes, splits=compositions.checksum_of(given),
         **dict(of_data, **of_schedule))
 
 
@@ -109,16 +114,21 @@ def _check_training(flags):
         raise UserError('--batch_size %d: at least 1 and at most 2^63 - 1 is needed' % flags.batch_size)
 
 
-def _facts_of_data(flags, data_type, dataset, percent, model, options):
-    """(sizes of the tasks, fields of the Experiment that the files determine), of one version of the
-    files."""
+def _facts_of_data(flags, data_type, dataset, percent, model, options, given, say):
+    """(sizes of the tasks of each trial, or of one for all; fields of the Experiment that the files
+    determine), of one version of the files.
+
+    `given`: what compositions.given_splits gave.
+    """
     with dataset.source.one_version():
         gen_data.check_request(data_type, percent, flags.data_dir)
         major = int(tensorflow_version().split('.')[0])
-        sizes = gen_data.task_sizes(data_type, flags.data_dir, percent, flags.seed, 0, flags.normalize,
-                                    flags.num_tasks)
-        checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed)
+        sizes = compositions.sizes_of_trials(flags, data_type, percent, given)
+        checksums = gen_data.checksums(data_type, flags.data_dir, flags.seed, bool(given))
         small_classes = gen_data.has_small_classes(data_type, flags.data_dir)
+    other_files = compositions.other_files(data_type, checksums['raw'], given)
+    if other_files:
+        say('note: ' + other_files)
     versions = numeric_versions(model, options, small_classes, {data_type: dataset.version})
     return sizes, dict(checksums=checksums, tensorflow=major, numeric_versions=versions)
 
@@ -212,6 +222,8 @@ def _ignored(flags, dataset, context, model):
                         0))
     if dataset.sizes is None:
         reasons.append(('data_percent', '%s has no size table' % context.data_type, None))
+    elif flags.splits:
+        reasons.append(('data_percent', '--splits says the images', None))
     if dataset.scaling is not None or dataset.normalize:
         why = '--scaling says it' if dataset.normalize else '%s is not standardised' % context.data_type
         reasons.append(('normalize', why, 'split'))

@@ -5,6 +5,7 @@ from typing import Any, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
+from classification.experiment import compositions
 from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
 from classification.results.ragged import packed
@@ -44,6 +45,7 @@ def entry_of(experiment, records, more):
     """
     if experiment.order_rule:
         more = dict(more, task_order_rule=experiment.order_rule)
+    more = dict(more, **compositions.fields(experiment))
     return summary(info(experiment), records, experiment.task_order, more,
                    leep=experiment.pattern is not None and experiment.model.method.published_leep,
                    lifelong=experiment.lifelong, trainer_fields=experiment.model.method.trainer_fields)

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
 
+from classification.experiment import compositions
 from classification.model.registry import MODELS
 from classification.results import origin
 from classification.results.mat_parts import first_of, series
@@ -57,6 +58,7 @@ class Group(NamedTuple):
     title: str
     members: List[Reported]
     notes: List[str]             # what the reader should know about the comparison
+    composition: str = ''        # where the classes of the tasks come from; '': not known
 
 
 def read_groups(paths, assume_same_data=False):
@@ -142,7 +144,7 @@ def same_data_key(one, assume_same_data=False):
     if data is None and not assume_same_data:
         data = (one.path, one.number)
     percent, seed = [_number(result.get(name)) for name in ('data_percent', 'seed')]
-    return (data, percent, seed,
+    return (data, percent, seed, result.get('composition_rule'), result.get('splits_checksum'),
             tuple(np.ravel(result['model_specific_info'].get('image_dimension', ()))))
 
 
@@ -190,7 +192,8 @@ def _group(members):
     difference = _different_libraries(members)
     if difference:
         notes.append('Not all methods were trained with the same libraries: %s.' % difference)
-    return Group(_title(members[0]), members, notes + _problems(members))
+    return Group(_title(members[0]), members, notes + _problems(members),
+                 _composition(members[0].result))
 
 
 def _problems(members):
@@ -202,6 +205,10 @@ def _problems(members):
         labels.setdefault(text[0].upper() + text[1:], []).append(one.label)
     return ['%s%s.' % (text, ' (%s)' % ', '.join(of_text) if len(labels) > 1 else '')
             for text, of_text in labels.items()]
+
+
+def _composition(result):
+    return compositions.in_words(result['data_type'], result) if 'data_type' in result else ''
 
 
 def _different_libraries(members):
@@ -232,8 +239,10 @@ def _title(one):
 def title_of_data(one, *more):
     """'DIGITS5, seed 0'."""
     percent, seed = [_number(one.result.get(name)) for name in ('data_percent', 'seed')]
+    composition = compositions.in_title(one.result)
     return ', '.join([str(one.result.get('data_type', 'data not recorded'))
-                      + ('' if percent is None else ' at %d %%' % percent)] + list(more)
+                      + ('' if percent is None else ' at %d %%' % percent)]
+                     + ([composition] if composition else []) + list(more)
                      + ([] if seed is None else ['seed %d' % seed]))
 
 

@@ -104,7 +104,9 @@ def _definitions(comparisons):
 
 
 def _group(number, comparison):
-    parts = ['<h2 id="group%d">%s</h2>' % (number, _text(comparison.group.title))] + _notes(comparison.notes)
+    parts = ['<h2 id="group%d">%s</h2>' % (number, _text(comparison.group.title))]
+    parts += _notes([comparison.group.composition] if comparison.group.composition else []) + _notes(
+        comparison.notes)
     parts += ['<h3>Methods</h3>'] + _summaries(comparison)
     if comparison.baseline:
         parts += ['<h3>Differences to %s</h3>' % _text(comparison.baseline)] + _differences(comparison)

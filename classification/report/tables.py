@@ -53,6 +53,7 @@ def text(comparisons, notes, disparities=()):
     lines = []
     for comparison in comparisons:
         lines += ['== %s: %s' % (comparison.group.title, plural(len(comparison.rows), 'experiment'))]
+        lines += [comparison.group.composition] if comparison.group.composition else []
         lines += ['Note: ' + note for note in comparison.notes]
         lines += [correction(comparison) + '.'] if comparison.has_intervals else []
         for name, metric in comparison.metrics.items():
@@ -134,6 +135,8 @@ def latex(comparisons, notes=(), disparities=()):
     r"""The report as tables for a paper, which wants \usepackage{booktabs}."""
     lines = [r'% Needs \usepackage{booktabs}.'] + ['%% Note: %s' % note for note in notes]
     for number, comparison in enumerate(comparisons, 1):
+        if comparison.group.composition:
+            lines.append('%% Note: %s; %s' % (comparison.group.title, comparison.group.composition))
         tables = [names for names in _LATEX_TABLES if set(names) <= set(comparison.metrics)]
         for part, names in enumerate(tables, 1):
             lines += _latex_summaries(comparison, names, 'tab:lifelong%d-%d' % (number, part))

@@ -54,7 +54,7 @@ _TABLES = {
 }
 # What is a text, and what is one number, wherever it is there.
 _TEXTS = {'experiment': ('data_type', 'fingerprint', 'run_id', 'command', 'task_order_rule',
-                         'predictions_file'),
+                         'composition_rule', 'splits_checksum', 'predictions_file'),
           'model_specific_info': ('architecture',), 'result_of_each_run': ()}
 _NUMBERS = {'experiment': ('seed', 'data_percent'),
             'model_specific_info': ('number_of_trainable_parameters',),

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import psutil
 
 from classification import gen_data
-from classification.experiment import plugin_files, sizes, tensor_factors
+from classification.experiment import compositions, plugin_files, sizes, tensor_factors
 from classification.experiment.continuing import more_can_come
 from classification.experiment.experiment import plugins_of
 from classification.results import (
@@ -52,6 +52,7 @@ class ExperimentFiles(object):
         self.command = ' '.join(map(shlex.quote, ['main.py'] + words))
         self.data_folder = gen_data.folder_of(experiment.data_type, flags.data_dir)
         self.config = None                  # what config.json says
+        self.splits = None                  # dict trial -> SHA-256 of those that were given
         self.devices = {}                   # number of a trial -> facts of its GPU
         self.writing = threading.Lock()     # held while these change
 
@@ -87,6 +88,8 @@ class ExperimentFiles(object):
         experiment, flags = self.experiment, self.flags
         begun = self.config or ({} if flags.restart == () else config_in(self.paths.run))
         plugins = plugins_of(experiment.model, gen_data.DATASETS[experiment.data_type])
+        if self.splits is None:
+            self.splits = compositions.keep(experiment, flags.splits, self.paths.run)
         self.config = OrderedDict([
             ('experiment', json.loads(experiment.to_json())),
             ('fingerprint', experiment.fingerprint()),
@@ -99,6 +102,7 @@ class ExperimentFiles(object):
             ('settings', self._settings(begun)),
             ('versions', provenance.versions()),
             ('plugins', plugin_files.described(plugins, plugin_files.keep(plugins, self.paths.run))),
+            ('splits', {str(number): checksum for number, checksum in self.splits.items()}),
             ('host', {'name': platform.node(), 'system': platform.platform(), 'cores': psutil.cpu_count(),
                       'memory_bytes': psutil.virtual_memory().total}),
             ('gpu_of_trial', dict(begun.get('gpu_of_trial', {}), **self.devices)),

@@ -1,8 +1,10 @@
 """--from_config: the command line that the config.json of an earlier run means here."""
 import json
+import os
 import shlex
 from collections import OrderedDict
 
+from classification.experiment import compositions
 from classification.experiment.experiment import Experiment
 from classification.experiment.flags import parser, settings_of
 from classification.experiment.resolve import resolve
@@ -44,7 +46,9 @@ def read(path):
     except (LookupError, TypeError, ValueError, AttributeError) as problem:
         raise UserError('%s %s: it is damaged, or of a newer version that says more (%s)'
                         % (FLAG, path, problem)) from problem
-    return config
+    kept = os.path.join(os.path.dirname(path), compositions.FOLDER)
+    return dict(config, kept_splits=kept) if config['experiment'].get('splits') and os.path.isdir(
+        kept) else config
 
 
 def command_line(config, argv):
@@ -69,6 +73,9 @@ def merged(config, argv):
     given = _given(own)
     stored = [group for group in stored if (_name_set(group) if _flag(group) == '--set' else _flag(group)[2:])
               not in given]
+    if 'kept_splits' in config:         # the folder that was given may be gone
+        stored = [['--splits', config['kept_splits']] if _flag(group) == '--splits' else group
+                  for group in stored]
     threads = config['settings'].get('threads')
     if threads and not {'threads', 'jobs', 'scheduler'} & given:
         stored = _without(stored, ('--threads',)) + [['--threads', str(threads)]]

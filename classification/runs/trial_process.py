@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 
-from classification.data import raw_checksums
+from classification.data import raw_checksums, splits_file
 from classification.experiment import tensor_factors
 from classification.results import parameter_files
 from classification.runs.trial_state import StateFile
@@ -183,7 +183,7 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     with open(os.path.join(run_folder, CONFIG)) as stream:
         config = json.load(stream)
     from classification import gen_data
-    from classification.experiment import plugin_files
+    from classification.experiment import compositions, plugin_files
     from classification.runs import provenance
     from classification.trial import checkpoint
     plugin_files.load_kept(run_folder, config.get('plugins', ()))
@@ -210,7 +210,10 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     raw_checksums.take(run_folder)
     tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent,
                                 experiment.seed, number, experiment.normalize, len(experiment.class_counts),
-                                say=lambda line: send(note=line), expected=experiment.checksums)
+                                say=lambda line: send(note=line), expected=experiment.checksums,
+                                composition=compositions.of_trial(
+                                    experiment, run_folder, config.get('splits', {}), number),
+                                keep=os.path.join(folder, splits_file.FILE))
     context = TrialContext(
         folder, session, minutes=settings['checkpoint_minutes'], log=log, send=tell, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None,

@@ -128,7 +128,7 @@ def test_what_cannot_be_loaded_is_one_line_with_file_and_line(content, line, say
 
 @pytest.mark.parametrize('name, says', [
     ('none.py', 'No such file'), ('folder.py', 'directory'), ('mine.txt', 'a Python file is needed'),
-    ('my-file.py', 'a Python file is needed'), ('', 'directory'), ('bad.py', ''), ('latin.py', '')])
+    ('my-file.py', 'a Python file is needed'), ('', 'a path is needed'), ('bad.py', ''), ('latin.py', '')])
 def test_what_is_no_plug_in(name, says, folder, plugins):
     (folder / 'folder.py').mkdir()
     write(folder / 'mine.txt', '')

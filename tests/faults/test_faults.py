@@ -82,7 +82,7 @@ def test_a_run_that_was_stopped_and_taken_over_writes_nothing_more(runs, monkeyp
         waited_for(lambda: gone(child))
         assert (os.stat(os.path.join(folder, RECORD)), heir.entry()['run_id']) == before
         assert sorted(os.listdir(folder)) == ['.lock', 'accuracy_matrix.csv', 'checkpoint', 'epochs.csv',
-                                              'history.csv', RECORD, STATE]
+                                              'history.csv', RECORD, 'splits.npz', STATE]
 
 
 def test_a_run_that_was_killed_is_taken_up_at_once_without_locks(runs):

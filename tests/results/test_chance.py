@@ -217,7 +217,8 @@ def test_plots_of_methods_are_marked(marked):
     from classification.report.groups import read_groups
     from classification.report.statistics import compare
     group, = read_groups([marked])[0]
-    for _, _, figure in plots.plots_of_group(compare(group)):
-        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    for name, _, figure in plots.plots_of_group(compare(group)):
+        labels = [label.get_text() for label in (figure.axes[0].get_legend().get_texts() if name == 'parameters'
+                                                 else figure.axes[0].get_yticklabels())]
         assert labels[-1] == 'DEN\n[at chance]' and 'STL' in labels[:1] or labels == ['DEN\n[at chance]']
         figures.close(figure)

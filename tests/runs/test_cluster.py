@@ -12,6 +12,7 @@ import time
 import pytest
 
 import main
+from classification.data import splits_file
 from classification.runs import cluster_trial, cluster_worker, supervisor, trial_process
 from tests.support import command_line
 from tests.support.commands import (
@@ -91,6 +92,9 @@ def same_as(calm, run):
         config['settings'].pop('scheduler')
         assert sorted(config.pop('origin_of_trial')) == ['0', '1']         # when each began, among others
     assert configs[0] == configs[1]
+    drawn = [[splits_file.load(path).checksum() for path in splits_file.files(str(one.folder_of_run)).values()]
+             for one in (run, calm)]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 2
 
 
 def test_a_killed_worker_costs_no_numbers(dask, calm):
