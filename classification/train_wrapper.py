@@ -1,5 +1,6 @@
 """One experiment: its trials are trained where they are missing, then its entry of the .mat file is
 written."""
+import argparse
 import contextlib
 import glob
 import os
@@ -12,7 +13,7 @@ from classification.data import raw_checksums
 from classification.experiment import compositions, sizes
 from classification.report.command import command_for
 from classification.results import mat_file, origin, summary, texts, trial_record
-from classification.runs import end_states, provenance, supervisor
+from classification.runs import end_states, provenance, side_by_side, supervisor
 from classification.runs.experiment_files import ExperimentFiles
 from classification.runs.progress import Progress
 from classification.runs.run_folder import ResultPaths, config_in, unfinished
@@ -45,6 +46,9 @@ def run_experiment(experiment, flags, argv, say):
         say(_report_line(paths.mat))
         return 0
     sizes.check(experiment, len(wanted))
+    plan = side_by_side.choose(flags, experiment, {} if flags.restart == () else config_in(paths.run),
+                               len(_to_train(wanted, flags.restart, paths.run)))
+    flags = argparse.Namespace(**dict(vars(flags), jobs=plan.jobs, threads=plan.threads))
     with contextlib.closing(supervisor.choose_pool(flags, len(wanted), say)) as pool:
         mat_file.check_permission(paths.mat)
         said = _check_files(experiment, flags, say, paths)
@@ -57,10 +61,16 @@ def run_experiment(experiment, flags, argv, say):
             pool.still_mine = lock.still_mine
             files = ExperimentFiles(experiment, flags, argv, say, paths, lock, now, wanted.union(trained))
             again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
-            return Run(files, supervisor.Supervisor(pool, files, again, said)).run()
+            return Run(files, supervisor.Supervisor(pool, files, again, said), plan.line).run()
         finally:
             pool.close()        # which may remove what only the lock's holder may
             lock.release()
+
+
+def _to_train(wanted, restart, run_folder):
+    """Numbers of the trials that a command trains: those without a record, and those that --restart says."""
+    return [number for number in sorted(wanted) if restart == () or number in (restart or ())
+            or not os.path.exists(os.path.join(trial_folder(run_folder, number), RECORD))]
 
 
 def _stored(paths, experiment, flags):
@@ -123,8 +133,8 @@ def _check_files(experiment, flags, say, paths):
 class Run(object):
     """One command on one experiment, the lock on its folder held."""
 
-    def __init__(self, files, supervisor):
-        self.files, self.supervisor = files, supervisor
+    def __init__(self, files, supervisor, plan=''):
+        self.files, self.supervisor, self.plan = files, supervisor, plan
         self.experiment, self.flags = files.experiment, files.flags
         self.paths, self.say = files.paths, files.say
 
@@ -186,6 +196,8 @@ class Run(object):
         said = compositions.fields(experiment)
         if said:
             self.say(compositions.in_words(experiment.data_type, said))
+        if self.plan:
+            self.say(self.plan)
         self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
         _say_what_is_not_written(self.flags, missing, self.say)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
+os.environ['SLURM_CPUS_PER_TASK'] = '1'       # one trial after the other, with one thread
 
 from classification.runs import supervisor  # noqa: E402
 from classification.trial import checkpoint  # noqa: E402

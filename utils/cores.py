@@ -1,4 +1,4 @@
-"""How many processor cores this process may use."""
+"""How many processor cores, and how much main memory, this process may use."""
 import contextlib
 import os
 
@@ -21,6 +21,25 @@ def cores(process='/proc/self'):
     return max(1, int(min(limit for limit in limits if limit > 0)))
 
 
+def memory(process='/proc/self'):
+    """Bytes of main memory that the control groups of a process still let it take; nothing without a limit.
+
+    Args:
+        process: its folder in /proc.
+    """
+    for path in _groups(process, 'memory'):
+        for limit, taken in (('memory.max', 'memory.current'),
+                             ('memory.limit_in_bytes', 'memory.usage_in_bytes')):
+            # 'max', and the uppermost has no such file
+            with contextlib.suppress(OSError, ValueError):
+                yield max(0, _number(path, limit) - _number(path, taken))
+
+
+def _number(path, name):
+    with open(os.path.join(path, name)) as stream:
+        return int(stream.read())
+
+
 def _quotas(process):
     """Cores that the control groups of a process, versions 1 and 2, and those above them give it; none
     without a quota.
@@ -28,6 +47,15 @@ def _quotas(process):
     Args:
         process: its folder in /proc.
     """
+    for path in _groups(process, 'cpu'):
+        # the uppermost has no such file
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            yield _quota(path)
+
+
+def _groups(process, controller):
+    """Folders of the control groups of a process, versions 1 and 2, that may limit this; those above them
+    too."""
     with contextlib.suppress(OSError, ValueError):
         with open(os.path.join(process, 'cgroup')) as stream:
             groups = [line.rstrip('\n').split(':', 2) for line in stream]
@@ -35,13 +63,10 @@ def _quotas(process):
             mounts = [line.split() for line in stream]
         for _, controllers, group in groups:
             for root, folder, kind, options in map(_mount, mounts):
-                if kind == 'cgroup2' and not controllers or kind == 'cgroup' and 'cpu' in controllers.split(
-                        ',') and (
-                        'cpu' in options.split(',')):
+                if kind == 'cgroup2' and not controllers or kind == 'cgroup' and controller in (
+                        controllers.split(',')) and controller in options.split(','):
                     for path in _upwards(folder, os.path.relpath(group, root)):
-                        # the uppermost has no such file
-                        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
-                            yield _quota(path)
+                        yield path
 
 
 def _mount(fields):

@@ -39,6 +39,14 @@ class _Given(argparse.Action):
         namespace.given = dict(namespace.given, **{self.dest: value})
 
 
+def _jobs(text):
+    """The argument of --jobs: a number; None: auto."""
+    try:
+        return None if text == 'auto' else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError('%s: a number, or auto, is needed' % text) from None
+
+
 def _gpus(text):
     """'0,1' -> (0, 1)."""
     return tuple(int(number) for number in text.split(','))
@@ -246,14 +254,15 @@ def _run_flags(run):
     run.add_argument('--scheduler', default=None, metavar='ADDRESS',
                      help='train the trials on the workers of a Dask cluster; the address of its scheduler, '
                           'like tcp://host:8786 (default: on this machine)')
-    run.add_argument('--jobs', type=int, default=1,
-                     help='train so many trials side by side (default: %(default)s)')
+    run.add_argument('--jobs', type=_jobs, default='auto',
+                     help='train so many trials side by side; auto: on a GPU or with --scheduler 1, on the '
+                          'CPU as many as cores and memory allow, which is fastest (default: %(default)s)')
     run.add_argument('--gpu_memory_fraction', type=float, default=None,
                      help='share of a GPU\'s memory that a trial may take (default: all it needs, but where '
                           'several trials use one GPU equal shares of 0.9)')
     run.add_argument('--threads', type=int, default=None,
-                     help='CPU threads of a trial (default: the cores of this machine / --jobs; with '
-                          '--scheduler the worker\'s cores)')
+                     help='CPU threads of a trial (default: what its experiment began with, else the cores '
+                          'of this machine / --jobs; with --scheduler the worker\'s cores)')
     run.add_argument('--save_mat_name', default='delete_this.mat',
                      help='name of the result file, below --result_dir (default: %(default)s)')
     run.add_argument('--result_dir', type=path_argument, default='Result',

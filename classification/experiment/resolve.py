@@ -260,12 +260,13 @@ def _check_devices(flags):
     gpus = ','.join(map(str, flags.gpu))
     if flags.gpu != (-1,) and (min(flags.gpu) < 0 or len(set(flags.gpu)) < len(flags.gpu)):
         raise UserError('--gpu %s: -1 (the CPU) or different numbers from 0 on are needed' % gpus)
-    if flags.scheduler is not None and (flags.jobs > 1 or len(flags.gpu) > 1):
+    jobs = flags.jobs or 1
+    if flags.scheduler is not None and (jobs > 1 or len(flags.gpu) > 1):
         raise UserError(
             '--scheduler %s: a trial uses one CPU or GPU of a worker, and as many run side by side as there '
             'are workers; leave --jobs away and give --gpu -1 or one number'
             % without_credentials(flags.scheduler, flags.scheduler))
-    if len(flags.gpu) > flags.jobs:
+    if len(flags.gpu) > jobs:
         raise UserError('--gpu %s: a trial uses one GPU; for %d trials side by side add --jobs %d'
                         % (gpus, len(flags.gpu), len(flags.gpu)))
     if flags.gpu_memory_fraction is not None and not 0 < flags.gpu_memory_fraction <= 1:

@@ -10,7 +10,7 @@ from classification.experiment.mat_info import info
 from classification.results import mat_file, mat_parts, origin
 from classification.results.ragged import packed
 from classification.results.summary import LEEP_SCORES, WITHOUT_IDENTITY, summary
-from classification.results.trial_record import BY_POSITION, TrialRecord
+from classification.results.trial_record import BY_POSITION, OF_TRIAL, TrialRecord
 from utils.utils import UserError, size_text
 
 # Stand for what is not known yet and takes next to nothing.
@@ -106,7 +106,7 @@ def _record(experiment, number, epochs):
                        np.zeros(len(tasks)), np.zeros(epochs), np.zeros(epochs),
                        *_confusion(experiment, order), resources=dict(
                            {name: np.zeros(positions) for name in BY_POSITION},
-                           multiply_adds=np.zeros(len(tasks)), peak_memory=0.))
+                           multiply_adds=np.zeros(len(tasks)), **dict.fromkeys(OF_TRIAL, 0.)))
 
 
 def _confusion(experiment, order):

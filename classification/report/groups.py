@@ -192,7 +192,7 @@ def _group(members):
     difference = _different_libraries(members)
     if difference:
         notes.append('Not all methods were trained with the same libraries: %s.' % difference)
-    return Group(_title(members[0]), members, notes + _problems(members),
+    return Group(_title(members[0]), members, notes + _problems(members) + _times(members),
                  _composition(members[0].result))
 
 
@@ -205,6 +205,20 @@ def _problems(members):
         labels.setdefault(text[0].upper() + text[1:], []).append(one.label)
     return ['%s%s.' % (text, ' (%s)' % ', '.join(of_text) if len(labels) > 1 else '')
             for text, of_text in labels.items()]
+
+
+def _times(members):
+    """A note where times say nothing about methods, since trials shared the machine differently."""
+    labels = OrderedDict()
+    for one in members:
+        shares = sorted(set(zip(*[np.ravel(one.result.get(name, np.nan)).tolist()
+                                  for name in ('jobs', 'threads')])))
+        text = ' and '.join(
+            '%s at a time with %s' % (plural(int(jobs), 'trial'), plural(int(threads), 'thread'))
+            if jobs == jobs and threads == threads else 'not known' for jobs, threads in shares)
+        labels.setdefault(text, []).append(one.label)
+    return [] if len(labels) < 2 else ['Times are not comparable: %s.' % '; '.join(
+        '%s (%s)' % (text, ', '.join(of_text)) for text, of_text in labels.items())]
 
 
 def _composition(result):

@@ -11,7 +11,7 @@ import numpy as np
 from classification.results import mat_file
 from classification.results.metrics import METRICS
 from classification.results.summary import WITHOUT_IDENTITY, last_rows, orders_of_trials
-from classification.results.trial_record import BY_POSITION
+from classification.results.trial_record import BY_POSITION, OF_TRIAL
 from utils.utils import UserError, read_dict, tasks_in
 
 # By level, the fields that are a row or a table of numbers also where they have one element; the others
@@ -23,7 +23,7 @@ _ROWS = {
                    'final_accuracy_mean',
                    'final_accuracy_std', 'forgetting_mean', 'forgetting_std', 'forgetting_ratio_mean',
                    'forgetting_ratio_std', 'time_per_task_mean', 'time_per_task_std',
-                   'final_validation_accuracy_mean', 'final_validation_accuracy_std', 'peak_memory')
+                   'final_validation_accuracy_mean', 'final_validation_accuracy_std') + OF_TRIAL
     + tuple(name + kind for name in tuple(WITHOUT_IDENTITY.values()) + BY_POSITION + ('multiply_adds',)
             for kind in ('_mean', '_std')),
     'model_specific_info': ('early_stopping_para', 'image_dimension', 'hidden_layer', 'kernel_sizes',
@@ -265,15 +265,13 @@ def _check_shapes(result):
             raise ValueError('accuracy_matrix is %s instead of %dx%dx%d'
                              % ('x'.join(map(str, R.shape)), trials, positions, tasks))
         result['accuracy_matrix'] = R.reshape((trials, positions, tasks))
-    for name, shape in [('train_valid_data_group', (trials,)), ('training_time', (trials,)),
-                        ('peak_accuracy', (trials, tasks)),
-                        ('final_accuracy', (trials, tasks)), ('forgetting', (trials, tasks)),
-                        ('at_chance', (trials, tasks)), ('final_validation_accuracy', (trials, tasks)),
-                        ('avg_incremental_accuracy', (trials,)),
-                        ('backward_transfer', (trials,))] + [
-                            (name, (trials, tasks)) for name in WITHOUT_IDENTITY.values()] + [
-                                (name, (trials, positions)) for name in BY_POSITION] + [
-                                    ('multiply_adds', (trials, tasks)), ('peak_memory', (trials,))]:
+    shapes = dict.fromkeys(('train_valid_data_group', 'training_time', 'avg_incremental_accuracy',
+                            'backward_transfer') + OF_TRIAL, (trials,))
+    shapes.update(dict.fromkeys(BY_POSITION, (trials, positions)))
+    shapes.update(dict.fromkeys(('peak_accuracy', 'final_accuracy', 'forgetting', 'at_chance',
+                                 'multiply_adds', 'final_validation_accuracy')
+                                + tuple(WITHOUT_IDENTITY.values()), (trials, tasks)))
+    for name, shape in shapes.items():
         if name in result and result[name].shape != shape:
             raise ValueError('%s is %s instead of %s' % (name, 'x'.join(map(str, result[name].shape)),
                                                          'x'.join(map(str, shape))))

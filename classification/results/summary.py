@@ -11,7 +11,7 @@ from classification.results import origin
 from classification.results.mat_file import as_stored
 from classification.results.metrics import METRICS, mean_and_std, mean_and_std_where_defined
 from classification.results.ragged import unpacked
-from classification.results.trial_record import BY_POSITION, SPLITS, TEST
+from classification.results.trial_record import BY_POSITION, OF_TRIAL, SPLITS, TEST
 from utils.utils import tasks_in
 
 LEEP_SCORES = ('LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset')
@@ -144,7 +144,9 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     if all(record.resources is not None for record in records):
         for name in BY_POSITION + ('multiply_adds',):
             _add_statistics(fields, name, [record.resources[name] for record in records], differ)
-        fields['peak_memory'] = np.array([record.resources['peak_memory'] for record in records], np.float64)
+        for name in OF_TRIAL:
+            if all(name in record.resources for record in records):
+                fields[name] = np.array([record.resources[name] for record in records], np.float64)
     if any(record.origin for record in records):
         fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
     assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'

@@ -12,9 +12,10 @@ from utils.utils import UserError, check_version, write_atomically
 
 SPLITS = ('train', 'valid', 'test')
 TRAIN, VALID, TEST = range(len(SPLITS))
-# What a trial took, [positions] each; beside them multiply_adds [distinct tasks] and peak_memory.
+# What a trial took, [positions] each; beside them multiply_adds [distinct tasks], and OF_TRIAL.
 BY_POSITION = ('trainable_parameters', 'kept_parameters', 'state_bytes', 'training_seconds',
                'evaluation_seconds')
+OF_TRIAL = ('peak_memory', 'jobs', 'threads')       # jobs: so many trials trained at a time
 
 
 class TrialRecord(NamedTuple):
@@ -46,7 +47,7 @@ class TrialRecord(NamedTuple):
     confusion: Optional[np.ndarray] = None
     confusion_parts: Optional[np.ndarray] = None
     predictions: Optional[Dict[str, np.ndarray]] = None      # as predictions.kept gives them
-    # BY_POSITION, multiply_adds, peak_memory; NaN: not known
+    # BY_POSITION, multiply_adds, peak_memory, jobs, threads; NaN: not known
     resources: Optional[Dict[str, np.ndarray]] = None
 
 

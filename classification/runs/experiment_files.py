@@ -27,7 +27,6 @@ from classification.results import (
 from classification.runs import provenance
 from classification.runs.run_folder import check_folder, config_in
 from classification.runs.trial_process import CONFIG, RECORD, log_line, trial_folder
-from utils.cores import cores
 from utils.utils import UserError, error_text, plural, readable, show, without_credentials, write_atomically
 
 SCHEMA_VERSION = 1
@@ -127,7 +126,7 @@ class ExperimentFiles(object):
                 'gpu_memory_fraction': memory_fraction(flags), 'jobs': flags.jobs,
                 'scheduler': flags.scheduler and without_credentials(flags.scheduler, flags.scheduler),
                 # of a trial; None: all cores that it finds where it runs
-                'threads': flags.threads or (None if flags.scheduler else max(1, cores() // flags.jobs)),
+                'threads': flags.threads,
                 'checkpoint_minutes': flags.checkpoint_minutes,
                 'graph_folder': os.path.abspath(self.paths.graphs) if flags.savegraph else None,
                 'tensorboard': flags.tensorboard,
@@ -221,5 +220,5 @@ class ExperimentFiles(object):
 
 def memory_fraction(flags):
     """Share of a GPU's memory that a trial may take; None: as much as it needs."""
-    sharing = -(-flags.jobs // len(flags.gpu))
+    sharing = -(-(flags.jobs or 1) // len(flags.gpu))
     return flags.gpu_memory_fraction or (None if sharing == 1 else GPU_MEMORY / sharing)

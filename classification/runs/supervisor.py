@@ -18,7 +18,7 @@ def choose_pool(flags, trials, say):
     """What starts trials, of which there are this many: LocalPool for this machine, or Cluster."""
     if flags.scheduler is None:
         devices = [visible_devices(gpu, os.environ.get('CUDA_VISIBLE_DEVICES')) for gpu in flags.gpu]
-        return LocalPool(MAIN, [devices[job % len(devices)] for job in range(min(flags.jobs, trials))])
+        return LocalPool(MAIN, [devices[job % len(devices)] for job in range(min(flags.jobs or 1, trials))])
     from classification.runs.cluster import Cluster
     return Cluster(flags.scheduler, MAIN, flags.gpu[0], say)
 

@@ -223,6 +223,8 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     check_lock()
+    # which decide, beside the method, what its seconds are
+    record = record._replace(resources=dict(record.resources, jobs=settings['jobs'], threads=threads))
     _save(folder, record, trial.experiment.task_order)
     state.finish(record.training_time)
     checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))

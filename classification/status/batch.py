@@ -22,6 +22,7 @@ from classification.runs.trial_process import RECORD, trial_folder
 from classification.status.experiments import ExperimentStatus, of_result, result_at, words_of
 from classification.status.tables import details, exit_states, state_text, summary_line, trials_text
 from classification.status.trials import FINISHED, NOT_BEGUN, RUNNING, TrialStatus, ago, duration
+from utils.cores import cores
 from utils.utils import UserError, plural, printable_line
 
 SECONDS = 'training_seconds'
@@ -168,7 +169,8 @@ def _rest(command, seconds):
         elif facts.get('total'):
             left = seconds * max(0., 1 - facts.get('done', 0) / facts['total'])
         rest.append(left)
-    side_by_side = min(max(command.flags.jobs, 1), len(rest))
+    at_once = command.flags.jobs or (cores() if command.flags.gpu == (-1,) else 1)
+    side_by_side = min(max(at_once, 1), len(rest))
     return max([sum(rest) / side_by_side] + rest)
 
 

@@ -284,7 +284,8 @@ BEGUN = COMMON + '--model_type LASEM_HPS --epochs_per_task 8 --save_mat_name beg
 # ---- whether two runs gave the same numbers, bit for bit ----
 
 # what these names begin is not compared
-TIMES = ('training_time', 'time_per_task', 'started', 'training_seconds', 'evaluation_seconds', 'peak_memory')
+TIMES = ('training_time', 'time_per_task', 'started', 'training_seconds', 'evaluation_seconds', 'peak_memory',
+         'jobs')
 
 
 def same(one, other, place):

@@ -92,7 +92,7 @@ def test_a_real_quota_decides_the_default_number_of_threads(tmp_path):
 
 
 def test_what_counts_cores_asks_in_one_place():
-    for name in ('classification/runs/trial_process.py', 'classification/runs/experiment_files.py',
+    for name in ('classification/runs/trial_process.py', 'classification/runs/side_by_side.py',
                  'classification/data/readers_officehome.py'):
         with open(os.path.join(ROOT, name)) as stream:
             source = stream.read()
