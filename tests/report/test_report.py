@@ -425,3 +425,16 @@ def test_accuracy_against_parameters(tmp_path):
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_marker() in 'osD']
     assert marks == [(85., .5), (55., .625)]
     figures.close(figure)
+
+
+def test_times_of_trials_that_shared_the_machine_differently(tmp_path):
+    def trained(path, model, jobs, threads):
+        records = [with_resources(trial, 80.) for trial in range(2)]
+        return write(tmp_path / path, model, [one._replace(resources=dict(
+            one.resources, jobs=np.array(jobs[one.trial]), threads=np.array(threads))) for one in records])
+    first, same = trained('x.mat', 'STL', (2, 2), 1), trained('y.mat', 'EWC', (2, 2), 1)
+    assert not [note for note in compared(first, same).notes if 'Times' in note]
+    other, old = trained('z.mat', 'DEN', (1, 2), 2), write(tmp_path / 'o.mat', 'SNN', [record([[.5, NAN], [.25, .75]])])
+    note, = [note for note in compared(first, same, other, old).notes if 'Times' in note]
+    assert note == ('Times are not comparable: 2 trials at a time with 1 thread (STL, EWC); 1 trial at a time with 2 threads '
+                    'and 2 trials at a time with 2 threads (DEN); not known (SNN).')
