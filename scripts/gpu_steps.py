@@ -10,6 +10,7 @@ Prints a line of JSON for each model and data set.
 import json
 import os
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -71,19 +72,24 @@ class Traced(object):
                                 options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
                                 run_metadata=self.metadata)
 
+    def operations(self):
+        """Statistics of each operation that the last call ran."""
+        devices = [device for device in self.metadata.step_stats.dev_stats
+                   if not {'stream', 'memcpy'} & set(re.findall('[a-z]+', device.device.lower()))]
+        # TensorFlow 1.14 has each once more, as NAME:TYPE
+        return [node for device in devices for node in device.node_stats if ':' not in node.node_name]
+
     def counts(self):
         """(operations, launches on the GPU or None, bytes on the GPU or None) of the last call."""
-        operations = launched = held = 0
+        launched = held = 0
         for device in self.metadata.step_stats.dev_stats:
             name = device.device.lower()
             if 'stream:all' in name:
                 launched += len(device.node_stats)
-            elif 'stream' not in name and 'memcpy' not in name:
-                operations += len(device.node_stats)
             for node in device.node_stats:
                 held = max([held] + [memory.allocator_bytes_in_use for memory in node.memory
                                      if 'GPU' in memory.allocator_name])
-        return operations, launched or None, held or None
+        return len(self.operations()), launched or None, held or None
 
 
 def compare_steps(model, data, folder, use_gpu):

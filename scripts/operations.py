@@ -62,10 +62,8 @@ def _count(graph, action):
         action()
     graph.session = Traced(graph.session)
     action()
-    nodes = [node.timeline_label for device in graph.session.metadata.step_stats.dev_stats
-             for node in device.node_stats]
+    kinds = [node.timeline_label.split(' = ')[-1].split('(')[0] for node in graph.session.operations()]
     graph.session = graph.session.session
-    kinds = [label.split(' = ')[-1].split('(')[0] for label in nodes]
     return len(kinds), sum(kind in NOTHING for kind in kinds)
 
 
