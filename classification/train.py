@@ -10,6 +10,7 @@ from classification.analysis import leep, trial_analyses
 from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial import checkpoint
+from classification.trial.evaluation import EarlierNetworks
 from classification.trial.recorder import Recorder
 from classification.trial.resources import trained_size
 from classification.trial.schedule import SCHEDULES, learning_rate
@@ -51,6 +52,7 @@ class Trial(object):
         self.settings = GraphSettings(
             experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor,
             context.config, 'data_augment' in experiment.analyses)
+        self.earlier = EarlierNetworks(self.method, context.config)
 
     @property
     def store(self):
@@ -177,7 +179,8 @@ class Trial(object):
         state, folder = self.state, self.context.graph_folder
         learned = [self.tasks[index] for index in self.schedule.tasks_at(state.position)]
         graph = self.schedule.graph_type(self.method, dict(self.given, **state.store), self.tasks[task],
-                                         learned, self._draws(task), self.settings, state.phase)
+                                         learned, self._draws(task), self.settings, state.phase,
+                                         self.earlier)
         if folder and state.epoch == 0:
             folder = os.path.join(folder, 'task%d' % state.position,
                                   *(['phase%d' % state.phase] if state.phase else []))
