@@ -150,9 +150,10 @@ class Trial(object):
                     for name, order in orders.items()}
             augmentation = random_state(step=step, purpose='augmentation',
                                         **draw_key) if self.settings.augments else None
-            loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
-                              fetch_loss=step == steps - 1, augmentation=augmentation)
-        self.state.history.losses.append(graph.take_loss() / steps)
+            graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
+                       augmentation=augmentation)
+        total, loss = graph.take_loss()
+        self.state.history.losses.append(total / steps)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d'
                               % (task, loss, self.state.epoch + 1))
@@ -204,7 +205,8 @@ class Trial(object):
                 state.store = self.method.end_task(learned, state.before, state.store, graph)
             changed = state.epoch == 0 or any(      # a phase without epochs has no accuracies yet
                 not np.array_equal(value, values[name]) for name, value in state.store.items())
-            graph.set_values(state.store)
+            if changed:
+                graph.set_values(state.store)
             self.recorder.task_learned(task, self.recorder.final_row(graph, changed))
 
     def save_alternative(self, task, values):

@@ -120,10 +120,12 @@ class FedParameters(Parameters):
         return self.variables[name]
 
 
-def assign(session, values):
-    """Sets variables (dict variable -> array) without adding an op to the graph: their initialisers, fed."""
-    if values:
-        session.run([variable.initializer for variable in values],
+def assign(session, values, initial=()):
+    """Sets variables (dict variable -> array) without adding an op to the graph: their initialisers, fed.
+    Those of `initial` that are no key get their initial values."""
+    initialisers = [variable.initializer for variable in list(values) + list(initial)]
+    if initialisers:
+        session.run(list(OrderedDict.fromkeys(initialisers)),
                     {variable.initializer.inputs[1]: value for variable, value in values.items()})
 
 

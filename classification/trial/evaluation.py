@@ -13,11 +13,10 @@ class Inputs(object):
     """The images that a graph evaluates: fed as they are stored, scaled in the graph.
 
     Args:
-        task: gen_data.Task; the images of all tasks are of one shape.
+        first: array [1, height, width, channels], one image as it is stored; all are of this kind.
     """
 
-    def __init__(self, task):
-        first = task.train.images(np.arange(1))
+    def __init__(self, first):
         self.pixels = tf.placeholder(first.dtype, (None,) + first.shape[1:], 'evaluated_pixels')
         self.scale, self.offset = [tf.placeholder(tf.float32, (None, 1, 1, first.shape[-1]), name)
                                    for name in ('scale', 'offset')]
@@ -52,8 +51,8 @@ class Network(NamedTuple):
 
 
 def _network(method, parameters, task, inputs, placeholders=(), session=None):
-    maps = method.layer_outputs(parameters, task.index, inputs.images)
-    logits = method.classify(parameters, task.index, maps[-1])
+    maps = method.layer_outputs(parameters, task, inputs.images)
+    logits = method.classify(parameters, task, maps[-1])
     return Network(inputs, maps, logits, tf.argmax(logits, axis=1, output_type=tf.int32), placeholders,
                    session)
 
@@ -78,15 +77,15 @@ class EarlierNetworks(object):
             if task in tasks or not self._method.networks_stay:
                 self._built.pop(task).session.close()
 
-    def of(self, task):
-        """The Network of a gen_data.Task."""
-        if task.index not in self._built:
+    def of(self, task, first):
+        """The Network of a task, for images like this one."""
+        if task not in self._built:
             with tf.Graph().as_default() as graph:
                 parameters = FedParameters()
-                network = _network(self._method, parameters, task, Inputs(task), parameters.variables)
+                network = _network(self._method, parameters, task, Inputs(first), parameters.variables)
             graph.finalize()
-            self._built[task.index] = network._replace(session=tf.Session(graph=graph, config=self._config))
-        return self._built[task.index]
+            self._built[task] = network._replace(session=tf.Session(graph=graph, config=self._config))
+        return self._built[task]
 
     def close(self):
         """Closes every session."""
@@ -102,7 +101,6 @@ class Evaluation(object):
         method: the Method.
         parameters: utils_nn.Parameters of the graph that is being built.
         task: gen_data.Task that is learned.
-        learned: list of gen_data.Task that are evaluated.
         trained: numbers of those that the graph trains, `task` among them; their networks are part of it.
         earlier: EarlierNetworks, for all others.
         constant: dict task -> how many of its first convolution layers give constant maps; a missing one has
@@ -110,21 +108,22 @@ class Evaluation(object):
         batch: images per session call.
     """
 
-    def __init__(self, method, parameters, task, learned, trained, earlier, constant, batch):
-        self.batch, self._task, self._learned = batch, task, learned
+    def __init__(self, method, parameters, task, trained, earlier, constant, batch):
+        self.batch, self._task = batch, task
         self.answers = {}      # task -> the class given to each of its test images by the last `accuracy`
         self._method, self._earlier, self._constant = method, earlier, constant
         self._kept, self._cut, self._room = {}, {}, ACTIVATION_BYTES
-        self._inputs = Inputs(task)
-        self._own = {each.index: _network(method, parameters, each, self._inputs) for each in learned
-                     if each.index in trained}
+        self._first = task.train.images(np.arange(1))
+        self._inputs = Inputs(self._first)
+        self._own = {index: _network(method, parameters, index, self._inputs) for index in trained}
         self._cut_off(task, method.frozen_maps(parameters, task.index, self._inputs.images))
         self._probes = dict(method.probes(parameters, task.index, self._inputs.images), **{
             'logits%d' % index: network.logits for index, network in self._own.items()})
 
     def network(self, task):
         """The Network of a gen_data.Task."""
-        return self._own[task.index] if task.index in self._own else self._earlier.of(task)
+        own = self._own.get(task.index)
+        return self._earlier.of(task.index, self._first) if own is None else own
 
     def cut(self, task):
         """The tensors of a task's network that are computed once and kept."""
@@ -205,6 +204,6 @@ class Evaluation(object):
         if name in self._probes:
             tensor, inputs, run = self._probes[name], self._inputs, session.run
         else:
-            network, = [self.network(task) for task in self._learned if name == 'logits%d' % task.index]
+            network = self._earlier.of(int(name[len('logits'):]), self._first)
             tensor, inputs, run = network.logits, network.inputs, self._runner(network, session, values)
         return np.concatenate([run(tensor, feed) for feed in inputs.feeds([split], self.batch)])

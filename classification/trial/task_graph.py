@@ -53,25 +53,24 @@ class TaskGraph(object):
             self.parameters = Parameters(store, self.trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            self._loss_sum = self._stored('loss_sum', [], tf.float64)
+            self._losses = [self._stored('loss_sum', [], tf.float64), self._stored('last_loss', [], tf.float32)]
             self._update, self._loss = self.training(phase)
             constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
                         if other.index not in self.trained_tasks()
                         and method.outputs_may_change(other.index, phase)}
-            self._evaluation = Evaluation(method, self.parameters, task, learned, self.trained_tasks(),
+            self._evaluation = Evaluation(method, self.parameters, task, self.trained_tasks(),
                                           earlier, constant, settings.evaluation_batch)
-            assign_values = self.parameters.start_values()
-            initialise = tf.global_variables_initializer()
+            self._taken = self._take_losses()
             self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
+            others = tf.global_variables() + tf.local_variables()
         self.graph.finalize()
         self.session = tf.Session(graph=self.graph, config=settings.config)
-        self.session.run(initialise)
-        assign(self.session, assign_values)
-        assign(self.session, {self._loss_sum: 0.})
+        values = self.parameters.start_values()
         for split, pixels, labels, _ in self._data.values():
-            assign(self.session, {labels: split.labels})
+            values[labels] = split.labels
             if pixels is not None:
-                assign(self.session, {pixels: split.images()})
+                values[pixels] = split.images()
+        assign(self.session, values, others)
 
     def __enter__(self):
         return self
@@ -99,7 +98,17 @@ class TaskGraph(object):
         """The update, which also adds the loss to that of the epoch; the graph does it in next to no time."""
         if loss is None:        # a phase without epochs
             return update
-        return tf.group(update, tf.assign_add(self._loss_sum, tf.cast(loss, self._loss_sum.dtype.base_dtype)))
+        total, last = self._losses
+        return tf.group(update, tf.assign_add(total, tf.cast(loss, tf.float64)),
+                        tf.assign(last, tf.cast(loss, tf.float32)))
+
+    def _take_losses(self):
+        """[sum of the losses so far, the last one]; the sum begins anew."""
+        losses = [tf.identity(loss) for loss in self._losses]
+        with tf.control_dependencies(losses):
+            begin_anew = tf.assign(self._losses[0], 0.)
+        with tf.control_dependencies([begin_anew]):
+            return [tf.identity(loss) for loss in losses]
 
     # ---- inputs ----
 
@@ -164,10 +173,8 @@ class TaskGraph(object):
         self.session.run(self._update, feed)
 
     def take_loss(self):
-        """The sum of the losses of the steps since this was asked last."""
-        total = self.session.run(self._loss_sum)
-        assign(self.session, {self._loss_sum: 0.})
-        return float(total)
+        """(sum of the losses of the steps since this was asked last, loss of the last step)."""
+        return tuple(map(float, self.session.run(self._taken)))
 
     def updates(self):
         """Every update that `step` may run."""
