@@ -1,5 +1,6 @@
 """One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no
 method."""
+import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -82,15 +83,16 @@ class Trial(object):
             self.log('order of tasks: %s' % ' '.join(map(str, self.experiment.task_order)))
         self._restore()
         self.recorder.open_scalars(self.context.scalar_folder)
-        for task in self.schedule.positions[self.state.position:]:
-            self._learn_task(task)
-            trial_analyses.position_learned(self)
-            self.context.check_lock()
-            # before the checkpoint: a kill between them costs an epoch and no file
-            if self.context.parameter_folder:
-                trial_analyses.save_parameters(self, task)
-            self.state.next_position()
-            self._checkpoint()
+        with contextlib.closing(self.earlier):
+            for task in self.schedule.positions[self.state.position:]:
+                self._learn_task(task)
+                trial_analyses.position_learned(self)
+                self.context.check_lock()
+                # before the checkpoint: a kill between them costs an epoch and no file
+                if self.context.parameter_folder:
+                    trial_analyses.save_parameters(self, task)
+                self.state.next_position()
+                self._checkpoint()
         self.recorder.write_scalars(last=True)
         return self.recorder.record(trial_analyses.fields(self))
 

@@ -38,8 +38,8 @@ class TaskGraph(object):
     def __init__(self, method, store, task, learned, draw, settings, phase=0, earlier=None):
         self.method, self.task, self.learned = method, task, learned
         self._elsewhere = dict(store)   # parameters, those that are in no variable of the graph among them
-        self._closes = None if earlier else EarlierNetworks(method, settings.config)
-        earlier = earlier or self._closes
+        self._closes = [EarlierNetworks(method, settings.config)] if earlier is None else []
+        earlier = earlier or self._closes[0]
         earlier.begin(self.trained_tasks())
         self.batch_size, self._augments = settings.batch_size, settings.augments
         self.learning_rate = None      # of the last step
@@ -53,7 +53,8 @@ class TaskGraph(object):
             self.parameters = Parameters(store, self.trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            self._losses = [self._stored('loss_sum', [], tf.float64), self._stored('last_loss', [], tf.float32)]
+            self._losses = [self._stored('loss_sum', [], tf.float64),
+                            self._stored('last_loss', [], tf.float32)]
             self._update, self._loss = self.training(phase)
             constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
                         if other.index not in self.trained_tasks()
@@ -77,8 +78,8 @@ class TaskGraph(object):
 
     def __exit__(self, *error):
         self.session.close()
-        if self._closes:
-            self._closes.close()
+        for earlier in self._closes:
+            earlier.close()
 
     def trained_tasks(self):
         return [self.task.index]
