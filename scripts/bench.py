@@ -234,8 +234,12 @@ def batches_of_ten(net, threads):
         model, tasks = MODELS['Hybrid_HPS'], random_tasks(TASKS[-1])
         method = model.make(_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
-        with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name),
-                       GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
+        settings, store = GraphSettings(BATCH, batch, runtime.session_config(threads)), {}
+        draw = lambda name: random_state(0, purpose=name)  # noqa: E731
+        for task in list(tasks.values())[:-1]:
+            with TaskGraph(method, store, task, [task], draw, settings) as graph:
+                store.update(graph.values())
+        with TaskGraph(method, store, tasks[9], list(tasks.values()), draw, settings) as graph:
             times = []
             for _ in range(4):
                 began = time.monotonic()
