@@ -187,7 +187,7 @@ def experiment(name, net, epochs, tasks=TASKS[-1]):
         class_counts={task: CLASSES for task in range(tasks)}, model_type=name, net=net,
         pattern=None if searched else setting.options['pattern'], options=setting.options,
         training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0,
-        keep=0.5, evaluation_batch=env.evaluation_batch(32), seed=0, tensorflow=1)
+        keep=0.5, evaluation_batch=env.evaluation_batch(net.image_shape[0]), seed=0, tensorflow=1)
 
 
 def epoch_seconds(name, net, threads):

@@ -73,8 +73,10 @@ class EarlierNetworks(object):
 
     def begin(self, tasks):
         """From now on these are learned (their numbers)."""
+        # arrays become constants of a graph
+        stay = self._method.networks_stay and not self._method.network_arrays()
         for task in list(self._built):
-            if task in tasks or not self._method.networks_stay:
+            if task in tasks or not stay:
                 self._built.pop(task).session.close()
 
     def of(self, task, first):

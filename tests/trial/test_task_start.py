@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tests.support.tiny import make_experiment, make_trial, train
+from classification.model.cnn_baseline_model import FixedPattern
+from classification.trial.task_graph import GraphSettings, TaskGraph
+from tests.support.tiny import BATCH, learned, make_experiment, make_task, make_trial, quick_config, train
 
 ORDER = (0, 1, 2, 3)
 Seen = collections.namedtuple('Seen', 'operations variables networks calls record')
@@ -84,6 +86,23 @@ def test_a_task_that_is_trained_again_is_evaluated_by_its_new_network(tmp_path):
     trial = watched(tmp_path, 'Hybrid_HPS', (0, 1, 0, 1, 2), pattern='SS')
     # twice as it is learned, its multiply-adds, and as an earlier one: 0 beside 1, 1 and 2; 1 beside 0 and 2
     assert trial.networks == {0: 2 + 1 + 2, 1: 2 + 1 + 2, 2: 1 + 1}
+
+
+def test_a_network_that_reads_arrays_is_built_for_each_later_task(tmp_path, monkeypatch):
+    """What it read may have changed."""
+    monkeypatch.setattr(FixedPattern, 'network_arrays', lambda self: {'read': np.zeros(1)})
+    assert watched(tmp_path, 'Hybrid_HPS', pattern='SS').networks == {0: 5, 1: 4, 2: 3, 3: 2}
+
+
+def test_variables_of_a_checkpoint_of_before_that_the_graph_has_not_are_passed_over():
+    method, store = learned('Hybrid_HPS', ['SS', 'SS'])
+    tasks = [make_task(task) for task in range(2)]
+    with TaskGraph(method, store, tasks[1], tasks, None, GraphSettings(BATCH, 8, quick_config())) as graph:
+        values = {name: value + 1 for name, value in graph.all_values().items()}
+        graph.restore_all(dict(store, **values))
+        assert not set(store) <= set(values)
+        for name, value in graph.all_values().items():
+            np.testing.assert_array_equal(value, values[name])
 
 
 @pytest.mark.parametrize('model_type', ['Hybrid_HPS', 'LASEM_HPS'])
