@@ -1,5 +1,6 @@
 """One trial: for each task, for each epoch: train, evaluate, record, checkpoint. Knows no data set and no
 method."""
+import contextlib
 import os
 import time
 from collections import OrderedDict
@@ -10,6 +11,7 @@ from classification.analysis import leep, trial_analyses
 from classification.model.registry import method_of
 from classification.results import origin
 from classification.trial import checkpoint
+from classification.trial.evaluation import EarlierNetworks
 from classification.trial.recorder import Recorder
 from classification.trial.resources import trained_size
 from classification.trial.schedule import SCHEDULES, learning_rate
@@ -51,6 +53,7 @@ class Trial(object):
         self.settings = GraphSettings(
             experiment.training.batch_size, experiment.evaluation_batch * context.evaluation_factor,
             context.config, 'data_augment' in experiment.analyses)
+        self.earlier = EarlierNetworks(self.method, context.config)
 
     @property
     def store(self):
@@ -80,15 +83,16 @@ class Trial(object):
             self.log('order of tasks: %s' % ' '.join(map(str, self.experiment.task_order)))
         self._restore()
         self.recorder.open_scalars(self.context.scalar_folder)
-        for task in self.schedule.positions[self.state.position:]:
-            self._learn_task(task)
-            trial_analyses.position_learned(self)
-            self.context.check_lock()
-            # before the checkpoint: a kill between them costs an epoch and no file
-            if self.context.parameter_folder:
-                trial_analyses.save_parameters(self, task)
-            self.state.next_position()
-            self._checkpoint()
+        with contextlib.closing(self.earlier):
+            for task in self.schedule.positions[self.state.position:]:
+                self._learn_task(task)
+                trial_analyses.position_learned(self)
+                self.context.check_lock()
+                # before the checkpoint: a kill between them costs an epoch and no file
+                if self.context.parameter_folder:
+                    trial_analyses.save_parameters(self, task)
+                self.state.next_position()
+                self._checkpoint()
         self.recorder.write_scalars(last=True)
         return self.recorder.record(trial_analyses.fields(self))
 
@@ -148,9 +152,10 @@ class Trial(object):
                     for name, order in orders.items()}
             augmentation = random_state(step=step, purpose='augmentation',
                                         **draw_key) if self.settings.augments else None
-            loss = graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
-                              fetch_loss=step == steps - 1, augmentation=augmentation)
-        self.state.history.losses.append(graph.take_loss() / steps)
+            graph.step(rows, rate, stateless_seed(step=step, purpose='dropout', **draw_key),
+                       augmentation=augmentation)
+        total, loss = graph.take_loss()
+        self.state.history.losses.append(total / steps)
         if not np.isfinite(loss):
             raise TrialFailed('the loss of task %d became %s in epoch %d'
                               % (task, loss, self.state.epoch + 1))
@@ -177,7 +182,8 @@ class Trial(object):
         state, folder = self.state, self.context.graph_folder
         learned = [self.tasks[index] for index in self.schedule.tasks_at(state.position)]
         graph = self.schedule.graph_type(self.method, dict(self.given, **state.store), self.tasks[task],
-                                         learned, self._draws(task), self.settings, state.phase)
+                                         learned, self._draws(task), self.settings, state.phase,
+                                         self.earlier)
         if folder and state.epoch == 0:
             folder = os.path.join(folder, 'task%d' % state.position,
                                   *(['phase%d' % state.phase] if state.phase else []))
@@ -201,7 +207,8 @@ class Trial(object):
                 state.store = self.method.end_task(learned, state.before, state.store, graph)
             changed = state.epoch == 0 or any(      # a phase without epochs has no accuracies yet
                 not np.array_equal(value, values[name]) for name, value in state.store.items())
-            graph.set_values(state.store)
+            if changed:
+                graph.set_values(state.store)
             self.recorder.task_learned(task, self.recorder.final_row(graph, changed))
 
     def save_alternative(self, task, values):

@@ -143,10 +143,11 @@ def bench_memory(threads):
               BATCH, tf.__version__, 1000 * (time.monotonic() - began), _peak_megabytes(), before))
 
 
-def _tasks(count, sizes=(170, 30, 1000)):
-    """Tasks as large as those of CIFAR-100 at 4 %, of random pixels."""
-    state, scale, ends = np.random.RandomState(0), np.full(3, 1 / 255., np.float32), np.cumsum((0,) + sizes)
-    pixels = state.randint(0, 256, (ends[-1], 32, 32, 3)).astype(np.uint8)
+def random_tasks(count, sizes=(170, 30, 1000), shape=(32, 32, 3)):
+    """Tasks of random pixels, as large as those of CIFAR-100 at 4 %: dict number -> Task."""
+    state, ends = np.random.RandomState(0), np.cumsum((0,) + sizes)
+    scale, pixels = np.full(shape[2], 1 / 255., np.float32), state.randint(0, 256, (ends[-1],) + shape)
+    pixels = pixels.astype(np.uint8)
     return {index: Task(index, CLASSES, classes=(), **{name: Split(
         state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels,
         np.arange(first, last), None)
@@ -176,16 +177,17 @@ class Watch(object):
         return self.at > self.position
 
 
-def _experiment(name, net, epochs):
+def experiment(name, net, epochs, tasks=TASKS[-1]):
+    """Experiment that learns so many of `random_tasks` with a model."""
     setting = _setting(MODELS[name], net)
     searched = MODELS[name].pattern == 'searched'
     return Experiment(
         data_type='random', data_percent=None, normalize='split', checksums={},
-        task_order=tuple(range(TASKS[-1])),
-        class_counts={task: CLASSES for task in range(TASKS[-1])}, model_type=name, net=net,
+        task_order=tuple(range(tasks)),
+        class_counts={task: CLASSES for task in range(tasks)}, model_type=name, net=net,
         pattern=None if searched else setting.options['pattern'], options=setting.options,
         training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0,
-        keep=0.5, evaluation_batch=env.evaluation_batch(32), seed=0, tensorflow=1)
+        keep=0.5, evaluation_batch=env.evaluation_batch(net.image_shape[0]), seed=0, tensorflow=1)
 
 
 def epoch_seconds(name, net, threads):
@@ -194,8 +196,8 @@ def epoch_seconds(name, net, threads):
     At these positions the tasks have their full size; between them a trial goes on with few images of each,
     so that those are learned at once.
     """
-    experiment, medians = _experiment(name, net, 5 if name != 'DEN' else 8), []
-    full, few = _tasks(TASKS[-1]), _tasks(TASKS[-1], (BATCH, 4, 4))
+    trained, medians = experiment(name, net, 5 if name != 'DEN' else 8), []
+    full, few = random_tasks(TASKS[-1]), random_tasks(TASKS[-1], (BATCH, 4, 4))
     with tempfile.TemporaryDirectory() as folder:
         for count in TASKS:
             for tasks in (few, full):
@@ -203,18 +205,19 @@ def epoch_seconds(name, net, threads):
                 context = TrialContext(folder, runtime.session_config(threads), minutes=1e9, send=watch.send,
                                        stopping=watch.arrived if tasks is few else watch.left)
                 with contextlib.suppress(Interrupted):
-                    Trial(experiment, 0, list(tasks.values()), context).run()
+                    Trial(trained, 0, list(tasks.values()), context).run()
             medians.append(float(np.median(watch.seconds)))
     return medians
 
 
 def evaluation(name, net, threads):
     """(evaluated images per second, its share of what the bare forward operations reach), taking turns."""
-    method, tasks, batch = MODELS[name].make(_setting(MODELS[name], net)), _tasks(1), env.evaluation_batch(32)
+    method, tasks = MODELS[name].make(_setting(MODELS[name], net)), random_tasks(1)
+    batch = env.evaluation_batch(32)
     with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name),
                    GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
         method.start_phase(graph.session, 0, 0)
-        bare = Bare(bare_operations([graph._evaluation._predicted[0]]), batch, threads)
+        bare = Bare(bare_operations([graph._evaluation.network(tasks[0]).predicted]), batch, threads)
         ours, theirs = _milliseconds([lambda: graph.accuracy(tasks[0]), bare.run], 1)
     return _per_second(1200, ours), _ratio(1200 / ours, batch / theirs)
 
@@ -228,11 +231,15 @@ def batches_of_ten(net, threads):
     batches of 10, s of the convolutions and matrix products that an epoch as it is cannot do without)."""
     found, size = [], env.evaluation_batch(32)
     for batch, room in ((size, env.ACTIVATION_BYTES), (10, 0)):
-        model, tasks = MODELS['Hybrid_HPS'], _tasks(TASKS[-1])
+        model, tasks = MODELS['Hybrid_HPS'], random_tasks(TASKS[-1])
         method = model.make(_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
-        with TaskGraph(method, {}, tasks[9], list(tasks.values()), lambda name: random_state(0, purpose=name),
-                       GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
+        settings, store = GraphSettings(BATCH, batch, runtime.session_config(threads)), {}
+        draw = lambda name: random_state(0, purpose=name)  # noqa: E731
+        for task in list(tasks.values())[:-1]:
+            with TaskGraph(method, store, task, [task], draw, settings) as graph:
+                store.update(graph.values())
+        with TaskGraph(method, store, tasks[9], list(tasks.values()), draw, settings) as graph:
             times = []
             for _ in range(4):
                 began = time.monotonic()
@@ -245,8 +252,8 @@ def batches_of_ten(net, threads):
             if room:
                 needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [
                     (1200. / size, Bare(
-                    bare_operations([graph._evaluation._predicted[t]], graph._evaluation._cut[t]), size,
-                    threads)) for t in tasks]
+                    bare_operations([graph._evaluation.network(task).predicted], graph._evaluation.cut(task)),
+                    size, threads)) for task in tasks.values()]
     bare = _milliseconds([each.run for _, each in needed], 1)
     evaluate.ACTIVATION_BYTES = env.ACTIVATION_BYTES
     return found + [float(np.dot([times for times, _ in needed], np.median(bare, axis=1))) / 1000]

@@ -108,10 +108,24 @@ class Parameters(object):
         return OrderedDict((self.variables[name], value) for name, value in self.start.items())
 
 
-def assign(session, values):
-    """Sets variables (dict variable -> array) without adding an op to the graph: their initialisers, fed."""
-    if values:
-        session.run([variable.initializer for variable in values],
+class FedParameters(Parameters):
+    """Placeholders in the place of variables: for a network whose values are known elsewhere."""
+
+    def __init__(self):
+        super(FedParameters, self).__init__({}, (), None)
+
+    def _get(self, name, shape, initial, trainable):
+        if name not in self.variables:
+            self.variables[name] = tf.placeholder(self.dtype, shape, name)
+        return self.variables[name]
+
+
+def assign(session, values, initial=()):
+    """Sets variables (dict variable -> array) without adding an op to the graph: their initialisers, fed.
+    Those of `initial` that are no key get their initial values."""
+    initialisers = [variable.initializer for variable in list(values) + list(initial)]
+    if initialisers:
+        session.run(list(OrderedDict.fromkeys(initialisers)),
                     {variable.initializer.inputs[1]: value for variable, value in values.items()})
 
 

@@ -89,6 +89,7 @@ class AdditiveDecomposition(FixedPattern):
     Options: lambda1, factor of the sum of |tau| over all tasks; lambda2, factor of half the sum of squared
     changes of past tasks' kernels; the rows of utils_env_cl.APD_PAPER.
     """
+    networks_stay = False           # grouping kernels adds parameters
 
     def __init__(self, setting):
         super(AdditiveDecomposition, self).__init__(setting)

@@ -10,6 +10,7 @@ from utils import utils_nn as nn
 @method('STL', 'an independent network per task', pattern='none', joint=True)
 class FixedPattern(Method):
     """One pattern for every task: HPS, TF, DF-CNN, APD with a transfer configuration. STL shares nothing."""
+    networks_stay = True
 
     def __init__(self, setting):
         super(FixedPattern, self).__init__(setting)

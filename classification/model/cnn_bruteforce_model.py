@@ -19,6 +19,7 @@ class BruteForce(Method):
     """The first task shares every layer; each later task tries all patterns from the same start, in LASEM's
     order."""
     policy = Alternatives
+    networks_stay = True
 
     def __init__(self, setting):
         super(BruteForce, self).__init__(setting)

@@ -214,7 +214,13 @@ class Network(object):
 
 class EvaluationHints(object):
     """What need not be computed again. A method that says nothing here is evaluated in full, and
-    correctly."""
+    correctly.
+
+    Attributes:
+        networks_stay: whether the network of a learned task has the same operations, on parameters of the
+            same names and shapes, until the task is trained again.
+    """
+    networks_stay = False
 
     def outputs_may_change(self, task, phase=0):
         """Whether an earlier task's accuracy can change in this phase of learning another task."""

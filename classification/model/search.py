@@ -8,6 +8,7 @@ from utils.lazy_tensorflow import tf
 
 class PatternSearch(Method):
     """Learns, with a new task, which layers it should share; trains a known task with its stored pattern."""
+    networks_stay = True
 
     def __init__(self, setting):
         super(PatternSearch, self).__init__(setting)

@@ -173,5 +173,5 @@ class Recorder(object):
         """What TrialRecord says of them."""
         trial, state = self.trial, self.trial.state
         return dict({name: np.array(getattr(state.history, name), np.float64) for name in BY_POSITION},
-                    multiply_adds=multiply_adds(trial.method, state.store, tasks),
+                    multiply_adds=multiply_adds(trial.method, tasks),
                     peak_memory=np.array(max(state.peak_memory, peak_memory()), np.float64))

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from utils.lazy_tensorflow import tf
-from utils.utils_nn import Parameters
+from utils.utils_nn import FedParameters
 
 PRODUCTS = ('MatMul', 'BatchMatMul', 'BatchMatMulV2', 'BatchMatMulV3')
 # which of inputs and result are the maps whose every position meets a window, and the kernel
@@ -72,19 +72,10 @@ def shape_of(tensor, batch=1):
     return [batch if size is None else size for size in tensor.shape.as_list()]
 
 
-class _Shapes(Parameters):
-    """Parameters without values, which only the shapes of a network need."""
-
-    def _get(self, name, shape, initial, trainable):
-        if name not in self.variables:
-            self.variables[name] = tf.placeholder(self.dtype, shape)
-        return self.variables[name]
-
-
-def multiply_adds(method, store, tasks):
+def multiply_adds(method, tasks):
     """[tasks]: multiply-adds of the forward pass of one image in each task's network, as it is now."""
     with tf.Graph().as_default():
-        parameters = _Shapes(store, (), None)
+        parameters = FedParameters()
         images = tf.placeholder(tf.float32, (1,) + tuple(method.net.image_shape))
         return np.array([multiply_adds_of(method.logits(parameters, task, images), images) for task in tasks])
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from classification.data.augmentation import augmented
 from classification.model.method import Batch
-from classification.trial.evaluation import Evaluation
+from classification.trial.evaluation import EarlierNetworks, Evaluation
 from utils import utils_nn as nn
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import Parameters, assign
@@ -32,10 +32,15 @@ class TaskGraph(object):
         draw: function variable name -> RandomState for initial values.
         settings: GraphSettings.
         phase: number of the method's phase.
+        earlier: EarlierNetworks that outlive this graph; None: they do not.
     """
 
-    def __init__(self, method, store, task, learned, draw, settings, phase=0):
+    def __init__(self, method, store, task, learned, draw, settings, phase=0, earlier=None):
         self.method, self.task, self.learned = method, task, learned
+        self._elsewhere = dict(store)   # parameters, those that are in no variable of the graph among them
+        self._closes = [EarlierNetworks(method, settings.config)] if earlier is None else []
+        earlier = earlier or self._closes[0]
+        earlier.begin(self.trained_tasks())
         self.batch_size, self._augments = settings.batch_size, settings.augments
         self.learning_rate = None      # of the last step
         # name -> (split, pixel variable or None, label variable, placeholder of row numbers)
@@ -48,31 +53,33 @@ class TaskGraph(object):
             self.parameters = Parameters(store, self.trained_tasks(), draw)
             self._learning_rate = tf.placeholder(tf.float32, [], 'learning_rate')
             self._seed = tf.placeholder(tf.int32, [2], 'dropout_seed')
-            self._loss_sum = self._stored('loss_sum', [], tf.float64)
+            self._losses = [self._stored('loss_sum', [], tf.float64),
+                            self._stored('last_loss', [], tf.float32)]
             self._update, self._loss = self.training(phase)
             constant = {other.index: method.frozen_layers(other.index, phase) for other in learned
                         if other.index not in self.trained_tasks()
                         and method.outputs_may_change(other.index, phase)}
-            self._evaluation = Evaluation(method, self.parameters, task, learned, constant,
-                                          settings.evaluation_batch)
-            assign_values = self.parameters.start_values()
-            initialise = tf.global_variables_initializer()
+            self._evaluation = Evaluation(method, self.parameters, task, self.trained_tasks(),
+                                          earlier, constant, settings.evaluation_batch)
+            self._taken = self._take_losses()
             self.variables = OrderedDict((variable.op.name, variable) for variable in tf.global_variables())
+            others = tf.global_variables() + tf.local_variables()
         self.graph.finalize()
         self.session = tf.Session(graph=self.graph, config=settings.config)
-        self.session.run(initialise)
-        assign(self.session, assign_values)
-        assign(self.session, {self._loss_sum: 0.})
+        values = self.parameters.start_values()
         for split, pixels, labels, _ in self._data.values():
-            assign(self.session, {labels: split.labels})
+            values[labels] = split.labels
             if pixels is not None:
-                assign(self.session, {pixels: split.images()})
+                values[pixels] = split.images()
+        assign(self.session, values, others)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.session.close()
+        for earlier in self._closes:
+            earlier.close()
 
     def trained_tasks(self):
         return [self.task.index]
@@ -92,7 +99,17 @@ class TaskGraph(object):
         """The update, which also adds the loss to that of the epoch; the graph does it in next to no time."""
         if loss is None:        # a phase without epochs
             return update
-        return tf.group(update, tf.assign_add(self._loss_sum, tf.cast(loss, self._loss_sum.dtype.base_dtype)))
+        total, last = self._losses
+        return tf.group(update, tf.assign_add(total, tf.cast(loss, tf.float64)),
+                        tf.assign(last, tf.cast(loss, tf.float32)))
+
+    def _take_losses(self):
+        """[sum of the losses so far, the last one]; the sum begins anew."""
+        losses = [tf.identity(loss) for loss in self._losses]
+        with tf.control_dependencies(losses):
+            begin_anew = tf.assign(self._losses[0], 0.)
+        with tf.control_dependencies([begin_anew]):
+            return [tf.identity(loss) for loss in losses]
 
     # ---- inputs ----
 
@@ -157,10 +174,8 @@ class TaskGraph(object):
         self.session.run(self._update, feed)
 
     def take_loss(self):
-        """The sum of the losses of the steps since this was asked last."""
-        total = self.session.run(self._loss_sum)
-        assign(self.session, {self._loss_sum: 0.})
-        return float(total)
+        """(sum of the losses of the steps since this was asked last, loss of the last step)."""
+        return tuple(map(float, self.session.run(self._taken)))
 
     def updates(self):
         """Every update that `step` may run."""
@@ -168,7 +183,7 @@ class TaskGraph(object):
 
     def accuracy(self, task):
         """[3]: share of correct answers on a task's training, validation and test split, in [0, 1]."""
-        return self._evaluation.accuracy(self.session, task)
+        return self._evaluation.accuracy(task, self.session, self._everything)
 
     def answers(self, task):
         """[test size]: the class given to each test image of a task when `accuracy` was asked last."""
@@ -177,7 +192,7 @@ class TaskGraph(object):
     def probe(self, name, split):
         """[split.size, ...]: one of the method's probes, or 'logits<task>', for every image of a split, in
         stored order."""
-        return self._evaluation.probe(self.session, name, split)
+        return self._evaluation.probe(name, split, self.session, self._everything)
 
     def sweep(self, op, rows, feed=lambda row: {}):
         """Runs `op` once for each training image with a number in `rows`; for methods that ask for single
@@ -196,16 +211,22 @@ class TaskGraph(object):
         return OrderedDict(zip(self.variables, self.session.run(list(self.variables.values()))))
 
     def restore_all(self, values):
-        """Sets every variable to what `all_values` gave."""
-        assign(self.session, {self.variables[name]: value for name, value in values.items()})
+        """Sets every variable to what `all_values` gave; a checkpoint of before has earlier tasks' too."""
+        assign(self.session, {self.variables[name]: value for name, value in values.items()
+                              if name in self.variables})
 
     def values(self):
-        """dict name -> array: the parameters."""
+        """dict name -> array: the parameters of the graph."""
         return OrderedDict(zip(self.parameters.variables,
                                self.session.run(list(self.parameters.variables.values()))))
 
+    def _everything(self):
+        """dict name -> array: the parameters of the graph and of earlier tasks' networks."""
+        return dict(self._elsewhere, **self.values())
+
     def set_values(self, values):
-        """Sets parameters by name; names that the graph does not have are passed over."""
+        """Sets parameters by name, those of earlier tasks' networks too."""
+        self._elsewhere.update(values)
         assign(self.session, {self.parameters.variables[name]: value for name, value in values.items()
                               if name in self.parameters.variables})
 

@@ -75,7 +75,7 @@ def test_of_a_small_network_by_hand(padding):
     expected = 16 * 9 * 1 * 2 + 8 * 5 + 5 * 3 if padding == 'SAME' else 4 * 9 * 1 * 2 + 2 * 5 + 5 * 3
     assert plain(net, 3) == expected
     method = make_method('STL', Setting(net, {0: 3}, 'hps', {'pattern': 'T'}))
-    assert resources.multiply_adds(method, {}, [0]).tolist() == [expected]
+    assert resources.multiply_adds(method, [0]).tolist() == [expected]
 
 
 @pytest.mark.parametrize('model_type', ['STL', 'Hybrid_TF', 'Hybrid_DFCNN', 'LASEM_DFCNN', 'DARTS_TF', 'EWC',
