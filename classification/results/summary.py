@@ -130,27 +130,32 @@ def summary(experiment_info, records, task_order, more=None, leep=False, lifelon
     matrices = [np.asarray(record.accuracy_matrix, dtype=np.float64) for record in records]
     _add_statistics(fields, 'accuracy_matrix', matrices, differ)
     _add_statistics(fields, 'peak_accuracy', [record.peak for record in records], differ)
+    _add_what_is_known(fields, records, differ)
+    for name, metric in METRICS.items():
+        _add_statistics(fields, name, [metric(R) for R in matrices], differ)
+    _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records], differ)
+    if any(record.origin for record in records):
+        fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
+    assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'
+    return as_stored(dict(fields, **(more or {})))
+
+
+def _add_what_is_known(fields, records, differ):
+    """Adds what records of before lack, or what was not asked for, where all trials have it."""
     if all(record.at_chance is not None for record in records):
         fields['at_chance'] = np.array([record.at_chance for record in records], dtype=np.bool_)
     if all(record.final_valid is not None for record in records):
         _add_statistics(fields, 'final_validation_accuracy', [record.final_valid for record in records],
                         differ)
-    for name, metric in METRICS.items():
-        _add_statistics(fields, name, [metric(R) for R in matrices], differ)
     for name, of_entry in WITHOUT_IDENTITY.items():
         if all(name in record.extra for record in records):
             _add_statistics(fields, of_entry, [record.extra[name][-1] for record in records], differ)
-    _add_statistics(fields, 'time_per_task', [record.time_per_task for record in records], differ)
     if all(record.resources is not None for record in records):
         for name in BY_POSITION + ('multiply_adds',):
             _add_statistics(fields, name, [record.resources[name] for record in records], differ)
         for name in OF_TRIAL:
             if all(name in record.resources for record in records):
                 fields[name] = np.array([record.resources[name] for record in records], np.float64)
-    if any(record.origin for record in records):
-        fields['origin'] = [origin.as_fields(stretches_of(record)) for record in records]
-    assert not set(fields) & set(more or {}), 'an entry given by the caller hides a result'
-    return as_stored(dict(fields, **(more or {})))
 
 
 def stretches_of(record):
