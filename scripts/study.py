@@ -125,8 +125,8 @@ def main():
     results = [one for path in paths for one in load_results(path)
                if one['data_type'] == 'Garments']
     if not results:
-        return tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them'
-                          % flags.result_dir)
+        sys.exit(tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them'
+                            % flags.result_dir))
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
     for mechanism, against, pattern, found in primary(results):
         print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern or '', _shown(found), found.n))

@@ -8,13 +8,7 @@ import pytest
 
 SLURM = 'slurm_dask'
 WRONG = [
-    ('sharing_study', '--model ENTROPY', "argument --model: invalid choice: 'ENTROPY'"),
-    # it has no posterior to print
-    ('sharing_study', '--model EWC', "argument --model: invalid choice: 'EWC'"),
-    # for a standard deviation
-    ('sharing_study', '--seeds 1', 'argument --seeds: 1: at least 2 is needed'),
-    ('sharing_study', '--epochs 0', 'argument --epochs: 0: at least 1 is needed'),
-    ('sharing_study', '--seeds many', "argument --seeds: invalid whole number value: 'many'"),
+    ('study', '--result_dir nowhere', 'nowhere has no study_*.mat with Garments; scripts/study.sh makes them'),
     ('bench', '--models HPS,ENTROPY', '--model_type ENTROPY is not known'),
     ('bench', '--one ENTROPY', "argument --one: invalid choice: 'ENTROPY'"),
     ('bench', '--threads 0', 'argument --threads: 0: at least 1 is needed'),

@@ -1,0 +1,95 @@
+"""The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they should."""
+import importlib
+
+import numpy as np
+import pytest
+
+from classification import gen_data
+from scripts import study
+from tests.support import data_files
+from utils import utils_env_cl as env
+
+FINAL = {'STL': ([.5, .6], [.1, .1]), 'LASEM_HPS': ([.7, .75], [.1, .1]), 'all': ([.6, .6], [.2, .2]),
+         'top2': ([.9, .5], [.3, .4]), 'top3': ([.8, .9], [.3, .3])}
+
+
+def result(name):
+    """A loaded experiment of two tasks: final accuracy and validation accuracy of each of two trials."""
+    final, valid = FINAL[name]
+    model, pattern = ('Hybrid_HPS', env.pattern_from_name(name, 4)) if name not in ('STL', 'LASEM_HPS') else (name, 'TTTT')
+    return {'command': 'main.py --model_type %s --seed 0' % model, 'train_valid_data_group': np.array([0, 1]),
+            'final_accuracy': np.array([[one - .1, one + .1] for one in final]),
+            'final_validation_accuracy': np.array([[one, one] for one in valid]),
+            'model_specific_info': {'conv_sharing': [letter == 'S' for letter in pattern]}}
+
+
+def test_the_primary_comparisons_by_hand():
+    """The best pattern is that of the best validation accuracy (top2), not of the best test accuracy (top3)."""
+    found = study.primary([result(name) for name in FINAL])
+    assert [row[:3] for row in found] == [('HPS', 'sharing everything', 'SSSS'), ('HPS', 'sharing nothing', 'TTTT'),
+                                          ('HPS', 'the best fixed pattern', 'TTSS')]
+    for (_, _, _, one), (mean, std) in zip(found, [(.125, .025), (.175, .025), (.025, .225)]):
+        half = 114.5880 * std * 2 ** .5 / 2 ** .5          # t of one degree of freedom at 1 - 0.05 / 9 / 2
+        np.testing.assert_allclose([one.mean, one.upper - one.mean, one.n], [mean, half, 2], rtol=1e-5)
+
+
+def test_a_comparison_that_is_not_trained_is_left_out():
+    assert [row[1] for row in study.primary([result('STL'), result('LASEM_HPS')])] == ['sharing nothing']
+    assert study.primary([result('all')]) == []
+
+
+def test_the_mass_on_sharing_by_hand():
+    """Two layers: SS, ST, TS, TT as the posterior has them; the last epoch of each position counts."""
+    patterns = env.patterns_of((1, 1))
+    rows = np.array([[1., 0, 0, 0], [.4, .3, .2, .1], [0, 1., 0, 0], [0, 0, .5, .5]])
+    found = study.sharing({'result_of_each_run': [
+        {'history_net_prior_in_epoch': rows, 'task_changed_epoch': np.array([1, 3])}]})
+    expected = [[sum(share for share, pattern in zip(rows[row], patterns) if pattern[layer] == 'S') for layer in (0, 1)]
+                for row in (1, 3)]
+    np.testing.assert_allclose(found, [expected])
+
+
+# ---- the data ----
+
+@pytest.fixture
+def garments(tmp_path, monkeypatch):
+    """Function of options -> images of each class of each task, [6][10][90, 16, 16, 3]."""
+    monkeypatch.chdir(tmp_path)
+    data_files.fashion('Data', 560, 12)
+    tables = {name: dict(table) for name, table in (('DATASETS', gen_data.DATASETS), ('TRAINING', env.TRAINING),
+                                                    ('NETWORKS', env.NETWORKS))}
+    module = importlib.import_module('scripts.garments')
+    yield lambda **options: np.array(module.garments(dict({'noise': 0., 'distraction': 0.}, **options))).reshape(
+        6, 10, 90, 16, 16, 3)
+    for name, table in tables.items():
+        target = gen_data.DATASETS if name == 'DATASETS' else getattr(env, name)
+        target.clear()
+        target.update(table)
+
+
+def test_a_task_has_the_colour_and_the_turn_that_it_says(garments):
+    made, module = garments(), importlib.import_module('scripts.garments')
+    assert made.dtype == np.uint8
+    for task, (colour, turns, _) in enumerate(module.TASKS):
+        counts = made[task, ..., module.COLOURS[colour]]
+        assert counts.any() and not np.delete(made[task], module.COLOURS[colour], axis=-1).any()
+    both = garments(distraction=1.)
+    assert np.delete(both[0], 0, axis=-1).any() and (both[0, ..., 1] == both[0, ..., 2]).all()
+    np.testing.assert_array_equal(both[0, ..., 0], made[0, ..., 0])
+
+
+def test_shuffled_pixels_have_other_neighbours(garments):
+    module = importlib.import_module('scripts.garments')
+    made = garments()
+    for task, (colour, _, shuffled) in enumerate(module.TASKS):
+        images = made[task, ..., module.COLOURS[colour]].astype(float)
+        alike = np.corrcoef(images[..., :-1].ravel(), images[..., 1:].ravel())[0, 1]
+        assert (alike < .3) if shuffled else (alike > .5)
+
+
+def test_no_garment_is_in_two_tasks(garments):
+    """Whatever its place and colour: by its pixels' values."""
+    made = garments().max(axis=-1).reshape(6, 900, -1)
+    seen = [{tuple(np.sort(image)) for image in task} for task in made]
+    assert all(len(one) > 850 for one in seen)
+    assert not any(one & other for place, one in enumerate(seen) for other in seen[:place])
