@@ -19,7 +19,8 @@ from tests.support import data_files
 from tests.support.commands import SAMPLES
 
 FIELDS = ['training_time', 'num_epoch', 'history_train_error', 'history_validation_error',
-          'history_test_error', 'history_best_test_error', 'task_changed_epoch']
+          'history_test_error', 'history_best_test_error', 'task_changed_epoch', 'history_loss',
+          'history_learning_rate', 'confusion', 'correct_by_class']
 LEEP = ['LEEP_score_trainset', 'LEEP_score_validset', 'LEEP_score_testset']
 DEN = ['den_widths', 'den_expanded', 'den_split_candidates', 'den_split', 'den_stage_epochs',
        'den_loss_before_expansion',

@@ -362,7 +362,7 @@ def learn(method, store, learned, index):
         for step in range(8):
             graph.step({'training': np.arange(4 * step, 4 * step + 4)}, 0.05, (index, step))
         method.end_epoch(graph, index, True)
-        values = graph.values()
+        values = dict(at.started, **graph.values())
         at.store = method.end_task(index, {}, values, graph)
         # the last epoch's row counts with the mask
         np.testing.assert_array_equal(values[mask], at.store[mask])
