@@ -16,8 +16,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 
 from classification.experiment.flags import Parser  # noqa: E402
+from classification.report.groups import read_groups  # noqa: E402
 from classification.report.statistics import interval, paired  # noqa: E402
-from classification.results.read_results import load_results  # noqa: E402
 from classification.results.summary import last_rows  # noqa: E402
 from scripts.garments import COMMON  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
@@ -28,49 +28,48 @@ AGAINST = ('sharing everything', 'sharing nothing', 'the best fixed pattern')
 PRIMARY = len(MECHANISMS) * len(AGAINST)
 
 
-def primary(results):
+def primary(members):
     """The comparisons that are trained: list of (mechanism, against what, pattern, Difference).
 
     Args:
-        results: what `load_results` gives, of all files.
+        members: list of report.groups.Reported.
     """
-    stl = [one for one in results if _model(one) == 'STL']
+    stl = [one for one in members if _model(one) == 'STL']
     found = []
     for mechanism in MECHANISMS:
-        lasem = [one for one in results if _model(one) == 'LASEM_' + mechanism]
-        fixed = {_pattern(one): one for one in results if _model(one) == 'Hybrid_' + mechanism}
+        lasem = [one for one in members if _model(one) == 'LASEM_' + mechanism]
+        fixed = {_pattern(one): one for one in members if _model(one) == 'Hybrid_' + mechanism}
         best = max(fixed, key=lambda pattern: _valid(fixed[pattern])) if fixed else None
         others = (('S' * len(best) if best else None), 'T' * len(best) if best else None, best)
         for against, pattern in zip(AGAINST, others):
             other = stl[0] if against == AGAINST[1] and stl else fixed.get(pattern)
             if lasem and other:
-                differences = paired(_final(lasem[0]), lasem[0]['train_valid_data_group'], _final(other),
-                                     other['train_valid_data_group'])
+                differences = paired(_final(lasem[0]), lasem[0].trials, _final(other), other.trials)
                 found.append((mechanism, against, pattern, interval(differences, PRIMARY)))
     return found
 
 
 def _model(one):
-    return one['command'].split('--model_type ')[1].split()[0]
+    return one.label.replace(',', ' ').split()[0]
 
 
 def _pattern(one):
-    return ''.join('TS'[int(shared)] for shared in np.ravel(one['model_specific_info']['conv_sharing']))
+    return one.label.replace(',', ' ').split()[1]
 
 
 def _final(one):
-    return one['final_accuracy'].mean(axis=1)
+    return one.result['final_accuracy'].mean(axis=1)
 
 
 def _valid(one):
-    return one['final_validation_accuracy'].mean()
+    return one.result['final_validation_accuracy'].mean()
 
 
 def sharing(one):
     """[trials, positions, layers]: posterior mass on sharing a layer, mean over the steps of the last epoch
     of each position."""
     found = []
-    for run in one['result_of_each_run']:
+    for run in one.result['result_of_each_run']:
         posterior = run['history_net_prior_in_epoch']
         layers = int(np.log2(posterior.shape[1]))
         shares = np.array([[letter == 'S' for letter in pattern]
@@ -94,11 +93,11 @@ def _shown(found):
     return '%6.3f [%6.3f, %6.3f]' % (found.mean, found.lower, found.upper)
 
 
-def plot(results, path):
+def plot(searches, path):
     """The mass per layer and task, a panel for each mechanism, with its intervals."""
     from classification.report.figures import COLOURS, MARKERS, close, new_figure
-    figure, axes = new_figure(1, len(results), height=3., sharey=True)
-    for one, panel in zip(results, axes[0]):
+    figure, axes = new_figure(1, len(searches), height=3., sharey=True)
+    for one, panel in zip(searches, axes[0]):
         mass = sharing(one)
         for position in range(1, mass.shape[1]):
             found = [interval(mass[:, position, layer]) for layer in range(mass.shape[2])]
@@ -122,15 +121,15 @@ def main():
     parser.add_argument('--plot', metavar='PATH', help='draw the mass on sharing into this PNG file')
     flags = parser.parse_args()
     paths = sorted(glob.glob(os.path.join(glob.escape(flags.result_dir), 'study_*.mat')))
-    results = [one for path in paths for one in load_results(path)
-               if one['data_type'] == 'Garments']
-    if not results:
+    members = [one for group in read_groups(paths)[0] for one in group.members
+               if one.result.get('data_type') == 'Garments']
+    if not members:
         sys.exit(tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them'
                             % flags.result_dir))
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
-    for mechanism, against, pattern, found in primary(results):
+    for mechanism, against, pattern, found in primary(members):
         print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern or '', _shown(found), found.n))
-    searches = [one for one in results if _model(one) in ['LASEM_' + name for name in MECHANISMS]]
+    searches = [one for one in members if _model(one) in ['LASEM_' + name for name in MECHANISMS]]
     for one in searches:
         print('%s: posterior mass on sharing, input side first; last, first layers minus last layers:'
               % _model(one))

@@ -32,12 +32,21 @@ def memory(process='/proc/self'):
                              ('memory.limit_in_bytes', 'memory.usage_in_bytes')):
             # 'max', and the uppermost has no such file
             with contextlib.suppress(OSError, ValueError):
-                yield max(0, _number(path, limit) - _number(path, taken))
+                yield max(0, _number(path, limit) - _number(path, taken) + _file_cache(path))
 
 
 def _number(path, name):
     with open(os.path.join(path, name)) as stream:
         return int(stream.read())
+
+
+def _file_cache(path):
+    """Bytes of a control group that hold what was read of files, and that are given back when memory is
+    short."""
+    with contextlib.suppress(OSError, ValueError), open(os.path.join(path, 'memory.stat')) as stream:
+        facts = dict(line.split() for line in stream)
+        return int(facts.get('total_inactive_file', facts.get('inactive_file', 0)))
+    return 0
 
 
 def _quotas(process):

@@ -77,24 +77,20 @@ def load_results(path):
         task_order [K]: the data set's numbers of the tasks; [R, K] where trials learn them in different
             orders.
         accuracy_matrix [R, K, n], in [0, 1]: test accuracy after position i; NaN before a task is learned.
-        Tasks here
-            and below go by the data set's numbers.
+            Tasks here and below go by the data set's numbers.
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
             backward_transfer [R]: as in `classification.results.metrics`.
-        at_chance [R, n]: whether the network was no better than chance on the task's training images when the
-        task was
-            first learned; not in files of before.
+        at_chance [R, n]: whether the network was no better than chance on the task's training images when
+            the task was first learned; not in files of before.
         final_accuracy_no_identity, final_right_task_chosen [R, n]: with --without_task_identity, of test
             images whose task is not told, after the last position. Each run has
             accuracy_without_task_identity and right_task_chosen [K, n], NaN before a task is learned.
         training_time [R]: seconds. train_valid_data_group [R]: the trials' numbers.
-        model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error [1 + E, 1 +
-            tasks]
-            and the like, row 0 precedes training, 0.0 stands for a task that is not learned yet, the last
-                column is
-            the mean over those learned. `test_curves` gives the same without placeholders.
-            confusion[i][a]: test images of the a-th task by true class (row) and answer (column) after
-            position i; empty where the task is not learned yet, or that is not known.
+        model_specific_info: dict. result_of_each_run: list of R dicts, with history_test_error
+            [1 + E, 1 + tasks] and the like: row 0 precedes training, 0.0 stands for a task that is not
+            learned yet, the last column is the mean over those learned. `test_curves` gives the same without
+            placeholders. confusion[i][a]: test images of the a-th task by true class (row) and answer
+            (column) after position i; empty where the task is not learned yet, or that is not known.
 
         Beside the file's own: `unfinished` (it is a temp_NAME.mat) and `computed_fields`, the names of those
         that an older file lacks and that its histories told.

@@ -41,10 +41,12 @@ def choose(flags, experiment, begun, missing):
     if flags.jobs or flags.gpu != (-1,):
         jobs = flags.jobs or 1
         return Plan(jobs, threads or max(1, ours // jobs))
-    room = max(1, int(available() // memory_of_trial(experiment, flags.data_dir)))
-    jobs = max(1, min(missing, room, ours // (threads or 1)))
+    jobs, why = max(1, min(missing, ours // (threads or 1))), ''
+    if jobs > 1:
+        room = max(1, int(available() // memory_of_trial(experiment, flags.data_dir)))
+        why = ', memory for %s' % plural(room, 'trial') if room < jobs else ''
+        jobs = min(jobs, room)
     threads = threads or max(1, ours // jobs)
-    why = ', memory for %s' % plural(room, 'trial') if room < min(missing, ours) else ''
     return Plan(jobs, threads, '' if jobs == 1 else '%s at a time, with %s each (%s%s; --jobs and --threads '
                 'say it otherwise)' % (plural(jobs, 'trial'), plural(threads, 'thread'), plural(ours, 'core'),
                                        why))

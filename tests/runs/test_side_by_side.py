@@ -93,9 +93,11 @@ def test_memory_that_control_groups_leave(tmp_path, monkeypatch):
         folder.mkdir()
         (folder / 'memory.max').write_text(limit + '\n')
         (folder / 'memory.current').write_text(taken + '\n')
+    (tmp_path / 'inner' / 'memory.stat').write_text('anon 300\ninactive_file 90\nactive_file 10\n')
     (tmp_path / 'first').mkdir()
     (tmp_path / 'first' / 'memory.limit_in_bytes').write_text('500')
     (tmp_path / 'first' / 'memory.usage_in_bytes').write_text('700')
     monkeypatch.setattr(cores, '_groups', lambda process, controller: [
         str(tmp_path / name) for name in ('inner', 'outer', 'first', 'none')])
-    assert list(cores.memory()) == [600, 0]
+    (tmp_path / 'first' / 'memory.stat').write_text('inactive_file 5\ntotal_inactive_file 300\n')
+    assert list(cores.memory()) == [690, 100]       # what was read of files is given back

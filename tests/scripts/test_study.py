@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from classification import gen_data
+from classification.report.groups import Reported
 from scripts import study
 from tests.support import data_files
 from utils import utils_env_cl as env
@@ -16,11 +17,13 @@ FINAL = {'STL': ([.5, .6], [.1, .1]), 'LASEM_HPS': ([.7, .75], [.1, .1]), 'all':
 def result(name):
     """A loaded experiment of two tasks: final accuracy and validation accuracy of each of two trials."""
     final, valid = FINAL[name]
-    model, pattern = ('Hybrid_HPS', env.pattern_from_name(name, 4)) if name not in ('STL', 'LASEM_HPS') else (name, 'TTTT')
-    return {'command': 'main.py --model_type %s --seed 0' % model, 'train_valid_data_group': np.array([0, 1]),
-            'final_accuracy': np.array([[one - .1, one + .1] for one in final]),
-            'final_validation_accuracy': np.array([[one, one] for one in valid]),
-            'model_specific_info': {'conv_sharing': [letter == 'S' for letter in pattern]}}
+    label = name if name in ('STL', 'LASEM_HPS') else 'Hybrid_HPS ' + env.pattern_from_name(name, 4)
+    return reported({'final_accuracy': np.array([[one - .1, one + .1] for one in final]),
+                     'final_validation_accuracy': np.array([[one, one] for one in valid])}, label)
+
+
+def reported(result, label='LASEM_HPS'):
+    return Reported(label, 'study_x.mat', 1, dict(result, train_valid_data_group=np.array([0, 1])), {})
 
 
 def test_the_primary_comparisons_by_hand():
@@ -42,8 +45,8 @@ def test_the_mass_on_sharing_by_hand():
     """Two layers: SS, ST, TS, TT as the posterior has them; the last epoch of each position counts."""
     patterns = env.patterns_of((1, 1))
     rows = np.array([[1., 0, 0, 0], [.4, .3, .2, .1], [0, 1., 0, 0], [0, 0, .5, .5]])
-    found = study.sharing({'result_of_each_run': [
-        {'history_net_prior_in_epoch': rows, 'task_changed_epoch': np.array([1, 3])}]})
+    found = study.sharing(reported({'result_of_each_run': [
+        {'history_net_prior_in_epoch': rows, 'task_changed_epoch': np.array([1, 3])}]}))
     expected = [[sum(share for share, pattern in zip(rows[row], patterns) if pattern[layer] == 'S') for layer in (0, 1)]
                 for row in (1, 3)]
     np.testing.assert_allclose(found, [expected])
