@@ -21,7 +21,7 @@ from classification.report.statistics import interval, paired  # noqa: E402
 from classification.results.summary import last_rows  # noqa: E402
 from scripts.garments import COMMON  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
-from utils.utils import run_command, tell_error  # noqa: E402
+from utils.utils import UserError, run_command, tell_error  # noqa: E402
 
 MECHANISMS = ('HPS', 'TF', 'DFCNN')
 AGAINST = ('sharing everything', 'sharing nothing', 'the best fixed pattern')
@@ -121,8 +121,11 @@ def main():
     parser.add_argument('--plot', metavar='PATH', help='draw the mass on sharing into this PNG file')
     flags = parser.parse_args()
     paths = sorted(glob.glob(os.path.join(glob.escape(flags.result_dir), 'study_*.mat')))
-    members = [one for group in read_groups(paths)[0] for one in group.members
-               if one.result.get('data_type') == 'Garments']
+    try:
+        members = [one for group in (read_groups(paths)[0] if paths else ()) for one in group.members
+                   if one.result.get('data_type') == 'Garments']
+    except UserError as error:      # a damaged file
+        sys.exit(tell_error(error))
     if not members:
         sys.exit(tell_error('%s has no study_*.mat with Garments; scripts/study.sh makes them'
                             % flags.result_dir))
