@@ -89,15 +89,16 @@ def _mutual_info(flags):
     return settings
 
 
-def check_disjoint(data_type, classes):
+def check_disjoint(data_type, order, classes):
     """Raises a UserError if a class belongs to several tasks: which of them is right would not be defined.
 
     Args:
-        classes: {task: names of its classes}.
+        order: of the tasks that are learned.
+        classes: names of the classes of each task of the data set.
     """
     owners = {}
-    for task, names in classes.items():
-        for name in names:
+    for task in OrderedDict.fromkeys(order):
+        for name in classes[task]:
             other = owners.setdefault(name, task)
             if other != task:
                 raise UserError('--without_task_identity: %s has the class %s in task %d and in task %d, and '

@@ -48,21 +48,20 @@ def resolve(flags, say, begun=dict):
     num_tasks = flags.num_tasks or dataset.num_tasks
     asked = requested_analyses.asked(flags, model.name, model.mechanism, net, num_tasks, say)
     percent = None if flags.splits else gen_data.percent_of(data_type, dataset, flags.data_percent)
-    given = compositions.given_splits(flags, data_type, dataset)
+    splits = compositions.given_splits(flags, data_type, dataset)
     if not _fetched(flags, dataset, say):
         return None
-    of_trials, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options, given, say)
+    of_trials, of_data = _facts_of_data(flags, data_type, dataset, percent, model, options, splits, say)
     order, rule = task_orders.asked(flags, num_tasks, model)
     of_schedule = _schedule(flags, context.training, order, asked)
     if 'without_task_identity' in asked:
         for number in range(len(of_trials)):
-            classes = compositions.classes_of_trial(flags, data_type, percent, given, number)
-            requested_analyses.check_disjoint(data_type, OrderedDict(
-                (task, classes[task]) for task in of_schedule['task_order']))
+            classes = compositions.classes_of_trial(flags, data_type, percent, splits, number)
+            requested_analyses.check_disjoint(data_type, of_schedule['task_order'], classes)
     for sizes in of_trials:
         _check_sizes(sizes, of_schedule['training'], model.name, model,
                      '; take a larger --data_percent' if percent is not None else
-                     '; take a smaller --batch_size' if own or given else '')
+                     '; take a smaller --batch_size' if own or splits else '')
     for name, why in _ignored(flags, dataset, context, model):
         say('--%s is ignored: %s' % (name, why))
     return Experiment(
@@ -74,7 +73,7 @@ def resolve(flags, say, begun=dict):
         evaluation_batch=env.evaluation_batch(dataset.image_shape[0]), seed=flags.seed,
         lifelong=flags.lifelong, eval_interval=flags.eval_interval, analyses=asked, data_options=data_options,
         plugins=tuple(sorted(plugin.digest for plugin in plugins_of(model, dataset))), order_rule=rule,
-        shuffle_classes=flags.shuffle_classes, splits=compositions.checksum_of(given),
+        shuffle_classes=flags.shuffle_classes, splits=compositions.checksum_of(splits),
         **dict(of_data, **of_schedule))
 
 

@@ -208,12 +208,9 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     made_here = provenance.of_trial(experiment, config.get('origin'), device, threads,
                                     gen_data.folder_of(experiment.data_type, settings['data_dir']))
     raw_checksums.take(run_folder)
-    tasks = gen_data.load_tasks(experiment.data_type, settings['data_dir'], experiment.data_percent,
-                                experiment.seed, number, experiment.normalize, len(experiment.class_counts),
-                                say=lambda line: send(note=line), expected=experiment.checksums,
-                                composition=compositions.of_trial(
-                                    experiment, run_folder, config.get('splits', {}), number),
-                                keep=os.path.join(folder, splits_file.FILE))
+    composition = compositions.of_trial(experiment, run_folder, config.get('splits', {}), number)
+    tasks = _load(experiment, number, settings['data_dir'], composition,
+                  os.path.join(folder, splits_file.FILE))
     context = TrialContext(
         folder, session, minutes=settings['checkpoint_minutes'], log=log, send=tell, stopping=stop,
         graph_folder=settings['graph_folder'] if number == 0 else None,
@@ -229,6 +226,15 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
     state.finish(record.training_time)
     checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))
     log('trial %d: finished' % number)
+
+
+def _load(experiment, number, data_dir, composition, keep):
+    """The tasks of a trial, of the data that the experiment began with."""
+    from classification import gen_data
+    return gen_data.load_tasks(
+        experiment.data_type, data_dir, experiment.data_percent, experiment.seed, number,
+        experiment.normalize, len(experiment.class_counts), say=lambda line: send(note=line), expected=experiment.checksums,
+        composition=composition, keep=keep)
 
 
 def _save(folder, record, task_order):
