@@ -108,8 +108,7 @@ class Trial(object):
             epochs = self._phases(task)[state.phase]
             with self._graph(task) as graph:
                 self._learn_phase(graph, task, epochs)
-                state.history.trainable_parameters[-1] = max(
-                    state.history.trainable_parameters[-1], trained_size(graph.updates()))
+                state.history.trained(trained_size(graph.updates()))
                 last = self._end_phase(graph, task)
             state.next_phase()
             if not last or not self.policy.final:

@@ -233,8 +233,8 @@ def _load(experiment, number, data_dir, composition, keep):
     from classification import gen_data
     return gen_data.load_tasks(
         experiment.data_type, data_dir, experiment.data_percent, experiment.seed, number,
-        experiment.normalize, len(experiment.class_counts), say=lambda line: send(note=line), expected=experiment.checksums,
-        composition=composition, keep=keep)
+        experiment.normalize, len(experiment.class_counts), say=lambda line: send(note=line),
+        expected=experiment.checksums, composition=composition, keep=keep)
 
 
 def _save(folder, record, task_order):

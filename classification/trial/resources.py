@@ -18,6 +18,7 @@ CONVOLUTIONS = {'Conv2D': (2, 1), 'Conv2DBackpropInput': (2, 1), 'Conv2DBackprop
 # contractions that are not counted: a network that has one has an unknown number
 OTHERS = ('Conv1D', 'Conv3D', 'DepthwiseConv2dNative', 'Einsum', 'SparseTensorDenseMatMul')
 UPDATE = re.compile('(Resource)?(Sparse)?Apply')    # begins the types of operations that train a variable
+VARIABLES = ('VarHandleOp', 'VariableV2', 'Variable')
 
 
 def ops_behind(targets, given=()):
@@ -34,9 +35,10 @@ def ops_behind(targets, given=()):
 
 def trained_size(updates):
     """How many values the optimizers of these updates change: whole variables, also where a mask keeps a part
-    of one as it is."""
+    of one as it is; NaN where what one changes is no variable of the graph."""
     variables = {op.inputs[0].op for op in ops_behind(updates) if UPDATE.match(op.type)}
-    return sum(int(np.prod([size.size for size in op.get_attr('shape').dim])) for op in variables)
+    return sum(np.prod([size.size for size in op.get_attr('shape').dim]) if op.type in VARIABLES else np.nan
+               for op in variables)
 
 
 def multiply_adds_of(result, images):
@@ -53,10 +55,10 @@ def multiply_adds_of(result, images):
 
 def multiply_adds_in(op, batch=1):
     """Those of one operation; `batch` is what an unknown size stands for."""
-    if op.type in OTHERS:
-        return np.nan
     if op.type not in PRODUCTS and op.type not in CONVOLUTIONS:
-        return 0
+        return np.nan if op.type in OTHERS else 0
+    if any(tensor.shape.ndims is None for tensor in list(op.inputs) + op.outputs):
+        return np.nan
     shapes = [shape_of(tensor, batch) for tensor in list(op.inputs) + [op.outputs[0]]]
     if op.type in PRODUCTS:
         turned = op.get_attr('transpose_a' if op.type == 'MatMul' else 'adj_x')

@@ -132,6 +132,10 @@ class History(object):
         """Adds to one of BY_POSITION of the present position."""
         getattr(self, name)[-1] += value
 
+    def trained(self, size):
+        """A phase of the present position trains so many values; the largest counts."""
+        self.trainable_parameters[-1] = float(np.maximum(self.trainable_parameters[-1], size))
+
     def add_method_rows(self, rows):
         """Adds one row to each of the method's own histories."""
         for name, row in rows.items():

@@ -11,6 +11,7 @@ from classification.results.read_results import load_results
 from classification.results.trial_record import BY_POSITION, load_record, save_record
 from classification.train import Interrupted
 from classification.trial import checkpoint, resources
+from classification.trial.state import History
 from tests.support import result_files
 from tests.support.tiny import make_experiment, make_joint, make_trial, train
 from utils import utils_env_cl as env
@@ -116,6 +117,13 @@ def test_what_is_not_counted_is_not_known():
             maps, tf.ones((3, 3, 5, 1)), [1] * 4, 'SAME'), images))
 
 
+def test_a_product_of_unknown_rank_is_not_known():
+    with tf.Graph().as_default():
+        images = tf.placeholder(tf.float32, (1, 8))
+        made = tf.placeholder_with_default(tf.matmul(images, tf.ones((8, 4))), None)
+        assert np.isnan(resources.multiply_adds_of(tf.matmul(made, tf.ones((4, 2))), images))
+
+
 # ---- parameters ----
 
 def size_of(values, begins=''):
@@ -133,6 +141,24 @@ def test_parameters_of_each_position(tmp_path):
     assert found['kept_parameters'][1] == size_of(trial.store) == record.num_parameters
     assert found['kept_parameters'][0] == size_of({name: value for name, value in trial.store.items()
                                                    if 'task1/' not in name})
+
+
+def test_of_several_phases_the_largest_counts():
+    history = History(1, 1)
+    history.start_task()
+    for size in (5, 7, 6):
+        history.trained(size)
+    assert history.trainable_parameters == [7.]
+    history.trained(np.nan)
+    assert np.isnan(history.trainable_parameters[0])
+
+
+def test_what_is_no_variable_has_no_known_size(monkeypatch):
+    with tf.Graph().as_default():
+        update = tf.train.GradientDescentOptimizer(.1).minimize(tf.nn.l2_loss(tf.Variable(tf.zeros((2, 3)))))
+        assert resources.trained_size([update]) == 6
+        monkeypatch.setattr(resources, 'VARIABLES', ('of another kind',))
+        assert np.isnan(resources.trained_size([update]))
 
 
 @pytest.mark.parametrize('model_type, of_second', [
