@@ -1,6 +1,7 @@
 """--jobs auto: how many trials at a time and threads of each, by cores, memory and what the experiment began with."""
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +87,14 @@ def test_trials_that_are_added_have_the_threads_of_the_first(tmp_path, monkeypat
 
 
 # ---- memory of control groups ----
+
+def test_what_is_free_is_what_the_machine_and_all_groups_leave(monkeypatch):
+    monkeypatch.setattr(side_by_side.psutil, 'virtual_memory',
+                        lambda: SimpleNamespace(available=500, total=900, free=7))
+    for left, expected in (([600, 400], 400), ([600], 500), ([], 500)):
+        monkeypatch.setattr(side_by_side, 'memory', lambda: iter(left))
+        assert side_by_side.available() == expected
+
 
 def test_memory_that_control_groups_leave(tmp_path, monkeypatch):
     for name, limit, taken in (('inner', '1000', '400'), ('outer', 'max', '900')):
