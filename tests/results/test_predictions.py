@@ -130,6 +130,17 @@ def test_a_field_of_another_kind_is_one_line(change, tmp_path):
         load_predictions(path)
 
 
+@pytest.mark.parametrize('name', predictions.FIELDS)
+def test_each_variable_is_one_that_matlab_can_read(name, tmp_path, monkeypatch):
+    made = predictions.variables([record_of({(0, 0): [1, 1]})], (0,), ABOUT)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', max(len(mat_file.encoded({one: made[one]})) for one in made))
+    predictions.write(str(tmp_path / 'x.mat'), made)
+    made[name] = [[np.zeros(1000, np.uint8)]]
+    with pytest.raises(UserError, match='is not written: its %s would take' % name):
+        predictions.write(str(tmp_path / 'other.mat'), made)
+    assert os.listdir(str(tmp_path)) == ['x.mat']
+
+
 def test_one_that_matlab_could_not_read_costs_no_entry(here, monkeypatch):
     write = predictions.write
 

@@ -299,6 +299,13 @@ def test_an_entry_with_a_trial_of_before_has_none(tmp_path):
     assert not set(FULL) & set(stored)
 
 
+def test_how_many_trained_at_a_time_is_known_of_all_trials_or_of_none(tmp_path):
+    records = [with_resources(), with_resources(trial=1)]
+    records[0].resources['jobs'] = np.array(2)
+    stored, = entries(result_files.write(tmp_path / 'x.mat', 'STL', records))
+    assert 'jobs' not in stored and stored['peak_memory'].tolist() == [[2e6, 2e6]]
+
+
 def test_they_count_in_the_estimate_of_an_entry():
     experiment = make_experiment('STL')
     record = sizes._record(experiment, 0, 4)
