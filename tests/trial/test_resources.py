@@ -283,10 +283,11 @@ def test_the_fields_of_the_entry(trials, tmp_path):
 
 def test_the_table_at_the_end():
     records = [with_resources(), with_resources(trial=1)]
-    records[1].resources.update(kept_parameters=np.array([60., 90.]), peak_memory=np.array(4e6))
+    records[0].resources['peak_memory'] = np.array(2e9)
+    records[1].resources.update(kept_parameters=np.array([60., 90.]), peak_memory=np.array(4e9))
     lines = table(summary(result_files.info('STL'), records, (0, 1)), (0, 1)).split('\n')
     assert [line.split('  ')[-1].strip() for line in lines[-5:]] == [
-        '5.0 (0.0)', '0.8 (0.0)', '85 (7)', '200 (0)', '3 (1)']
+        '5.0 (0.0)', '0.8 (0.0)', '85 (7)', '200 (0)', '3000 (1414)']
     assert [line[:36].strip() for line in lines[-5:]] == [
         'of which training steps', 'of which evaluation', 'parameters after the last task',
         'multiply-adds of an image', 'peak memory of a trial (MB)']
