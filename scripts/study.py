@@ -138,8 +138,13 @@ def main():
               % _model(one))
         for line in lines_of_sharing(one):
             print(line)
+    if flags.plot and not searches:
+        sys.exit(tell_error('--plot %s: no LASEM is trained yet; scripts/study.sh trains it' % flags.plot))
     if flags.plot:
-        plot(searches, flags.plot)
+        try:
+            plot(searches, flags.plot)
+        except OSError as error:
+            sys.exit(tell_error('--plot %s cannot be written: %s' % (flags.plot, error.strerror)))
 
 
 if __name__ == '__main__':

@@ -29,8 +29,8 @@ def class_shares(one):
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0] or any(
                 np.shape(trial[-1]) != shape or len(trial) != len(counts[0]) for trial in counts):
             continue
-        known = np.array([[np.asarray(one, np.float64) if np.shape(one) == shape else np.full(shape, np.nan)
-                           for one in trial] for trial in counts])
+        known = np.array([[np.asarray(matrix, np.float64) if np.shape(matrix) == shape
+                           else np.full(shape, np.nan) for matrix in trial] for trial in counts])
         with np.errstate(all='ignore'):
             shares[place] = mean_and_std_where_defined(known / known.sum(axis=-1, keepdims=True))[0]
     return shares

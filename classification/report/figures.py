@@ -86,7 +86,7 @@ def curve(axes, trials, number, same, label):
 
 
 def _thinned(values):
-    """(epochs, values at these) of every k-th epoch and the last, MOST_POINTS about."""
+    """(epochs, values at these) of every k-th epoch and the last, MAX_POINTS about."""
     epochs = np.arange(0, len(values), max(1, len(values) // MAX_POINTS))
     epochs = np.append(epochs, len(values) - 1) if epochs[-1] < len(values) - 1 else epochs
     return epochs, np.asarray(values)[epochs]

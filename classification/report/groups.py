@@ -211,11 +211,10 @@ def _times(members):
     """A note where times say nothing about methods, since trials shared the machine differently."""
     labels = OrderedDict()
     for one in members:
-        shares = sorted(set(zip(*[np.ravel(one.result.get(name, np.nan)).tolist()
-                                  for name in ('jobs', 'threads')])))
-        text = ' and '.join(
+        shares = set(zip(*[np.ravel(one.result.get(name, np.nan)).tolist() for name in ('jobs', 'threads')]))
+        text = ' and '.join(distinct(
             '%s at a time with %s' % (plural(int(jobs), 'trial'), plural(int(threads), 'thread'))
-            if jobs == jobs and threads == threads else 'not known' for jobs, threads in shares)
+            if np.isfinite([jobs, threads]).all() else 'not known' for jobs, threads in sorted(shares)))
         labels.setdefault(text, []).append(one.label)
     return [] if len(labels) < 2 else ['Times are not comparable: %s.' % '; '.join(
         '%s (%s)' % (text, ', '.join(of_text)) for text, of_text in labels.items())]

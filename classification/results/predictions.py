@@ -95,13 +95,22 @@ def load_predictions(path):
     if missing:
         raise UserError('%s is no file of predictions, which --save_predictions writes: it has no %s'
                         % (path, missing[0]))
-    check_version(path, int(np.ravel(found['schema_version'])[0]), SCHEMA_VERSION)
-    loaded = {name: str(found[name]) for name in TEXTS}
-    loaded.update((name, found[name].ravel().astype(int)) for name in ('trials', 'tasks'))
-    for name in FIELDS:
-        loaded[name] = _rows(found[name])
+    try:
+        version, = map(int, _rows(found['schema_version']))
+        loaded = {name: str(found[name]) for name in TEXTS}
+        loaded.update((name, _rows(found[name]).astype(int)) for name in ('trials', 'tasks'))
+        loaded.update((name, _rows(found[name])) for name in FIELDS)
+    except (ValueError, TypeError, AttributeError, OverflowError) as problem:      # a field is odd
+        raise UserError('%s is damaged: it is not what --save_predictions wrote (%s)'
+                        % (path, problem)) from problem
+    check_version(path, version, SCHEMA_VERSION)
     return loaded
 
 
 def _rows(value):
-    return [_rows(one) for one in value] if isinstance(value, list) else np.ravel(value)
+    """The cells of a file as lists, its arrays as rows."""
+    if isinstance(value, list):
+        return [_rows(one) for one in value]
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
+        raise ValueError('numbers are needed where it has others')
+    return value.ravel()

@@ -1,6 +1,10 @@
 """BruteForce: every pattern from the same start, the best on validation data kept."""
+from types import SimpleNamespace
+
 import numpy as np
 
+from classification.model.phases import Alternatives
+from classification.trial.state import History
 from tests.support.tiny import Rig, make_experiment, make_method, random_batch, train
 
 PATTERNS = ['SSS', 'TSS', 'STS', 'TTS', 'SST', 'TST', 'STT', 'TTT']
@@ -54,3 +58,18 @@ def test_what_is_kept_is_the_outcome_of_the_best_pattern(tmp_path):
     record = train(make_experiment('BruteForce_HPS', (0, 1), epochs=2, lr=0.03), tmp_path)[1]
     scores = record.extra['search_validation_accuracy'][1]
     assert len(set(scores)) > 1 and record.accuracy[-1, 1, 1] == scores.max()
+
+
+def test_the_best_pattern_of_a_checkpoint_of_before_has_unknown_losses_and_answers():
+    history = History(2, 2)
+    history.losses, history.answers = [0.5], {0: np.array([1, 0]), 1: np.array([1, 1])}
+    winner = {'values/a': np.ones(2), 'rows': np.zeros((3, 2, 3)), 'best_test': np.zeros(3), 'final': 'final',
+              'progress': np.zeros(2)}
+    learned = []
+    state = SimpleNamespace(history=history, winner=winner, scores=[0.5], global_epoch=1, new_progress=tuple)
+    Alternatives(SimpleNamespace(state=state, method=SimpleNamespace(choose=lambda task, scores: None),
+                                 recorder=SimpleNamespace(task_learned=lambda *given: learned.append(given)))
+                 ).end_task(1)
+    assert learned == [(1, 'final')] and list(state.store) == ['a'] and state.global_epoch == 4
+    np.testing.assert_array_equal(history.losses, [0.5, np.nan, np.nan, np.nan])
+    assert history.answers == {}

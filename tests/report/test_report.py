@@ -419,12 +419,19 @@ def test_what_trials_took_by_hand(tmp_path):
 
 def test_accuracy_against_parameters(tmp_path):
     from classification.report import figures, plots
-    made = compared(write(tmp_path / 'x.mat', 'STL', [with_resources(0, 80.), with_resources(1, 90.)]),
-                    write(tmp_path / 'y.mat', 'EWC', [record([[0.5, NAN], [0.25, 1.]], trial=0, parameters=55)]))
+    stl = write(tmp_path / 'x.mat', 'STL', [with_resources(0, 80.), with_resources(1, 90.)])
+    ewc = write(tmp_path / 'y.mat', 'EWC', [record([[0.5, NAN], [0.25, 1.]], trial=0, parameters=55)])
+    none = write(tmp_path / 'z.mat', 'SNN', [record([[0.5, NAN], [0.25, 1.]], trial=0, parameters=0)])
+    made = compared(stl, ewc, none)
     figure = {name: figure for name, _, figure in plots.plots_of_group(made)}['parameters']
     marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_marker() in 'osD']
-    assert marks == [(85., .5), (55., .625)]
+    assert marks == [(85., .5), (55., .625)]        # none without parameters
+    across, upwards = [collection.get_segments()[0] for collection in figure.axes[0].collections[:2]]
+    half = 12.7062 * 5.     # t of one degree of freedom at 0.975, times the standard error of 80 and 90
+    np.testing.assert_allclose(across, [[85 - half, .5], [85 + half, .5]], rtol=1e-5)
+    np.testing.assert_allclose(upwards, [[85., .5]] * 2)
     figures.close(figure)
+    assert 'parameters' not in [name for name, _, _ in plots.plots_of_group(compared(ewc, none))]
 
 
 def test_times_of_trials_that_shared_the_machine_differently(tmp_path):
@@ -438,3 +445,6 @@ def test_times_of_trials_that_shared_the_machine_differently(tmp_path):
     note, = [note for note in compared(first, same, other, old).notes if 'Times' in note]
     assert note == ('Times are not comparable: 2 trials at a time with 1 thread (STL, EWC); 1 trial at a time with 2 threads '
                     'and 2 trials at a time with 2 threads (DEN); not known (SNN).')
+    odd = trained('n.mat', 'APD', (NAN, float('inf')), NAN)
+    note, = [note for note in compared(first, odd).notes if 'Times' in note]
+    assert note.endswith('1 thread (STL); not known (APD).')

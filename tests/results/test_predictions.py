@@ -84,6 +84,15 @@ def test_types_do_not_depend_on_how_many_there_are(trials, tasks, tmp_path):
         [[[1, 0]]] if len(tasks) == 1 else [[[1, 0], []], [[1, 0], [1, 0]]])
 
 
+def test_a_task_that_returns_has_its_answers_after_each_position():
+    """Tasks 0, 2, 0."""
+    answers = {(0, 0): [0, 0], (1, 0): [0, 1], (1, 2): [1, 0], (2, 0): [1, 1], (2, 2): [0, 1]}
+    record = record_of(answers, (0, 2))._replace(accuracy_matrix=np.zeros((3, 2)))
+    found, = predictions.variables([record], (0, 2), ABOUT)['predictions']
+    assert [[given.tolist() for given in row] for row in found] == [
+        [[0, 0], []], [[0, 1], [1, 0]], [[1, 1], [0, 1]]]
+
+
 def test_a_record_keeps_them(tmp_path):
     record = record_of({(0, 0): [1, 1]})
     save_record(str(tmp_path / 'record.npz'), record)
@@ -106,6 +115,30 @@ def test_what_is_no_such_file_is_one_line(tmp_path):
         load_predictions(path)
     with pytest.raises(UserError, match='nowhere.mat'):
         load_predictions(str(tmp_path / 'nowhere.mat'))
+
+
+@pytest.mark.parametrize('change', [
+    {'schema_version': 'x'}, {'schema_version': np.zeros(0)}, {'schema_version': ['x']},
+    {'schema_version': np.inf}, {'trials': 'x'}, {'tasks': {'a': 1}}, {'rows': 'x'},
+    {'labels': [['x']]}, {'predictions': [[[{'a': 1}]]]}], ids=str)
+def test_a_field_of_another_kind_is_one_line(change, tmp_path):
+    path = str(tmp_path / 'x.mat')
+    made = predictions.variables([record_of({(0, 0): [1, 1]})], (0,), ABOUT)
+    with open(path, 'wb') as stream:
+        stream.write(mat_file.encoded(dict(made, **change)))
+    with pytest.raises(UserError, match='x.mat is damaged: it is not what --save_predictions wrote'):
+        load_predictions(path)
+
+
+@pytest.mark.parametrize('name', predictions.FIELDS)
+def test_each_variable_is_one_that_matlab_can_read(name, tmp_path, monkeypatch):
+    made = predictions.variables([record_of({(0, 0): [1, 1]})], (0,), ABOUT)
+    monkeypatch.setattr(mat_parts, 'MAX_BYTES', max(len(mat_file.encoded({one: made[one]})) for one in made))
+    predictions.write(str(tmp_path / 'x.mat'), made)
+    made[name] = [[np.zeros(1000, np.uint8)]]
+    with pytest.raises(UserError, match='is not written: its %s would take' % name):
+        predictions.write(str(tmp_path / 'other.mat'), made)
+    assert os.listdir(str(tmp_path)) == ['x.mat']
 
 
 def test_one_that_matlab_could_not_read_costs_no_entry(here, monkeypatch):

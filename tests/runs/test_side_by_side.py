@@ -1,6 +1,7 @@
 """--jobs auto: how many trials at a time and threads of each, by cores, memory and what the experiment began with."""
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from classification.results.mat_file import entries
 from classification.runs import side_by_side
 from tests.support.commands import QUICK, experiment_of, run_and_listen
 from utils import cores
+from utils import utils_env_cl as env
 
 FREE = 64e9
 
@@ -36,13 +38,13 @@ def test_memory_limits_the_trials(monkeypatch):
     assert plan(monkeypatch, 8, 5, free=0)[:2] == (1, 8)
 
 
-def test_memory_grows_with_network_tasks_and_images(monkeypatch):
-    """DIGITS5: 1797 images of 64 bytes; parameters of an independent network for each of five tasks."""
-    net = experiment_of().net
-    weights = sum(layer.kernel ** 2 * layer.in_channels * layer.out_channels for layer in net.layers) + (
-        net.num_features * net.hidden[0])
-    expected = side_by_side.LIBRARIES + side_by_side.OF_PARAMETER * 5 * weights + 1797 * 64
-    assert side_by_side.memory_of_trial(experiment_of(), 'Data') == pytest.approx(expected)
+def test_memory_grows_with_network_tasks_and_images():
+    """DIGITS5: 1797 images of 64 bytes; 3 x 3 x 1 x 2 + 32 x 5 + 5 x 3 = 193 weights, 60 bytes each."""
+    net = env.build_net(env.Network(kernels=(3,), channels=(2,), pools=(2,), hidden=(5, 3),
+                                    df_knowledge=((1, 1),), df_tensor=((1, 1),)), (8, 8, 1), 'SAME')
+    for tasks in (1, 5):
+        experiment = experiment_of()._replace(net=net, class_counts=dict.fromkeys(range(tasks), 2))
+        assert side_by_side.memory_of_trial(experiment, 'Data') == 900e6 + 60 * 193 * tasks + 1797 * 64
 
 
 @pytest.mark.parametrize('words, expected', [
@@ -86,6 +88,14 @@ def test_trials_that_are_added_have_the_threads_of_the_first(tmp_path, monkeypat
 
 
 # ---- memory of control groups ----
+
+def test_what_is_free_is_what_the_machine_and_all_groups_leave(monkeypatch):
+    monkeypatch.setattr(side_by_side.psutil, 'virtual_memory',
+                        lambda: SimpleNamespace(available=500, total=900, free=7))
+    for left, expected in (([600, 400], 400), ([600], 500), ([], 500)):
+        monkeypatch.setattr(side_by_side, 'memory', lambda: iter(left))
+        assert side_by_side.available() == expected
+
 
 def test_memory_that_control_groups_leave(tmp_path, monkeypatch):
     for name, limit, taken in (('inner', '1000', '400'), ('outer', 'max', '900')):

@@ -1,5 +1,6 @@
 """The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they should."""
 import importlib
+import re
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from classification import gen_data
 from classification.report.groups import Reported
 from scripts import study
 from tests.support import data_files
+from tests.support.result_files import drawn, write
 from utils import utils_env_cl as env
 
 FINAL = {'STL': ([.5, .6], [.1, .1]), 'LASEM_HPS': ([.7, .75], [.1, .1]), 'all': ([.6, .6], [.2, .2]),
@@ -31,8 +33,8 @@ def test_the_primary_comparisons_by_hand():
     found = study.primary([result(name) for name in FINAL])
     assert [row[:3] for row in found] == [('HPS', 'sharing everything', 'SSSS'), ('HPS', 'sharing nothing', 'TTTT'),
                                           ('HPS', 'the best fixed pattern', 'TTSS')]
-    for (_, _, _, one), (mean, std) in zip(found, [(.125, .025), (.175, .025), (.025, .225)]):
-        half = 114.5880 * std * 2 ** .5 / 2 ** .5          # t of one degree of freedom at 1 - 0.05 / 9 / 2
+    for (_, _, _, one), (mean, error) in zip(found, [(.125, .025), (.175, .025), (.025, .225)]):
+        half = 114.5880 * error     # t of one degree of freedom at 1 - 0.05 / 9 / 2, times the standard error
         np.testing.assert_allclose([one.mean, one.upper - one.mean, one.n], [mean, half, 2], rtol=1e-5)
 
 
@@ -42,14 +44,59 @@ def test_a_comparison_that_is_not_trained_is_left_out():
 
 
 def test_the_mass_on_sharing_by_hand():
-    """Two layers: SS, ST, TS, TT as the posterior has them; the last epoch of each position counts."""
-    patterns = env.patterns_of((1, 1))
+    """Of two layers; the last epoch of each position counts."""
+    assert env.patterns_of((1, 1)) == ['SS', 'TS', 'ST', 'TT']
     rows = np.array([[1., 0, 0, 0], [.4, .3, .2, .1], [0, 1., 0, 0], [0, 0, .5, .5]])
     found = study.sharing(reported({'result_of_each_run': [
         {'history_net_prior_in_epoch': rows, 'task_changed_epoch': np.array([1, 3])}]}))
-    expected = [[sum(share for share, pattern in zip(rows[row], patterns) if pattern[layer] == 'S') for layer in (0, 1)]
-                for row in (1, 3)]
-    np.testing.assert_allclose(found, [expected])
+    np.testing.assert_allclose(found, [[[.6, .7], [.5, 0.]]])
+
+
+def test_a_line_of_the_mass_on_sharing():
+    """First layers minus last layers: 0.1 and 0.5 in the two trials."""
+    runs = [{'history_net_prior_in_epoch': np.array([[1., 0, 0, 0], last]),
+             'task_changed_epoch': np.array([1, 2])} for last in ([.4, .2, .3, .1], [.4, 0., .5, .1])]
+    line, = study.lines_of_sharing(reported({'result_of_each_run': runs}))
+    half = 12.7062          # t of one degree of freedom at 0.975, times the standard error
+    expected = [[mean, mean - half * error, mean + half * error]
+                for mean, error in ((.8, .1), (.5, .1), (.3, .2))]
+    assert line.split()[:2] == ['1', 'colour']
+    np.testing.assert_allclose(list(map(float, re.findall(r'-?\d\.\d{3}', line))), np.ravel(expected),
+                               atol=6e-4)
+
+
+# ---- the command line ----
+
+def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
+    def said(*options):
+        """(exit status, output, errors)."""
+        monkeypatch.setattr('sys.argv', ['study.py', '--result_dir', str(tmp_path)] + list(options))
+        try:
+            status = study.main() or 0
+        except SystemExit as stop:
+            status = stop.code
+        return (status,) + tuple(capsys.readouterr())
+
+    def fails(says, *options):
+        status, _, err = said(*options)
+        assert status == 2 and err.count('\n') == 1 and says in err
+    fails('has no study_*.mat with Garments')
+    write(tmp_path / 'study_other.mat', 'STL', [drawn('STL', tasks=6)])          # of DIGITS5
+    fails('has no study_*.mat with Garments')
+    for model in ('STL', 'LASEM_HPS'):
+        trials = [drawn(model, 6, trial) for trial in range(2)]
+        path = write(tmp_path / ('study_%s.mat' % model), model, trials, data_type='Garments')
+        if model == 'STL':
+            fails('no LASEM is trained yet', '--plot', str(tmp_path / 'study.png'))
+    fails('cannot be written', '--plot', str(tmp_path / 'missing' / 'study.png'))
+    status, out, err = said('--plot', str(tmp_path / 'study.png'))
+    lines = out.splitlines()
+    assert (status, err) == (0, '') and (tmp_path / 'study.png').read_bytes()[1:4] == b'PNG'
+    assert lines[1].split()[:3] == ['HPS', 'sharing', 'nothing'] and lines[1].endswith('  2 trials')
+    assert [line.split()[0] for line in lines[3:]] == ['1', '2', '3', '4', '5']
+    with open(path, 'r+b') as stream:
+        stream.truncate(500)
+    fails('study_LASEM_HPS.mat is damaged')
 
 
 # ---- the data ----

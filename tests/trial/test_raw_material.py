@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from classification.model.phases import Alternatives
 from classification.results.metrics import confusion
 from classification.results.ragged import packed, unpacked
 from classification.results.read_results import load_results
@@ -10,6 +11,7 @@ from classification.results.summary import run_struct
 from classification.results.texts import epochs_csv
 from classification.train import Interrupted
 from classification.trial import checkpoint
+from classification.trial.resources import ops_behind
 from classification.trial.task_graph import TaskGraph
 from tests.support import result_files
 from tests.support.tiny import (
@@ -85,14 +87,7 @@ def test_the_loss_that_is_read_is_that_before_the_update():
         weights = tf.Variable(tf.ones(1000))
         loss = tf.nn.l2_loss(weights)
         update = nn.apply(tf.train.GradientDescentOptimizer(0.5), loss, [weights])
-        needed = set()
-        pending = [update]
-        while pending:
-            op = pending.pop()
-            pending += [one for one in [tensor.op for tensor in op.inputs] + list(op.control_inputs)
-                        if one not in needed]
-            needed.update(pending)
-        assert loss.op in needed
+        assert loss.op in ops_behind([update])
         with tf.Session(config=runtime.session_config(1)) as session:
             session.run(tf.global_variables_initializer())
             assert [session.run([update, loss])[1] for _ in range(3)] == [500., 125., 31.25]
@@ -124,11 +119,19 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_steps(make, steps, tmp_path):
     assert record.learning_rate.tolist() == of_epoch[:, 0, 0].tolist()
 
 
-def test_of_alternatives_the_loss_of_the_chosen_one_is_kept(steps, tmp_path):
+def test_of_alternatives_the_loss_of_the_chosen_one_is_kept(steps, tmp_path, monkeypatch):
+    """And each begins with the answers that the task before handed on."""
+    end_phase, answers = Alternatives.end_phase, []
+
+    def spy(self, *given):
+        end_phase(self, *given)
+        answers.append({task: kept.tolist() for task, kept in self.trial.state.history.answers.items()})
+    monkeypatch.setattr(Alternatives, 'end_phase', spy)
     trial, record = train(make_experiment('BruteForce_HPS', epochs=1), tmp_path)
     losses = np.reshape([loss for _, loss in steps], (1 + 4, -1)).astype(np.float64).mean(axis=1)
     chosen = int(np.argmax(record.extra['search_validation_accuracy'][1]))
     np.testing.assert_allclose(record.loss, losses[[0, 1 + chosen]], rtol=1e-12)
+    assert answers[0] == {} and list(answers[1]) == [0] and answers[2:] == answers[1:2] * 3
     says_the_accuracies(record, [0, 1])
 
 

@@ -51,6 +51,18 @@ def test_quotas_of_a_container_that_sees_its_own_group_only(tmp_path):
     assert sorted(cores._quotas(process)) == [1.5, 2]
 
 
+def test_memory_of_both_versions(tmp_path):
+    """Of the groups that limit memory, not of those that limit cores."""
+    process = fake_process(tmp_path, ['9:memory:/job', '4:cpu:/job', '0::/mine'], [
+        ('/', 'memory', 'cgroup cgroup rw,memory'), ('/', 'cpu', 'cgroup cgroup rw,cpu'),
+        ('/', 'unified', 'cgroup2 cgroup2 rw')])
+    write(tmp_path, 'memory/job', memory__limit_in_bytes='900', memory__usage_in_bytes='200')
+    write(tmp_path, 'cpu/job', memory__limit_in_bytes='1', memory__usage_in_bytes='1')
+    write(tmp_path, 'unified/mine', memory__max='500', memory__current='400')
+    write(tmp_path, 'unified', memory__max='max', memory__current='400')
+    assert sorted(cores.memory(process)) == [100, 700]
+
+
 def test_there_may_be_no_control_groups(tmp_path):
     assert list(cores._quotas(str(tmp_path))) == []
     assert list(cores._quotas(fake_process(tmp_path, ['rubbish', '0::/'],
