@@ -184,7 +184,8 @@ BAD = OrderedDict([
                                     'is of class')),
     ('a class without images', (_set('task3_classes', lambda classes: np.append(classes, 500)),
                                 'task 3 has the class 500, of which DIGITS5 has no image')),
-    ('a negative class', (_set('task3_classes', lambda classes: np.append(classes, -7)), 'has the class -7, of which')),
+    ('a negative class', (_set('task3_classes', lambda classes: np.append(classes, -7)),
+                          'has the class -7, of which')),
     ('objects', (lambda arrays: arrays.update(task0_train_rows=np.array([{}, {}])), 'cannot be read')),
 ])
 
