@@ -157,7 +157,7 @@ def test_values_that_are_set_count_in_an_earlier_network(tmp_path):
         for chosen in (0, 1):
             head['fc0/task0/own/bias'] = np.eye(2, dtype=np.float32)[chosen]
             graph.set_values(head)
-            np.testing.assert_allclose(graph.accuracy(tasks[0]), [np.mean(labels == chosen) for labels in truth])
+            np.testing.assert_allclose(graph.accuracy(tasks[0]), [np.mean(of == chosen) for of in truth])
         # without anything from the layers the bias decides, whatever the kernel is
         graph.set_values(dict(store, **{'fc0/task0/own/bias': head['fc0/task0/own/bias'],
                                         'conv1/shared/hps/kernel': 0 * store['conv1/shared/hps/kernel'],
