@@ -320,7 +320,7 @@ def load_tasks(data_type, data_dir, data_percent=None, seed=0, group=0, normaliz
         if keep is not None:
             splits_file.save(keep, splits_file.Splits(
                 data_type, request.seed, group, cuts,
-                [tuple(map(dataset.source.name_of, cut.classes)) for cut in cuts],
+                [_names(dataset, cut) for cut in cuts],
                 dataset.source.checksum(data_dir), index.checksum()))
         images = dataset.source.images(data_dir, say)
     dataset.source.look_at(images, [np.concatenate([cut.splits[split][0] for cut in cuts])
@@ -394,7 +394,8 @@ def _task(dataset, index, cut, images, request, normalize):
 
 
 def _names(dataset, cut):
-    return tuple(map(dataset.source.name_of, cut.classes))
+    return tuple(number if number == task_lists.REST else dataset.source.name_of(number)
+                 for number in cut.classes)
 
 
 def _standardisation(images):

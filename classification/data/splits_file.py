@@ -189,7 +189,12 @@ def checked(splits, data_type, index, designed, num_tasks):
         raise UserError('%s holds %d tasks, and %d were asked for; add --num_tasks %d'
                         % (path, len(splits.tasks), num_tasks, len(splits.tasks)))
     classes = np.concatenate(list(index.labels.values()))
+    known = set(np.unique(classes).tolist()) | {REST}
     for task, cut in enumerate(splits.tasks[:num_tasks]):
+        unknown = [number for number in cut.classes if number not in known]
+        if unknown:
+            raise UserError('%s: task %d has the class %d, of which %s has no image'
+                            % (path, task, unknown[0], data_type))
         for rows, labels in cut.splits.values():
             _check_rows(path, task, cut, rows, labels, classes)
         if not designed and (cut.noise or cut.swap):

@@ -89,6 +89,24 @@ def test_other_kinds_of_tasks_come_back_too(data_type, write, tmp_path):
         assert any(task.train.noisy for task in tasks)
 
 
+def test_a_class_against_all_others_may_be_given_where_classes_have_names(tmp_path):
+    data_files.officehome(tmp_path)
+    path = str(tmp_path / 'splits.npz')
+    tasks = loaded(tmp_path, 'OfficeHome', num_tasks=1, keep=path)
+    splits = splits_file.load(path)
+    others = [splits.tasks[0]._replace(classes=(task_lists.REST,) + splits.tasks[0].classes[1:])]
+    splits_file.save(path, splits._replace(tasks=others))
+    with pytest.raises(UserError, match='its label 0 stands for any other class') as error:
+        # row of a test image of the class that is listed second, given the label of all others
+        wrong = {split: (rows, 0 * labels) for split, (rows, labels) in others[0].splits.items()}
+        splits_file.checked(splits._replace(tasks=[others[0]._replace(splits=wrong)]), 'OfficeHome',
+                            gen_data.index_of('OfficeHome', str(tmp_path)), False, 1)
+    assert '\n' not in str(error.value)
+    found, = loaded(tmp_path, 'OfficeHome', num_tasks=1, composition=composition(path))
+    assert found.classes == (task_lists.REST,) + tasks[0].classes[1:]
+    np.testing.assert_array_equal(found.train.labels, tasks[0].train.labels)
+
+
 def test_the_checksum_is_of_the_content_and_not_of_its_packing(kept, tmp_path):
     path, _ = kept
     arrays, first = arrays_of(path), splits_file.load(path).checksum()
@@ -164,6 +182,10 @@ BAD = OrderedDict([
     ('a trial that is no number', (_set('trial', lambda _: np.array('x')), 'one number is needed')),
     ('a class beyond all numbers', (_set('task3_classes', lambda classes: classes.astype(int) + 2 ** 40 + 1),
                                     'is of class')),
+    ('a class without images', (_set('task3_classes', lambda classes: np.append(classes, 500)),
+                                'task 3 has the class 500, of which DIGITS5 has no image')),
+    ('a negative class', (_set('task3_classes', lambda classes: np.append(classes, -7)),
+                          'has the class -7, of which')),
     ('objects', (lambda arrays: arrays.update(task0_train_rows=np.array([{}, {}])), 'cannot be read')),
 ])
 
