@@ -18,8 +18,6 @@ COLOURS = {'red': 0, 'green': 1, 'blue': 2}
 # (colour that counts, quarter turns, whether the pixels are shuffled), in the order they are learned
 TASKS = (('red', 0, False), ('red', 1, False), ('green', 0, False), ('green', 1, False), ('red', 0, True),
          ('red', 0, False))
-# what a task has in common with earlier ones: the colour, the turn, both at once in one task
-COMMON = ('', 'colour', 'turn', 'colour and turn, of two tasks', 'nothing', 'everything, of one task')
 
 
 def few(index, label, request):

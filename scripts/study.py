@@ -19,13 +19,14 @@ from classification.experiment.flags import Parser  # noqa: E402
 from classification.report.groups import read_groups  # noqa: E402
 from classification.report.statistics import interval, paired  # noqa: E402
 from classification.results.summary import last_rows  # noqa: E402
-from scripts.garments import COMMON  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.utils import UserError, run_command, tell_error  # noqa: E402
 
 MECHANISMS = ('HPS', 'TF', 'DFCNN')
 AGAINST = ('sharing everything', 'sharing nothing', 'the best fixed pattern')
 PRIMARY = len(MECHANISMS) * len(AGAINST)
+# what a task of garments.py has in common with earlier ones
+COMMON = ('', 'colour', 'turn', 'colour and turn, of two tasks', 'nothing', 'everything, of one task')
 
 
 def primary(members):

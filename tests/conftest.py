@@ -10,12 +10,15 @@ import pytest
 os.environ['CUDA_VISIBLE_DEVICES'] = '-1'
 os.environ['SLURM_CPUS_PER_TASK'] = '1'       # one trial after the other, with one thread
 
+from classification.model import registry  # noqa: F401,E402  it declares the project's own
 from classification.runs import supervisor  # noqa: E402
 from classification.trial import checkpoint  # noqa: E402
 from tests.support import command_line  # noqa: E402
 from tests.support.commands import Plugins  # noqa: E402
 from tests.support.result_files import EARLIER  # noqa: E402
 from utils import runtime  # noqa: F401,E402
+
+OWN = Plugins()
 
 
 def pytest_collection_finish():
@@ -24,6 +27,13 @@ def pytest_collection_finish():
     gc.collect()
     if hasattr(gc, 'freeze'):       # from Python 3.7 on
         gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_declared():
+    """A test that loads or imports a plug-in would leave other methods and data sets to the tests after it."""
+    yield
+    assert OWN.are_all()
 
 
 @pytest.fixture

@@ -1,14 +1,16 @@
 """The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they should."""
-import importlib
+import os
 import re
+import sys
 
 import numpy as np
 import pytest
 
-from classification import gen_data
+from classification.experiment import plugin_files
 from classification.report.groups import Reported
 from scripts import study
 from tests.support import data_files
+from tests.support.commands import ROOT
 from tests.support.result_files import drawn, write
 from utils import utils_env_cl as env
 
@@ -102,44 +104,40 @@ def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monk
 # ---- the data ----
 
 @pytest.fixture
-def garments(tmp_path, monkeypatch):
-    """Function of options -> images of each class of each task, [6][10][90, 16, 16, 3]."""
+def garments(tmp_path, monkeypatch, plugins):
+    """The plug-in's module; its images(**options) are those of each class of each task, [6][10][90, 16, 16, 3]."""
     monkeypatch.chdir(tmp_path)
     data_files.fashion('Data', 560, 12)
-    tables = {name: dict(table) for name, table in (('DATASETS', gen_data.DATASETS), ('TRAINING', env.TRAINING),
-                                                    ('NETWORKS', env.NETWORKS))}
-    module = importlib.import_module('scripts.garments')
-    yield lambda **options: np.array(module.garments(dict({'noise': 0., 'distraction': 0.}, **options))).reshape(
-        6, 10, 90, 16, 16, 3)
-    for name, table in tables.items():
-        target = gen_data.DATASETS if name == 'DATASETS' else getattr(env, name)
-        target.clear()
-        target.update(table)
+    plugins.load(os.path.join(ROOT, 'scripts', 'garments.py'))
+    (plugin,) = plugin_files.LOADED.values()
+    module = sys.modules[plugin.module]
+    module.images = lambda **options: np.array(
+        module.garments(dict({'noise': 0., 'distraction': 0.}, **options))).reshape(6, 10, 90, 16, 16, 3)
+    return module
 
 
 def test_a_task_has_the_colour_and_the_turn_that_it_says(garments):
-    made, module = garments(), importlib.import_module('scripts.garments')
+    made = garments.images()
     assert made.dtype == np.uint8
-    for task, (colour, turns, _) in enumerate(module.TASKS):
-        counts = made[task, ..., module.COLOURS[colour]]
-        assert counts.any() and not np.delete(made[task], module.COLOURS[colour], axis=-1).any()
-    both = garments(distraction=1.)
+    for task, (colour, turns, _) in enumerate(garments.TASKS):
+        counts = made[task, ..., garments.COLOURS[colour]]
+        assert counts.any() and not np.delete(made[task], garments.COLOURS[colour], axis=-1).any()
+    both = garments.images(distraction=1.)
     assert np.delete(both[0], 0, axis=-1).any() and (both[0, ..., 1] == both[0, ..., 2]).all()
     np.testing.assert_array_equal(both[0, ..., 0], made[0, ..., 0])
 
 
 def test_shuffled_pixels_have_other_neighbours(garments):
-    module = importlib.import_module('scripts.garments')
-    made = garments()
-    for task, (colour, _, shuffled) in enumerate(module.TASKS):
-        images = made[task, ..., module.COLOURS[colour]].astype(float)
+    made = garments.images()
+    for task, (colour, _, shuffled) in enumerate(garments.TASKS):
+        images = made[task, ..., garments.COLOURS[colour]].astype(float)
         alike = np.corrcoef(images[..., :-1].ravel(), images[..., 1:].ravel())[0, 1]
         assert (alike < .3) if shuffled else (alike > .5)
 
 
 def test_no_garment_is_in_two_tasks(garments):
     """Whatever its place and colour: by its pixels' values."""
-    made = garments().max(axis=-1).reshape(6, 900, -1)
+    made = garments.images().max(axis=-1).reshape(6, 900, -1)
     seen = [{tuple(np.sort(image)) for image in task} for task in made]
     assert all(len(one) > 850 for one in seen)
     assert not any(one & other for place, one in enumerate(seen) for other in seen[:place])

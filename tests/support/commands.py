@@ -338,6 +338,10 @@ class Plugins(object):
     def load(self, *paths):
         plugin_files.load(list(map(str, paths)))
 
+    def are_all(self):
+        """Whether the tables are what they were."""
+        return self.kept == [list(table.items()) for table in self.tables]
+
     def forget(self):
         for table, rows in zip(self.tables, self.kept):
             table.clear()
