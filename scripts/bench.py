@@ -5,19 +5,17 @@
     python scripts/bench.py --tree   LASEM's tree beside one explicit network per pattern
     python scripts/bench.py --memory peak memory of LASEM_HPS with 64 patterns (STL-10, 6 layers, 96x96)
 
-Times are medians over repetitions in which the variants take turns, ratios are medians of the ratios within a
-repetition, on one machine; only ratios travel. Each model is measured in a process of its own. `ms/step`: a
-training step of the first task; `bare`: its convolutions and matrix products alone; `images/s`: evaluated,
-first task, and as a share of what the bare forward operations reach; `s/epoch`: training and evaluation of a
-whole epoch when so many tasks are learned, from a trial as main.py runs it.
+One network's convolutions and matrix products alone ("bare") are 1, measured in the same process: `step`, a
+training step of the first task; `evaluation`, of an image of the first task; `epoch`, training and
+evaluation of a whole epoch when so many tasks are learned, from a trial as main.py runs it, beside the bare
+operations of an epoch of one task. In brackets: beside the method's own bare operations. Ratios are medians
+of those within a repetition, in which the variants take turns; each model has a process of its own.
 """
-import contextlib
 import json
 import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -25,17 +23,22 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import numpy as np  # noqa: E402
 
 from classification.experiment import plugin_files  # noqa: E402
-from classification.experiment.experiment import Experiment  # noqa: E402
 from classification.experiment.flags import PLUGIN, Parser, load_plugins  # noqa: E402
-from classification.gen_data import SPLITS, Split, Task  # noqa: E402
-from classification.model.method import Batch, Setting  # noqa: E402
-from classification.model.registry import MODELS, default_options, models_argument  # noqa: E402
-from classification.train import Interrupted, Trial  # noqa: E402
+from classification.model.method import Batch  # noqa: E402
+from classification.model.registry import MODELS, models_argument  # noqa: E402
 from classification.trial import evaluation as evaluate  # noqa: E402
-from classification.trial.context import TrialContext  # noqa: E402
 from classification.trial.task_graph import GraphSettings, TaskGraph  # noqa: E402
 from scripts.explicit import Explicit  # noqa: E402
-from scripts.yardsticks import Bare, Product, Torch, bare_operations  # noqa: E402
+from scripts.random_trials import (  # noqa: E402
+    BATCH,
+    CLASSES,
+    SIZES,
+    TASKS,
+    epoch_seconds,
+    random_tasks,
+    setting_of,
+)
+from scripts.yardsticks import Bare, Torch, bare_operations  # noqa: E402
 from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.cores import cores  # noqa: E402
@@ -43,8 +46,8 @@ from utils.lazy_tensorflow import tf  # noqa: E402
 from utils.utils import UserError, at_least, random_state, run_command, tell_error  # noqa: E402
 from utils.utils_nn import Parameters, assign  # noqa: E402
 
-CLASSES, BATCH, REPETITIONS, STEPS = 10, 10, 15, 5
-TASKS = (1, 5, 10)
+REPETITIONS, STEPS = 15, 5
+IMAGES, STEPS_OF_EPOCH = sum(SIZES), SIZES[0] // BATCH
 
 
 class Stepper(object):
@@ -96,14 +99,6 @@ def _ratio(times, others):
     return float(np.median(times / others))
 
 
-def _setting(model, net):
-    depth = len(net.layers)
-    pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern,
-                                    depth)
-    return Setting(net, {0: CLASSES}, model.mechanism, dict(default_options(model.name, net, test_type=1),
-                                                            pattern=pattern), 0.5)
-
-
 def _peak_megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.
 
@@ -121,7 +116,7 @@ def bench_tree(names, threads):
     for name in names:
         model = MODELS[name]
         if model.selection == 'lasem':
-            method = model.make(_setting(model, _net()))
+            method = model.make(setting_of(model, _net()))
             steppers = [Stepper(method, threads), Stepper(Explicit(method.setting, method.patterns), threads)]
             tree, explicit = _milliseconds([stepper.step for stepper in steppers])
             print('%-18s %12.1f %12.1f %7.2fx' % (name, np.median(tree), np.median(explicit),
@@ -134,7 +129,7 @@ def bench_memory(threads):
     _, network = env.network_of('stl10', 'STL10_15t', 6)
     net = env.build_net(network, (96, 96, 3))
     before = _peak_megabytes()
-    stepper = Stepper(MODELS['LASEM_HPS'].make(_setting(MODELS['LASEM_HPS'], net)), threads)
+    stepper = Stepper(MODELS['LASEM_HPS'].make(setting_of(MODELS['LASEM_HPS'], net)), threads)
     stepper.step()
     began = time.monotonic()
     stepper.step()
@@ -143,83 +138,53 @@ def bench_memory(threads):
               BATCH, tf.__version__, 1000 * (time.monotonic() - began), _peak_megabytes(), before))
 
 
-def random_tasks(count, sizes=(170, 30, 1000), shape=(32, 32, 3)):
-    """Tasks of random pixels, as large as those of CIFAR-100 at 4 %: dict number -> Task."""
-    state, ends = np.random.RandomState(0), np.cumsum((0,) + sizes)
-    scale, pixels = np.full(shape[2], 1 / 255., np.float32), state.randint(0, 256, (ends[-1],) + shape)
-    pixels = pixels.astype(np.uint8)
-    return {index: Task(index, CLASSES, classes=(), **{name: Split(
-        state.randint(0, CLASSES, last - first).astype(np.int32), scale, 0 * scale, pixels,
-        np.arange(first, last), None)
-        for name, first, last in zip(SPLITS, ends, ends[1:])}) for index in range(count)}
+class OneNetwork(object):
+    """The bare operations of one network: of a training step, of an evaluated batch."""
+
+    def __init__(self, net, threads):
+        method = MODELS['STL'].make(setting_of(MODELS['STL'], net))
+        self.step = bare_step(Stepper(method, threads).method, threads)
+        self.evaluated = env.evaluation_batch(net.image_shape[0])
+        task = random_tasks(1, shape=net.image_shape)[0]
+        with _graph_of('STL', task, net, threads) as graph:
+            self.evaluation = bare_evaluation(graph, task, threads)
+
+    def epoch(self):
+        """Seconds of the bare operations of an epoch of one of `random_tasks`: (training, evaluation)."""
+        step, evaluation = np.median(_milliseconds([self.step.run, self.evaluation.run], 1), axis=1)
+        return step * STEPS_OF_EPOCH / 1000., evaluation * IMAGES / self.evaluated / 1000.
 
 
-class Watch(object):
-    """Observes a trial: knows where it is, and notes the seconds of its epochs at one position."""
-
-    def __init__(self, position):
-        self.position, self.at, self.seconds, self.before = position, 0, [], (None, None)
-
-    def send(self, **what):
-        """What the trial says after each epoch."""
-        if 'epoch' in what:
-            self.at, now = what['position'], time.monotonic()
-            if self.at == self.position and self.before[0] == what['epoch'] - 1:
-                self.seconds.append(now - self.before[1])      # the first epoch of a session also prepares it
-            self.before = what['epoch'], now
-
-    def arrived(self):
-        """Whether the trial is at the position."""
-        return self.at == self.position
-
-    def left(self):
-        """Whether the trial has come to another position."""
-        return self.at > self.position
+def bare_step(method, threads):
+    """Bare operations of a method's training step."""
+    return Bare(bare_operations([method.update]), BATCH, threads)
 
 
-def experiment(name, net, epochs, tasks=TASKS[-1]):
-    """Experiment that learns so many of `random_tasks` with a model."""
-    setting = _setting(MODELS[name], net)
-    searched = MODELS[name].pattern == 'searched'
-    return Experiment(
-        data_type='random', data_percent=None, normalize='split', checksums={},
-        task_order=tuple(range(tasks)),
-        class_counts={task: CLASSES for task in range(tasks)}, model_type=name, net=net,
-        pattern=None if searched else setting.options['pattern'], options=setting.options,
-        training=env.TRAINING['cifar100']._replace(epochs=epochs, batch_size=BATCH), early_stopping=0,
-        keep=0.5, evaluation_batch=env.evaluation_batch(net.image_shape[0]), seed=0, tensorflow=1)
+def bare_evaluation(graph, task, threads):
+    """Bare operations of a batch of a task that a TaskGraph evaluates."""
+    net = graph.method.net
+    return Bare(bare_operations([graph._evaluation.network(task).predicted]),
+                env.evaluation_batch(net.image_shape[0]), threads)
 
 
-def epoch_seconds(name, net, threads):
-    """Median seconds of an epoch with so many learned tasks: one number for each of TASKS.
-
-    At these positions the tasks have their full size; between them a trial goes on with few images of each,
-    so that those are learned at once.
-    """
-    trained, medians = experiment(name, net, 5 if name != 'DEN' else 8), []
-    full, few = random_tasks(TASKS[-1]), random_tasks(TASKS[-1], (BATCH, 4, 4))
-    with tempfile.TemporaryDirectory() as folder:
-        for count in TASKS:
-            for tasks in (few, full):
-                watch = Watch(count - 1)
-                context = TrialContext(folder, runtime.session_config(threads), minutes=1e9, send=watch.send,
-                                       stopping=watch.arrived if tasks is few else watch.left)
-                with contextlib.suppress(Interrupted):
-                    Trial(trained, 0, list(tasks.values()), context).run()
-            medians.append(float(np.median(watch.seconds)))
-    return medians
+def _graph_of(name, task, net, threads):
+    """TaskGraph of a model that learns its first task."""
+    method = MODELS[name].make(setting_of(MODELS[name], net))
+    graph = TaskGraph(method, {}, task, [task], lambda name: random_state(0, purpose=name),
+                      GraphSettings(BATCH, env.evaluation_batch(net.image_shape[0]),
+                                    runtime.session_config(threads)))
+    method.start_phase(graph, 0, 0)
+    return graph
 
 
-def evaluation(name, net, threads):
-    """(evaluated images per second, its share of what the bare forward operations reach), taking turns."""
-    method, tasks = MODELS[name].make(_setting(MODELS[name], net)), random_tasks(1)
-    batch = env.evaluation_batch(32)
-    with TaskGraph(method, {}, tasks[0], [tasks[0]], lambda name: random_state(0, purpose=name),
-                   GraphSettings(BATCH, batch, runtime.session_config(threads))) as graph:
-        method.start_phase(graph.session, 0, 0)
-        bare = Bare(bare_operations([graph._evaluation.network(tasks[0]).predicted]), batch, threads)
-        ours, theirs = _milliseconds([lambda: graph.accuracy(tasks[0]), bare.run], 1)
-    return _per_second(1200, ours), _ratio(1200 / ours, batch / theirs)
+def evaluation(name, net, threads, one):
+    """Time to evaluate an image: (beside OneNetwork's bare operations, beside the model's own)."""
+    task = random_tasks(1, shape=net.image_shape)[0]
+    with _graph_of(name, task, net, threads) as graph:
+        own = bare_evaluation(graph, task, threads)
+        ours, plain, bare = _milliseconds([lambda: graph.accuracy(task), one.evaluation.run, own.run], 1)
+    batches = IMAGES / float(one.evaluated)
+    return _ratio(ours, batches * plain), _ratio(ours, batches * bare)
 
 
 def _per_second(images, times):
@@ -231,27 +196,27 @@ def batches_of_ten(net, threads):
     batches of 10, s of the convolutions and matrix products that an epoch as it is cannot do without)."""
     found, size = [], env.evaluation_batch(32)
     for batch, room in ((size, env.ACTIVATION_BYTES), (10, 0)):
-        model, tasks = MODELS['Hybrid_HPS'], random_tasks(TASKS[-1])
-        method = model.make(_setting(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
+        model, tasks = MODELS['Hybrid_HPS'], random_tasks(TASKS[-1], shape=net.image_shape)
+        method = model.make(setting_of(model, net)._replace(class_counts={t: CLASSES for t in tasks}))
         evaluate.ACTIVATION_BYTES = room
         settings, store = GraphSettings(BATCH, batch, runtime.session_config(threads)), {}
         draw = lambda name: random_state(0, purpose=name)  # noqa: E731
         for task in list(tasks.values())[:-1]:
             with TaskGraph(method, store, task, [task], draw, settings) as graph:
                 store.update(graph.values())
-        with TaskGraph(method, store, tasks[9], list(tasks.values()), draw, settings) as graph:
+        with TaskGraph(method, store, tasks[len(tasks) - 1], list(tasks.values()), draw, settings) as graph:
             times = []
             for _ in range(4):
                 began = time.monotonic()
-                for step in range(17):
+                for step in range(STEPS_OF_EPOCH):
                     graph.step({'training': np.arange(10 * step, 10 * step + 10)}, 1e-4, (1, step))
                 for task in tasks.values():
                     graph.accuracy(task)
                 times.append(time.monotonic() - began)
             found.append(float(np.median(times[1:])))
             if room:
-                needed = [(17, Bare(bare_operations([method.update]), BATCH, threads))] + [
-                    (1200. / size, Bare(
+                needed = [(STEPS_OF_EPOCH, bare_step(method, threads))] + [
+                    (IMAGES / float(size), Bare(
                     bare_operations([graph._evaluation.network(task).predicted], graph._evaluation.cut(task)),
                     size, threads)) for task in tasks.values()]
     bare = _milliseconds([each.run for _, each in needed], 1)
@@ -275,16 +240,18 @@ def beside_torch(stepper, net, threads):
 def measure(name, threads):
     """Everything about one model: dict."""
     net = _net()
-    method = MODELS[name].make(_setting(MODELS[name], net))
-    stepper, product = Stepper(method, threads), Product(threads)
-    bare = Bare(bare_operations([method.update]), BATCH, threads)
-    found = _milliseconds([stepper.step, bare.run, product.run])
-    row = dict(name=name, step=float(np.median(found[0])), bare=float(np.median(found[1])),
-               ratio=_ratio(found[0], found[1]), peak=bare.flops / product.flops * _ratio(found[2], found[1]))
-    row['evaluated'], row['forward'] = evaluation(name, net, threads)
+    one = OneNetwork(net, threads)
+    stepper = Stepper(MODELS[name].make(setting_of(MODELS[name], net)), threads)
+    own = bare_step(stepper.method, threads)
+    ours, plain, bare = _milliseconds([stepper.step, one.step.run, own.run])
+    row = dict(name=name, step=(_ratio(ours, plain), _ratio(ours, bare)),
+               evaluation=evaluation(name, net, threads, one))
+    before = one.epoch()
     if name == 'Hybrid_HPS':
         row['sample'] = batches_of_ten(net, threads)
-    row['epochs'] = epoch_seconds(name, net, threads)
+    seconds = epoch_seconds(name, net, threads)
+    row['one'] = np.mean([before, one.epoch()], axis=0).tolist()
+    row['epochs'] = [taken / sum(row['one']) for taken in seconds]
     row['memory'] = _peak_megabytes()
     if name == 'Hybrid_HPS':
         row['torch'] = beside_torch(stepper, net, threads)
@@ -294,11 +261,11 @@ def measure(name, threads):
 def bench_models(names, threads):
     """The table."""
     print('TensorFlow %s, %d threads; CIFAR-100 at 4 %%, network of 4 layers, batch %d; medians of %d '
-          'repetitions'
+          'repetitions; 1 is one network\'s convolutions and matrix products'
           % (tf.__version__, threads, BATCH, REPETITIONS))
-    print('%-18s %8s %8s %6s %9s %10s %8s %26s %7s' % ('model', 'ms/step', 'bare ms', 'ratio', 'bare/peak',
-                                                       'images/s', 'of bare',
-                                                       's/epoch at %d, %d, %d tasks' % TASKS, 'MB'))
+    print('%-18s %14s %14s %26s %7s %16s' % (
+        'model', 'step (own)', 'evaluation', 'epoch at %d, %d, %d tasks' % TASKS, 'MB',
+        'ms of 1: step, image'))
     for name in names:
         if MODELS[name].selection == 'bruteforce':
             print('%-18s trains one fixed pattern after the other, each as fast as %s'
@@ -310,19 +277,24 @@ def bench_models(names, threads):
                              stdout=subprocess.PIPE, universal_newlines=True)
         if ran.returncode:
             sys.exit('%s could not be measured' % name)
-        row = json.loads(ran.stdout.splitlines()[-1])
-        print('%-18s %8.1f %8.1f %6.2f %8.0f%% %10.0f %7.0f%% %26s %7.0f' % (
-            name, row['step'], row['bare'], row['ratio'], 100 * row['peak'], row['evaluated'],
-            100 * row['forward'], ' '.join('%8.2f' % seconds for seconds in row['epochs']), row['memory']))
-        if row.get('torch'):
-            print('  PyTorch: %.1f ms/step (this is %.2f times that), %.0f images/s' % tuple(row['torch']))
-        if 'sample' in row:
-            now, tens, needed = row['sample']
-            print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f '
-                  's: %.1f times (its bare operations alone: %.2f s, %.1f '
-                  'times)' % (tens, now, tens / now, needed,
-                                                                  tens / needed))
+        print_row(json.loads(ran.stdout.splitlines()[-1]))
         sys.stdout.flush()
+
+
+def print_row(row):
+    """A model's line, and what is known of HPS alone."""
+    training, evaluated = row['one']
+    print('%-18s %6.2f (%5.2f) %6.2f (%5.2f) %26s %7.0f %8.1f %7.3f' % (
+        (row['name'],) + tuple(row['step']) + tuple(row['evaluation'])
+        + (' '.join('%8.1f' % times for times in row['epochs']), row['memory'],
+           1000 * training / STEPS_OF_EPOCH, 1000 * evaluated / IMAGES)))
+    if row.get('torch'):
+        print('  PyTorch: %.1f ms/step (this is %.2f times that), %.0f images/s' % tuple(row['torch']))
+    if 'sample' in row:
+        now, tens, needed = row['sample']
+        print('  an epoch at 10 tasks with every task evaluated in batches of 10: %.2f s, as it is %.2f s: '
+              '%.1f times (its bare operations alone: %.2f s, %.1f times)'
+              % (tens, now, tens / now, needed, tens / needed))
 
 
 def main():

@@ -23,7 +23,7 @@ from classification.trial import checkpoint  # noqa: E402
 from classification.trial.context import TrialContext  # noqa: E402
 from classification.trial.evaluation import EarlierNetworks, Evaluation  # noqa: E402
 from classification.trial.task_graph import TaskGraph  # noqa: E402
-from scripts import bench  # noqa: E402
+from scripts import random_trials  # noqa: E402
 from utils import runtime  # noqa: E402
 from utils import utils_env_cl as env  # noqa: E402
 from utils.lazy_tensorflow import tf  # noqa: E402
@@ -92,7 +92,7 @@ def position_seconds(model, images, tasks, epochs, threads):
     """[dict part -> processor seconds] of each position of a trial."""
     family, shape, sizes = IMAGES[images]
     net, parts, found = env.build_net(env.network_of(family, images, 4)[1], shape), Parts(), []
-    experiment = bench.experiment(model, net, epochs, tasks)
+    experiment = random_trials.experiment(model, net, epochs, tasks)
     learn = Trial._learn_task
 
     def spy(trial, task):
@@ -104,7 +104,7 @@ def position_seconds(model, images, tasks, epochs, threads):
         for patch in spies:
             patch.start()
         try:
-            Trial(experiment, 0, list(bench.random_tasks(tasks, sizes, shape).values()),
+            Trial(experiment, 0, list(random_trials.random_tasks(tasks, sizes, shape).values()),
                   TrialContext(folder, runtime.session_config(threads), minutes=1e9)).run()
         finally:
             for patch in spies:

@@ -1,13 +1,10 @@
-"""What a network's step is measured against: its bare convolutions and matrix products, the machine's peak,
-PyTorch."""
+"""What a network's step is measured against: its bare convolutions and matrix products, PyTorch."""
 import numpy as np
 
 from classification.trial.resources import CONVOLUTIONS, PRODUCTS, multiply_adds_in, ops_behind, shape_of
 from utils import runtime
 from utils.lazy_tensorflow import tf
 from utils.utils_nn import assign
-
-LARGE = 1500      # rows of the matrix product that stands for the machine's peak
 
 
 def bare_operations(targets, given=()):
@@ -60,23 +57,6 @@ def _input(tensor, place, result, batch, variables):
     if key not in variables:
         variables[key] = tf.Variable(tf.zeros(key[1:]))
     return variables[key].read_value()
-
-
-class Product(object):
-    """A single large matrix product: what the machine can do at best."""
-    flops = 2. * LARGE ** 3
-
-    def __init__(self, threads):
-        with tf.Graph().as_default() as graph:
-            matrix = tf.Variable(tf.zeros([LARGE, LARGE]))
-            self.number, initialise = tf.matmul(matrix, matrix)[0, 0], tf.global_variables_initializer()
-        self.session = tf.Session(graph=graph, config=runtime.session_config(threads))
-        self.session.run(initialise)
-        assign(self.session, {matrix: np.random.RandomState(0).uniform(-1, 1, (LARGE, LARGE))})
-
-    def run(self):
-        """Once."""
-        return self.session.run(self.number)
 
 
 class Torch(object):

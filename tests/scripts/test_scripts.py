@@ -6,6 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.support.tiny import NET
+
 SLURM = 'slurm_dask'
 WRONG = [
     ('study', '--result_dir nowhere', 'nowhere has no study_*.mat with Garments; scripts/study.sh makes them'),
@@ -27,6 +29,22 @@ def test_a_wrong_option_is_one_line_and_status_2(script, options, says, monkeypa
     out, err = capsys.readouterr()
     assert (end.value.code, out) == (2, '') and err.startswith('error: ') and err.count(
         '\n') == 1 and says in err, err
+
+
+@pytest.mark.parametrize('model', ['Hybrid_HPS', 'LASEM_HPS'])
+def test_bench_measures(model, monkeypatch, capsys):
+    bench, random_trials = [importlib.import_module('scripts.' + name) for name in ('bench', 'random_trials')]
+    monkeypatch.setattr(bench, '_net', lambda: NET)
+    monkeypatch.setattr(bench, 'beside_torch', lambda stepper, net, threads: None)
+    for module in (bench, random_trials):
+        monkeypatch.setattr(module, 'TASKS', (1, 2))
+    row = bench.measure(model, 1)
+    assert row['name'] == model and len(row['epochs']) == 2
+    assert min(row['step'] + row['evaluation']) > 0 and min(row['epochs'] + row['one']) > 0 and row['memory'] > 50
+    if model == 'LASEM_HPS':        # its own bare operations are those of 8 patterns
+        assert row['step'][0] > 1.2 * row['step'][1]
+    bench.print_row(row)
+    assert capsys.readouterr().out.split()[:2] == [model, '%.2f' % row['step'][0]]
 
 
 def test_bench_takes_some_models(monkeypatch):

@@ -3,7 +3,7 @@ hand."""
 import numpy as np
 import pytest
 
-from scripts.yardsticks import Bare, Product, bare_operations
+from scripts.yardsticks import Bare, bare_operations
 from tests.support.tiny import BATCH, Rig, make_method
 
 # NET: 8x8x3 -> 4 (8x8), 5 (8x8, pooled to 4x4), 6 (4x4) channels, 96 features -> 7 -> 3 classes
@@ -51,8 +51,3 @@ def test_every_operation_can_stand_alone(selection, mechanism, options):
     with Rig(make_method(selection, mechanism, **options), {}, 0, [0]) as opened:
         bare = Bare(bare_operations([opened.method.update]), BATCH, 1)
     assert np.isfinite(bare.run()) and bare.operations > 14
-
-
-def test_product():
-    product = Product(1)
-    assert product.flops == 2 * 1500 ** 3 and np.isfinite(product.run())
