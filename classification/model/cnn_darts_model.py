@@ -44,7 +44,8 @@ class Darts(PatternSearch):
     def build_search(self, parameters, task, batch):
         self._selections = [parameters.own('conv%d' % layer, task, SELECTION, 'selection', (2,), nn.zeros)
                             for layer in range(len(self.net.layers))]       # [task-specific, shared]
-        self.shared_now = tf.stack([selection[1] > selection[0] for selection in self._selections])
+        of_layers = tf.stack(self._selections)
+        self.shared_now = of_layers[:, 1] > of_layers[:, 0]
         self.mixed_loss(parameters, task, batch)        # makes every variable
         chosen = set(variable.op.name for variable in self._selections)
         weights = [variable for variable in parameters.trained if variable.op.name not in chosen]
@@ -62,7 +63,7 @@ class Darts(PatternSearch):
         """Logits of the mixture; with dropout if a seed is given."""
         activations = []
         for layer, weights in enumerate(self._selections):
-            mixture = tf.nn.softmax(weights)
+            mixture = tf.unstack(tf.nn.softmax(weights))
             candidates = [nn.activation(self.layer_weights(parameters, layer, task, shared), self.net.padding)
                           for shared in (False, True)]
             activations.append(lambda x, mixture=mixture, candidates=candidates:
