@@ -25,28 +25,31 @@ from utils.utils import UserError, run_command, tell_error  # noqa: E402
 MECHANISMS = ('HPS', 'TF', 'DFCNN')
 AGAINST = ('sharing everything', 'sharing nothing', 'the best fixed pattern')
 PRIMARY = len(MECHANISMS) * len(AGAINST)
+FIXED = 8       # patterns that study.sh trains
 # what a task of garments.py has in common with earlier ones
 COMMON = ('', 'colour', 'turn', 'colour and turn, of two tasks', 'nothing', 'everything, of one task')
 
 
 def primary(members):
-    """The comparisons that are trained: list of (mechanism, against what, pattern, Difference).
+    """The comparisons that are trained: list of (mechanism, against what, pattern or 'STL', Difference).
+
+    The best fixed pattern is known once all of them are trained.
 
     Args:
         members: list of report.groups.Reported.
     """
-    stl = [one for one in members if _model(one) == 'STL']
     found = []
     for mechanism in MECHANISMS:
         lasem = [one for one in members if _model(one) == 'LASEM_' + mechanism]
-        fixed = {_pattern(one): one for one in members if _model(one) == 'Hybrid_' + mechanism}
-        best = max(fixed, key=lambda pattern: _valid(fixed[pattern])) if fixed else None
-        others = (('S' * len(best) if best else None), 'T' * len(best) if best else None, best)
-        for against, pattern in zip(AGAINST, others):
-            other = stl[0] if against == AGAINST[1] and stl else fixed.get(pattern)
+        fixed = [one for one in members if _model(one) == 'Hybrid_' + mechanism]
+        others = ([one for one in fixed if set(_pattern(one)) == {'S'}],
+                  [one for one in members if _model(one) == 'STL'],
+                  [max(fixed, key=_valid)] if len(fixed) == FIXED else [])
+        for against, other in zip(AGAINST, others):
             if lasem and other:
-                differences = paired(_final(lasem[0]), lasem[0].trials, _final(other), other.trials)
-                found.append((mechanism, against, pattern, interval(differences, PRIMARY)))
+                differences = paired(_final(lasem[0]), lasem[0].trials, _final(other[0]), other[0].trials)
+                name = 'STL' if _model(other[0]) == 'STL' else _pattern(other[0])
+                found.append((mechanism, against, name, interval(differences, PRIMARY)))
     return found
 
 
@@ -132,7 +135,7 @@ def main():
                             % flags.result_dir))
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
     for mechanism, against, pattern, found in primary(members):
-        print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern or '', _shown(found), found.n))
+        print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern, _shown(found), found.n))
     searches = [one for one in members if _model(one) in ['LASEM_' + name for name in MECHANISMS]]
     for one in searches:
         print('%s: posterior mass on sharing, input side first; last, first layers minus last layers:'
