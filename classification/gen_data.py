@@ -253,7 +253,7 @@ def has_small_classes(data_type, data_dir):
     return bool(((counts > 0) & (counts < SMALL)).any())
 
 
-def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, normalize='split', num_tasks=None,
+def task_sizes(data_type, data_dir, data_percent=None, seed=0, group=0, num_tasks=None,
                composition=AS_DECLARED, index=None):
     """List of (index, classes, training, validation, test images), one for each task; decodes no image.
 
@@ -348,32 +348,43 @@ def _cut(data_type, dataset, index, request, num_tasks, composition):
     if composition.shuffled:
         dataset = with_shuffled_classes(dataset, request)
     cuts = dataset.cut(dataset, index, request)[:num_tasks]
-    short = OrderedDict((split, {}) for split in SPLITS)
     for task, cut in enumerate(cuts):
-        for place, split in enumerate(SPLITS):
-            labels = cut.splits[split][1]
-            absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
-            if absent and (dataset.least or split != 'valid' or not len(labels)):
-                number = cut.classes[absent[0]]
-                raise UserError('%s, task %d: %s' % (data_type, task, (
-                    'class %s has %s, at least %d are needed, one each to train, validate and test' % (
-                        dataset.source.name_of(number), plural(index.count(number), 'image'), dataset.least)
-                ) if dataset.least
-                                                     else 'no %s image of class %s; %ssee to it that the '
-                                                          'files in %s are complete' % (
-                    SPLITS[split], number, 'take a larger --data_percent, or ' if dataset.sizes else '',
-                    request.data_dir)))
-            if dataset.sizes and len(labels) < dataset.sizes[request.percent][place]:
-                short[split][task] = len(labels)
-    if any(short.values()) and request.say:
-        request.say('%s at %d %%: fewer images exist than asked for, all are used: %s' % (
-            data_type, request.percent, '; '.join(
-                '%s of %d %s images in %s' % (
-                    ' to '.join(map(str, sorted({min(counts.values()), max(counts.values())}))), size,
-                    SPLITS[split],
-                    'each task' if len(counts) == len(cuts) else 'task ' + ', '.join(map(str, counts)))
-                for (split, counts), size in zip(short.items(), dataset.sizes[request.percent]) if counts)))
+        for split in SPLITS:
+            _check_classes('%s, task %d' % (data_type, task), dataset, index, request, cut, split)
+    if dataset.sizes and request.say:
+        _say_fewer(data_type, dataset.sizes[request.percent], cuts, request)
     return cuts
+
+
+def _check_classes(where, dataset, index, request, cut, split):
+    """A UserError if a split of a task lacks a class that it needs."""
+    labels = cut.splits[split][1]
+    absent = sorted(set(range(len(cut.classes))) - set(labels.tolist()))
+    if not absent or (not dataset.least and split == 'valid' and len(labels)):
+        return
+    number = cut.classes[absent[0]]
+    if dataset.least:
+        raise UserError('%s: class %s has %s, at least %d are needed, one each to train, validate and test'
+                        % (where, dataset.source.name_of(number), plural(index.count(number), 'image'),
+                           dataset.least))
+    raise UserError('%s: no %s image of class %s; %ssee to it that the files in %s are complete' % (
+        where, SPLITS[split], number, 'take a larger --data_percent, or ' if dataset.sizes else '',
+        request.data_dir))
+
+
+def _say_fewer(data_type, sizes, cuts, request):
+    """Says which splits of which tasks have fewer images than the row of the size table."""
+    lines = []
+    for split, size in zip(SPLITS, sizes):
+        counts = [(task, len(cut.splits[split][1])) for task, cut in enumerate(cuts)]
+        fewer = OrderedDict((task, count) for task, count in counts if count < size)
+        if fewer:
+            found = ' to '.join(map(str, sorted({min(fewer.values()), max(fewer.values())})))
+            where = 'each task' if len(fewer) == len(cuts) else 'task ' + ', '.join(map(str, fewer))
+            lines.append('%s of %d %s images in %s' % (found, size, SPLITS[split], where))
+    if lines:
+        request.say('%s at %d %%: fewer images exist than asked for, all are used: %s' % (
+            data_type, request.percent, '; '.join(lines)))
 
 
 def _task(dataset, index, cut, images, request, normalize):

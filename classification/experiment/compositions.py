@@ -91,7 +91,7 @@ def sizes_of_trials(flags, data_type, percent, given):
 def sizes_of_trial(flags, data_type, percent, given, number, index=None):
     """What gen_data.task_sizes gives of a trial; `given`: what `given_splits` gave."""
     return _named(lambda: gen_data.task_sizes(
-        data_type, flags.data_dir, percent, flags.seed, number, flags.normalize, flags.num_tasks,
+        data_type, flags.data_dir, percent, flags.seed, number, flags.num_tasks,
         gen_data.Composition(flags.shuffle_classes, given.get(number)), index), bool(given))
 
 
