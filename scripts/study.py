@@ -136,7 +136,7 @@ def main():
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
     for mechanism, against, pattern, found in primary(members):
         print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern, _shown(found), found.n))
-    searches = [one for one in members if _model(one) in ['LASEM_' + name for name in MECHANISMS]]
+    searches = [one for name in MECHANISMS for one in members if _model(one) == 'LASEM_' + name]
     for one in searches:
         print('%s: posterior mass on sharing, input side first; last, first layers minus last layers:'
               % _model(one))
