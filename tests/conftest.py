@@ -31,7 +31,8 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_declared():
-    """A test that loads or imports a plug-in would leave other methods and data sets to the tests after it."""
+    """A test that loads or imports a plug-in would leave other methods and data sets to the tests after
+    it."""
     yield
     assert OWN.are_all()
 

@@ -25,7 +25,8 @@ from tests.support.tiny import quick_config
 
 HISTORIES = ('accuracy', 'best_test', 'task_changed_epoch', 'accuracy_matrix', 'peak', 'num_parameters')
 TRIALS, DIGITS_EPOCHS = 10, 25
-# not STL, whose trials differ less (0.001) than draws of test images do: DIGITS5 has the same ones in all trials
+# not STL, whose trials differ less (0.001) than draws of test images do: DIGITS5 has the same ones in all
+# trials
 DIGITS_MODELS = ('Hybrid_HPS --transfer_config all', 'LASEM_HPS')
 
 

@@ -98,7 +98,8 @@ def test_a_missing_library_gets_one_line(tmp_path):
                              stderr=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=str(tmp_path)))
     out, err = [text.decode('utf-8') for text in child.communicate()]
     assert (child.returncode, out) == (2, '')
-    assert err == 'error: psutil is not installed for this Python; run: python3 -m pip install -r requirements.txt\n'
+    assert err == ('error: psutil is not installed for this Python; '
+                   'run: python3 -m pip install -r requirements.txt\n')
 
 
 # ---- mistakes ----
@@ -205,7 +206,8 @@ def test_lifelong_must_be_said(folder):
         is_refused([option for option in DIGITS if option != '--lifelong']
                    + ['--model_type', model_type, '--test_type', '0'],
                    '%s learns one task after the other; add --lifelong' % model_type)
-    for options in (['--leep'], ['--without_task_identity'], ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
+    for options in (['--leep'], ['--without_task_identity'],
+                    ['--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']):
         is_refused([word for word in DIGITS if word != '--lifelong'] + options,
                    'one after the other; add --lifelong')
     for option in ('--task_order_type 1', '--early_stopping 3', '--eval_interval 2'):
@@ -219,7 +221,8 @@ def test_one_output_layer_needs_equal_numbers_of_classes(folder, tmp_path_factor
     data_files.officehome(data, domains=('Product',))
     is_refused(['--data_type', 'OfficeHome_Incremental', '--model_type', 'SNN', '--lifelong', '--data_dir',
                 str(data)],
-               'SNN has one output layer for all tasks, but their numbers of classes differ: 3, 4, 5, 6, 7, 8')
+               'SNN has one output layer for all tasks, but their numbers of classes differ: '
+               '3, 4, 5, 6, 7, 8')
     assert os.listdir(str(folder)) == [] and os.listdir(str(data)) == ['OfficeHomeDataset_10072016']
 
 
@@ -316,8 +319,8 @@ def test_dry_run_of_the_first_sample(capsys, folder):
                                                       for task in range(10)]
     assert [line.split()[-1] for line in lines[14:18]] == ['no', 'no', 'yes', 'yes']
     assert lines[19] == 'parameters: 2,785,444'
-    assert lines[
-        20] == '2000 epochs per task, batch 10, learning rate 0.0001 / (1 + 0.00025 * epoch), 5 trials, seed 0'
+    assert lines[20] == ('2000 epochs per task, batch 10, learning rate 0.0001 / (1 + 0.00025 * epoch), '
+                         '5 trials, seed 0')
     assert os.listdir(str(folder)) == ['Data']
 
 

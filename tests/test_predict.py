@@ -29,8 +29,8 @@ from utils.utils import random_state
 
 METHODS = ('STL', 'SNN', 'Hybrid_HPS --test_type 3', 'Hybrid_TF --test_type 3', 'Hybrid_DFCNN --test_type 3',
            'LASEM_HPS', 'LASEMG_HPS --layer_groups 1,1', 'DARTS_HPS', 'BruteForce_HPS', 'ProgNN',
-           'ProgNN --prognn_lateral_head', 'DEN', 'ChannelGate', 'ChannelGate --channel_gate_mode paper', 'APD',
-           'EWC --test_type 3')
+           'ProgNN --prognn_lateral_head', 'DEN', 'ChannelGate', 'ChannelGate --channel_gate_mode paper',
+           'APD', 'EWC --test_type 3')
 COUNTS = (('train', 24), ('valid', 6), ('test', 9))        # images of a class
 CLASSES = ('cat, big', u'caf\u00e9', 'hen', 'dog')          # two in each of two tasks
 Learned = namedtuple('Learned', 'folder entry')             # parameter files of the trial; of the .mat file
@@ -79,14 +79,16 @@ def learn(own, tmp_path_factory):
     def get(words, data=own, lifelong=('--lifelong',)):
         key = words, tuple(data), lifelong
         if key not in found:
-            found[key] = trained(words.split() + list(lifelong) + list(data), tmp_path_factory.mktemp('params'))
+            found[key] = trained(words.split() + list(lifelong) + list(data),
+                                 tmp_path_factory.mktemp('params'))
         return found[key]
     return get
 
 
 def trained(words, folder, epochs=12):
-    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', str(epochs), '--saveparam',
-                                 '--num_tasks', '2', '--data_dir', str(folder), '--model_type'] + words)
+    flags = parser().parse_args(['--gpu', '-1', '--num_clayers', '2', '--epochs_per_task', str(epochs),
+                                 '--saveparam', '--num_tasks', '2', '--data_dir', str(folder),
+                                 '--model_type'] + words)
     experiment = resolve(flags, lambda line: None)
     tasks = gen_data.load_tasks(experiment.data_type, str(folder), seed=0, num_tasks=2, say=lambda line: None,
                                 normalize=experiment.normalize)
@@ -194,7 +196,8 @@ def test_a_file_of_255_levels_means_the_digits_17(learn, digits):
 def test_each_level_of_a_file_is_rounded_to_the_nearest_of_the_17(learn, digits):
     images = np.stack([cv2.imread(file, 0)[..., None] for file in digits[1][0][0][:9]]).astype(int)
     with predict.load(str(final(learn('STL', ('--data_type', 'DIGITS5')))), 0).classifier() as classifier:
-        found = [classifier(np.clip(images + shift, 0, 255).astype(np.uint8))['probabilities'] for shift in (0, 7, -7, 9)]
+        found = [classifier(np.clip(images + shift, 0, 255).astype(np.uint8))['probabilities']
+                 for shift in (0, 7, -7, 9)]
     for other in found[1:3]:
         np.testing.assert_array_equal(other, found[0])
     assert (found[3] != found[0]).any()
@@ -255,7 +258,8 @@ def test_behind_two_signs_are_images_whatever_their_names(learn, place, tmp_path
 def test_photographs_are_prepared_as_those_of_the_data_set(tmp_path):
     """OfficeHome's are not shrunk by whole blocks first."""
     source, shape = gen_data.DATASETS['OfficeHome'].source, (128, 128, 3)
-    content = cv2.imencode('.png', random_state(0).randint(0, 256, (1030, 1030, 3)).astype(np.uint8))[1].tobytes()
+    content = cv2.imencode(
+        '.png', random_state(0).randint(0, 256, (1030, 1030, 3)).astype(np.uint8))[1].tobytes()
     (tmp_path / 'x.png').write_bytes(content)
     found = predict._picture(source, str(tmp_path / 'x.png'), shape)
     np.testing.assert_array_equal(found, source.picture(content, shape))
@@ -394,7 +398,8 @@ def changed(path, target, change):
 
 
 @pytest.mark.parametrize('change, says', [
-    (lambda about: [about.pop(name) for name in ('experiment', 'images', 'texts_checksum')], 'train again with --saveparam'),
+    (lambda about: [about.pop(name) for name in ('experiment', 'images', 'texts_checksum')],
+     'train again with --saveparam'),
     (lambda about: about.update(experiment=about['experiment'].replace('"seed": 0', '"seed": 1')), 'damaged'),
     (lambda about: about.update(images=about['images'][:-9]), 'damaged'),
     (lambda about: about.update(images=[1.]), 'damaged'),
@@ -409,7 +414,8 @@ def task_like_stl10(index):
     made, parts = make_task(index), {}
     for split in gen_data.SPLITS:
         part = getattr(made, split)
-        pixels, rows, swap = np.concatenate([part.pixels, 0 * part.pixels, 9 + 0 * part.pixels], 3), part.rows, None
+        pixels, rows, swap = (
+            np.concatenate([part.pixels, 0 * part.pixels, 9 + 0 * part.pixels], 3), part.rows, None)
         if index == 0:
             swap = (1, 2, 0)
         else:

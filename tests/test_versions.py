@@ -105,7 +105,8 @@ def test_code_of_before_reads_records_with_the_field(longer, tmp_path, monkeypat
 
 # ---- a newer version ----
 
-NEWER = r'%s was written by newer code \(version %d of such files; this code reads up to version %d\); go on with that'
+NEWER = (r'%s was written by newer code \(version %d of such files; this code reads up to version %d\); '
+         r'go on with that')
 
 
 def test_a_newer_record_is_refused(result, monkeypatch):

@@ -1,4 +1,5 @@
-"""Test images whose task nobody tells: the choice by hand, what trials of every kind record of it, and who is refused."""
+"""Test images whose task nobody tells: the choice by hand, what trials of every kind record of it, and who is
+refused."""
 from collections import OrderedDict
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_probabilities_that_round_to_one_stay_apart():
 
 
 class OnePixel(object):
-    """A method of which each task's network gives the pixel that it sees as the logit of its class 1; class 0 has 0."""
+    """A method of which each task's network gives the pixel that it sees as the logit of its class 1; class 0
+    has 0."""
 
     class net(object):
         image_shape = (1, 1, 1)
@@ -90,9 +92,9 @@ def test_shares_by_hand(batch):
     """Network 0 sees x - 4, network 1 y = x / 2 - 3, whichever task an image is of.
 
     The best of the two classes of network 0 has probability 1 / (1 + e^-|x - 4|); of the three of network 1,
-    1 / (1 + 2 e^y) where y is below 0, else at most 1 / 2. So network 1 answers x = 4, with class 0: 2 e^-1 is
-    less than 1. Network 0 answers the others: e^-4 is less than 2 e^-3 (x = 0), e^-2 than 2 e^-2 (x = 2), e^-1
-    than 2 e^-1.5 (x = 3); with class 1 where x is above 4.
+    1 / (1 + 2 e^y) where y is below 0, else at most 1 / 2. So network 1 answers x = 4, with class 0: 2 e^-1
+    is less than 1. Network 0 answers the others: e^-4 is less than 2 e^-3 (x = 0), e^-2 than 2 e^-2 (x = 2),
+    e^-1 than 2 e^-1.5 (x = 3); with class 1 where x is above 4.
     """
     first = one_pixel_task(0, [0, 2, 4, 9, 200], [0, 1, 0, 1, 0], 1., -4.)
     second = one_pixel_task(1, [4, 4, 3, 100], [0, 1, 0, 0], 0.5, -3.)
@@ -105,7 +107,8 @@ def test_shares_by_hand(batch):
 # ---- of trials ----
 
 def asked(model_type, order=(0, 1), epochs=1, **options):
-    return make_experiment(model_type, order, epochs, **options)._replace(analyses={'without_task_identity': True})
+    return make_experiment(model_type, order, epochs, **options)._replace(
+        analyses={'without_task_identity': True})
 
 
 def of_record(record):
@@ -125,7 +128,8 @@ def recomputed(experiment, path):
         split, counts = make_task(task).test, np.zeros(2)
         answers = [(learned, network(split.images())) for learned, network in networks.items()]
         for image, label in enumerate(split.labels):
-            best = max(answers, key=lambda pair: pair[1]['probabilities'][image].max())     # the first of equal ones
+            best = max(answers,     # the first of equal ones
+                       key=lambda pair: pair[1]['probabilities'][image].max())
             counts += [best[0] == task and best[1]['class'][image] == label, best[0] == task]
         found.append(counts / split.size)
     for network in networks.values():
@@ -135,7 +139,8 @@ def recomputed(experiment, path):
 
 CASES = sorted(MODELS) + ['APD paper', 'ChannelGate paper', 'ProgNN lateral']
 OPTIONS = {'APD paper': {'apd_mode': 'paper', 'apd_consolidate_every': 2},
-           'ChannelGate paper': {'channel_gate_mode': 'paper'}, 'ProgNN lateral': {'prognn_lateral_head': True}}
+           'ChannelGate paper': {'channel_gate_mode': 'paper'},
+           'ProgNN lateral': {'prognn_lateral_head': True}}
 OPTIONS.update((name, {'depth': 2}) for name in MODELS if name.startswith('LASEM_fixed'))
 
 
@@ -189,8 +194,8 @@ def test_a_longer_experiment_takes_the_rows_over(tmp_path):
     for name in ('shorter', 'longer', 'at_once'):
         (tmp_path / name).mkdir()
     train(shorter, tmp_path / 'shorter')
-    assert continue_from(path_in(str(tmp_path / 'shorter')), shorter, longer, path_in(str(tmp_path / 'longer')),
-                         pytest.fail)
+    assert continue_from(path_in(str(tmp_path / 'shorter')), shorter, longer,
+                         path_in(str(tmp_path / 'longer')), pytest.fail)
     trial, record, _ = train_with_stops(longer, tmp_path / 'longer')
     same_trial(trial, record, *train(longer, tmp_path / 'at_once'))
     accuracy, right = of_record(record)
@@ -209,7 +214,8 @@ def test_the_flag_is_part_of_the_experiment_only_where_it_is_given():
 
 
 SHARED = [      # data, options, what the line says
-    (data_files.mnist, '--data_type MNIST10 --data_percent 100', 'MNIST10 has the class rest in task 0 and in task 1'),
+    (data_files.mnist, '--data_type MNIST10 --data_percent 100',
+     'MNIST10 has the class rest in task 0 and in task 1'),
     (data_files.cifar100, '--data_type CIFAR100_20 --data_percent 4', 'CIFAR100_20 has the class '),
     (data_files.stl10, '--data_type STL10_15t', 'STL10_15t has the class '),
     (data_files.officehome, '--data_type OfficeHome', 'OfficeHome has the class TV in task 0 and in task 5'),
@@ -228,7 +234,7 @@ def test_tasks_with_a_common_class_are_refused(make, options, says, tmp_path):
 def test_own_images_are_told_apart_by_the_names_of_their_classes(tmp_path):
     for task, names in (('a', ['cat', 'dog']), ('b', ['emu', 'fox']), ('c', ['dog', 'hen'])):
         classes_in(tmp_path / task, names)
-    words = ['--data_type', 'Images', '--images', str(tmp_path), '--model_type', 'STL', '--lifelong', '--batch_size',
-             '4', '--without_task_identity', '--quiet']
+    words = ['--data_type', 'Images', '--images', str(tmp_path), '--model_type', 'STL', '--lifelong',
+             '--batch_size', '4', '--without_task_identity', '--quiet']
     is_refused(words, 'Images has the class dog in task 0 and in task 2')
     assert experiment_of(*words, '--task_order', '0,1').analyses == {'without_task_identity': True}

@@ -28,8 +28,9 @@ ODD = [
     ('BUILD of a class', b"\x80\x02cnumpy\ndtype\nN}U\x08__call__K\x01s\x86b.", ['it changes a type']),
     ('BUILD of a function', b"\x80\x02c_codecs\nencode\n}U\x04nameK\x01sb.", ['it changes a function']),
     ('an array of objects',
-     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x01\x85cnumpy\n"
-     b"dtype\nU\x02O8\x85R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb\x89U\x08AAAAAAAAtb.",
+     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x01\x85"
+     b"cnumpy\ndtype\nU\x02O8\x85R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ftb\x89"
+     b"U\x08AAAAAAAAtb.",
      ['an array of O8']),
     ('a type that names addresses',
      b"\x80\x02cnumpy\ndtype\nU\x02V8\x85R(K\x03U\x01|NU\x01f\x85}U\x01f(cnumpy\ndtype\nU\x02O8\x85RK\x00ts"

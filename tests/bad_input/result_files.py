@@ -59,7 +59,8 @@ def cell(*values):
 
 def version_73():
     """What MATLAB writes with -v7.3: its own header before an HDF5 file."""
-    header = b'MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan  1 00:00:00 2024 HDF5 schema 1.00 .'
+    header = (b'MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan  1 00:00:00 2024 '
+              b'HDF5 schema 1.00 .')
     return header.ljust(116) + bytes(8) + b'\x00\x02IM' + bytes(384) + b'\x89HDF\r\n\x1a\n' + bytes(1000)
 
 

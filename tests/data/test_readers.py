@@ -346,7 +346,8 @@ def test_a_damaged_cifar_file_is_named(change, expected, tmp_path):
     edit(path, change)
     line = refused(readers.CIFAR100, tmp_path)
     assert line.startswith('%s: ' % path) and expected in line
-    assert 'get cifar-100-python.tar.gz anew from https://www.cs.toronto.edu/~kriz/cifar.html (Data/README.md' in line
+    assert ('get cifar-100-python.tar.gz anew from https://www.cs.toronto.edu/~kriz/cifar.html '
+            '(Data/README.md') in line
 
 
 # ---- Office-Home ----

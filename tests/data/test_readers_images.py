@@ -188,7 +188,8 @@ def test_a_csv_of_fashion_mnist_is_fashion_mnist(folder):
 
 
 def test_the_order_of_a_csv_between_tasks_changes_nothing(folder):
-    """Two tables that differ in how the rows of their tasks alternate are the same data, also in the cache."""
+    """Two tables that differ in how the rows of their tasks alternate are the same data, also in the
+    cache."""
     rows = [(task, name, write('p/%s%s%d.png' % (task, name, number), picture((task, name, number))))
             for number in range(PER_CLASS) for task in (0, 1) for name in (0, 1)]
     rows = [(task, name, path[2:]) for task, name, path in rows]
@@ -239,21 +240,23 @@ def as_before(listing, begun, given=(), images='classes'):
     """(later listing, given options of a later command, lines) beside experiments that were begun:
     pairs (tasks, data options)."""
     said, flags = [], argparse.Namespace(images=images)
-    configs = {'folder %d' % number: {'tasks': tasks, 'settings': {'images': os.path.abspath('classes')}, 'experiment': {
-        'data_type': 'Images', 'data_options': options}} for number, (tasks, options) in enumerate(begun)}
+    configs = {'folder %d' % number: {'tasks': tasks, 'settings': {'images': os.path.abspath('classes')},
+                                      'experiment': {'data_type': 'Images', 'data_options': options}}
+               for number, (tasks, options) in enumerate(begun)}
     return own_images._as_before(listing, dict(given), flags, configs, said.append) + (said,)
 
 
 def test_what_the_longest_experiment_before_chose_is_kept(folder):
     listing = read(classes_in('classes', 'abcdef'), 'auto', 2)
     one, two, other = [['', ['c', 'd']]], [['', ['e', 'f']], ['', ['a', 'b']]], [['', ['a', 'z']]]
-    chosen = {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5', 'images_layout': 'classes', 'split': [60, 10, 30]}
+    chosen = {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5', 'images_layout': 'classes',
+              'split': [60, 10, 30]}
     plain = dict(chosen, image_size=8)
     for begun in ([(one, plain), (two, chosen)], [(two, chosen), (one, plain)]):
         later, options, said = as_before(listing, begun, {'images_layout': 'auto', 'split': (60, 10, 30)})
         assert [''.join(classes) for _, classes in later.tasks] == ['ef', 'ab', 'cd'] and said == []
-        assert options == {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5', 'images_layout': 'auto',
-                           'split': (60, 10, 30)}
+        assert options == {'image_size': 16, 'image_channels': 3, 'network': 'DIGITS5',
+                           'images_layout': 'auto', 'split': (60, 10, 30)}
     # other options mean another experiment, and other images nothing
     for given in ({'image_size': 32}, {'split': (50, 20, 30)}):
         later, options, said = as_before(listing, [(two, chosen)], given)
@@ -465,8 +468,8 @@ def test_blocks_beside_a_newer_cache_are_put_together(tmp_path, monkeypatch):
     images, said = picture(0, 6, 4)[..., np.newaxis], []
 
     def decoded():
-        return data_cache.cached(str(tmp_path), 'x', 'key', images.shape, lambda: iter([images[:4], images[4:]]),
-                                 said.append)
+        return data_cache.cached(str(tmp_path), 'x', 'key', images.shape,
+                                 lambda: iter([images[:4], images[4:]]), said.append)
     monkeypatch.setattr(data_cache, 'VERSION', data_cache.VERSION + 1)
     decoded()
     monkeypatch.undo()

@@ -50,8 +50,8 @@ def test_the_file_says_what_the_tasks_are(kept):
     path, tasks = kept
     arrays = arrays_of(path)
     images, labels = readers.DIGITS.images(None, None), readers.DIGITS.labels(None)['all']
-    assert [arrays[name].item() for name in ('format_version', 'data_type', 'seed', 'trial', 'num_tasks')] == [
-        1, 'DIGITS5', 0, 1, 5]
+    assert [arrays[name].item() for name in (
+        'format_version', 'data_type', 'seed', 'trial', 'num_tasks')] == [1, 'DIGITS5', 0, 1, 5]
     for number, task in enumerate(tasks):
         classes = arrays['task%d_classes' % number]
         assert classes.tolist() == [2 * number, 2 * number + 1]
@@ -162,15 +162,18 @@ BAD = OrderedDict([
     ('labels of other classes', (_set('task3_valid_labels', lambda labels: 1 - labels), 'is of class')),
     ('classes of other images', (_set('task3_classes', lambda classes: classes[::-1]),
                                  'and its label')),
-    ('a class twice', (_set('task3_classes', lambda classes: classes[[0, 0]]), 'task 3 has a class twice: 6, 6')),
+    ('a class twice', (_set('task3_classes', lambda classes: classes[[0, 0]]),
+                       'task 3 has a class twice: 6, 6')),
     ('a split without images', (lambda arrays: arrays.update(
         task4_valid_rows=np.zeros(0, int), task4_valid_labels=np.zeros(0, int)),
         'task 4 has no validation images')),
-    ('rows without labels', (_set('task0_train_labels', lambda labels: labels[1:]), 'one label each is needed')),
+    ('rows without labels', (_set('task0_train_labels', lambda labels: labels[1:]),
+                             'one label each is needed')),
     ('a training image that tests', (_training_image_tests, 'tests, and also trains or validates')),
     ('a training image that validates', (_training_image_validates, 'task 1 both trains and validates')),
     ('fewer tasks', (_fewer_tasks, 'holds 4 tasks, and 5 were asked for; add --num_tasks 4')),
-    ('an array that is missing', (lambda arrays: arrays.pop('task2_test_rows'), 'has no array task2_test_rows')),
+    ('an array that is missing', (lambda arrays: arrays.pop('task2_test_rows'),
+                                  'has no array task2_test_rows')),
     ('rows that are no numbers', (_set('task0_train_rows', lambda rows: rows.astype(float)),
                                   'a list of numbers is needed')),
     ('rows of two dimensions', (_set('task0_train_rows', lambda rows: rows[None]), 'a list of numbers')),
@@ -213,8 +216,8 @@ def test_what_is_no_file_of_splits_is_one_line(content, kept, tmp_path):
 
 
 def test_the_files_of_a_folder(tmp_path):
-    for name in ('trial0.npz', 'trial2.npz', 'trial03.npz', 'other.npz', 'trial1/splits.npz', 'trial10/splits.npz',
-                 'trial4/record.npz'):
+    for name in ('trial0.npz', 'trial2.npz', 'trial03.npz', 'other.npz', 'trial1/splits.npz',
+                 'trial10/splits.npz', 'trial4/record.npz'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b'')
     assert list(splits_file.files(str(tmp_path))) == [0, 1, 2, 10]
@@ -282,6 +285,7 @@ def test_pairs_stay_pairs(tmp_path):
     assert sorted(number for task in tasks for number in task.classes) == list(range(10))
     assert tuple(task.classes for task in tasks) != task_lists.TEN_CLASSES_IN_PAIRS
     for task in tasks:
-        np.testing.assert_array_equal(np.array(task.classes)[task.train.labels], labels[task.train.image_rows])
+        np.testing.assert_array_equal(np.array(task.classes)[task.train.labels],
+                                      labels[task.train.image_rows])
         np.testing.assert_array_equal(images[task.train.image_rows], task.train.images())
 

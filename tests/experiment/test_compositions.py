@@ -1,4 +1,5 @@
-"""--shuffle_classes and --splits: what an experiment's identity holds of them, what they refuse, what is said."""
+"""--shuffle_classes and --splits: what an experiment's identity holds of them, what they refuse, what is
+said."""
 import json
 import os
 import shutil
@@ -63,7 +64,8 @@ def test_the_content_of_all_files_counts_and_not_their_place_and_packing(drawn, 
     for number in range(2):
         (tmp_path / ('trial%d' % number)).mkdir()
         changed(tmp_path, os.path.join(drawn, 'trial%d.npz' % number), note=np.array('packed otherwise'))
-        os.rename(str(tmp_path / ('trial%d.npz' % number)), str(tmp_path / ('trial%d' % number) / 'splits.npz'))
+        os.rename(str(tmp_path / ('trial%d.npz' % number)),
+                  str(tmp_path / ('trial%d' % number) / 'splits.npz'))
     assert splits_of(tmp_path) == expected == splits_of(drawn, '--num_runs', '2')
     assert splits_of(drawn, '--seed', '5') == expected      # the seed is another field of the identity
     shutil.rmtree(str(tmp_path / 'trial1'))
@@ -89,16 +91,18 @@ def test_the_design_of_stl10_takes_no_part_in_given_splits(tmp_path):
 
 
 MISTAKES = [
-    ([], ['--num_runs', '3'], 'no splits of trial 2 are in it (trial2/splits.npz or trial2.npz), and --num_runs asks for 3 trials; add '
-     '--num_runs 2'),
+    ([], ['--num_runs', '3'], 'no splits of trial 2 are in it (trial2/splits.npz or trial2.npz), and '
+     '--num_runs asks for 3 trials; add --num_runs 2'),
     ([], ['--num_tasks', '4'], 'holds 3 tasks, and 4 were asked for; add --num_tasks 3'),
     ([], SHUFFLE, '--splits and --shuffle_classes both say the classes of tasks'),
     ([], ['--splits', 'nowhere'], '--splits: nowhere cannot be read: No such file or directory'),
-    ([], ['--splits', '.'], 'holds no splits of trials; trial0/splits.npz or trial0.npz and so on are needed'),
+    ([], ['--splits', '.'],
+     'holds no splits of trials; trial0/splits.npz or trial0.npz and so on are needed'),
     (['damaged'], [], 'trial1.npz cannot be read as the splits of a trial'),
     (['other'], ['--num_runs', '2'], 'splits of MNIST5, and DIGITS5 was asked for'),
     (['classes'], ['--num_runs', '2'], 'task 0 has 2 classes in'),
-    (['small'], ['--num_runs', '2'], 'task 0 has 1 training images, fewer than one batch of 10; take a smaller'),
+    (['small'], ['--num_runs', '2'],
+     'task 0 has 1 training images, fewer than one batch of 10; take a smaller'),
 ]
 
 
@@ -147,8 +151,8 @@ def test_own_images_can_be_given_back(images):
     experiment_of(*options)
     tasks = gen_data.load_tasks('Images', 'D', seed=0, say=lambda line: None, keep='trial0.npz')
     experiment_of(*options + ['--seed', '4', '--splits', '.'])
-    again = gen_data.load_tasks('Images', 'D', seed=4, say=lambda line: None, composition=gen_data.Composition(
-        given=splits_file.load('trial0.npz')))
+    again = gen_data.load_tasks('Images', 'D', seed=4, say=lambda line: None,
+                                composition=gen_data.Composition(given=splits_file.load('trial0.npz')))
     for one, other in zip(tasks, again):
         for split in gen_data.SPLITS:
             assert getattr(one, split).image_rows.tolist() == getattr(other, split).image_rows.tolist()
@@ -158,8 +162,8 @@ def test_a_dry_run_says_where_the_classes_come_from(drawn, tmp_path):
     data_files.stl10(tmp_path)
     for options, said in (
             (DIGITS, 'composition of tasks: fixed, the same in all trials and for all seeds\n'),
-            (DIGITS + SHUFFLE, 'composition of tasks: drawn, another one in each trial (--shuffle_classes); the '
-                               'sizes are those of trial 0\n'),
+            (DIGITS + SHUFFLE, 'composition of tasks: drawn, another one in each trial (--shuffle_classes); '
+                               'the sizes are those of trial 0\n'),
             (DIGITS + given(drawn), 'composition of tasks: given with its images, checksum %s '
              '(--splits); the sizes are those of trial 0\n' % splits_of(drawn)[:8]),
             (['--data_type', 'STL10_20t', '--lifelong', '--batch_size', '1', '--data_dir', str(tmp_path)],
@@ -203,7 +207,8 @@ def test_an_entry_says_it_only_where_it_was_asked_for(drawn):
     for options in (['--num_tasks', '3'], ['--num_tasks', '3'] + SHUFFLE, given(drawn)):
         experiment = experiment_of(*options)
         entry = sizes.entry_of(experiment, trials, {})
-        fields.append({name: entry[name] for name in ('composition_rule', 'splits_checksum') if name in entry})
+        fields.append({name: entry[name] for name in ('composition_rule', 'splits_checksum')
+                       if name in entry})
     assert fields == [{}, {'composition_rule': 'shuffled'},
                       {'composition_rule': 'given', 'splits_checksum': splits_of(drawn)}]
 
@@ -211,14 +216,17 @@ def test_an_entry_says_it_only_where_it_was_asked_for(drawn):
 def test_experiments_of_other_compositions_are_not_compared(tmp_path):
     trials, path = [record([[0.8, np.nan], [0.8, 0.9]])], tmp_path / 'x.mat'
     for model in ('STL', 'Hybrid_HPS'):
-        for more in ({}, dict(composition_rule='shuffled'), dict(composition_rule='given', splits_checksum='a' * 64),
+        for more in ({}, dict(composition_rule='shuffled'),
+                     dict(composition_rule='given', splits_checksum='a' * 64),
                      dict(composition_rule='given', splits_checksum='b' * 64)):
-            write(path, model, trials, run_id=model + str(more), fingerprint=(model + str(sorted(more.items()))),
-                  **more)
+            write(path, model, trials, run_id=model + str(more),
+                  fingerprint=(model + str(sorted(more.items()))), **more)
     groups, _ = read_groups([str(path)])
-    assert [[one.label.split()[0] for one in group.members] for group in groups] == 4 * [['STL', 'Hybrid_HPS']]
+    assert [[one.label.split()[0] for one in group.members] for group in groups] == 4 * [
+        ['STL', 'Hybrid_HPS']]
     assert [group.title.split(', 2 tasks')[0] for group in groups] == [
-        'DIGITS5', 'DIGITS5, other classes in each trial', 'DIGITS5, splits aaaaaaaa', 'DIGITS5, splits bbbbbbbb']
+        'DIGITS5', 'DIGITS5, other classes in each trial', 'DIGITS5, splits aaaaaaaa',
+        'DIGITS5, splits bbbbbbbb']
     assert [group.composition.split(': ')[1].split(',')[0] for group in groups] == [
         'fixed', 'drawn', 'given with its images', 'given with its images']
 
@@ -226,7 +234,8 @@ def test_experiments_of_other_compositions_are_not_compared(tmp_path):
 @pytest.mark.parametrize('kind', ['text', 'latex', 'html'])
 def test_the_report_says_where_the_classes_come_from(kind, tmp_path, capsys):
     from classification.report import command
-    path = write(tmp_path / 'x.mat', 'STL', [record([[0.8, np.nan], [0.8, 0.9]])], composition_rule='shuffled')
+    path = write(tmp_path / 'x.mat', 'STL', [record([[0.8, np.nan], [0.8, 0.9]])],
+                 composition_rule='shuffled')
     assert command.main([path, '--format', kind, '--out', str(tmp_path / 'out')]) == 0
     written, = (tmp_path / 'out').glob('report.*')
     assert 'composition of tasks: drawn, another one in each trial (--shuffle_classes)' in written.read_text()

@@ -41,8 +41,8 @@ def analysed(*options):
 def test_the_stl_analysis_is_an_experiment_of_one_task():
     experiment = analysed()
     assert experiment.task_order == (2,) and len(experiment.class_counts) == 5
-    assert (experiment.early_stopping, experiment.training.epochs) == (50,
-                                                                       5 * 50) and experiment.training.patience == 50
+    assert ((experiment.early_stopping, experiment.training.epochs) == (50, 5 * 50)
+            and experiment.training.patience == 50)
     fields = info(experiment)
     assert [(name, fields[name]) for name in fields if 'STL' in name] == [
         ('STL_analysis', True), ('STL_analysis_task', 2), ('STL_analysis_ratio', 1.),
@@ -67,7 +67,8 @@ def test_settings_of_mutual_information_are_part_of_the_result():
 
 
 def test_a_dry_run_tells_the_analyses(capsys, folder):
-    options = '--model_type STL --stl_analysis --stl_task_to_learn 1 --stl_total_data_ratio 0.9 --data_augment --dry_run'
+    options = ('--model_type STL --stl_analysis --stl_task_to_learn 1 --stl_total_data_ratio 0.9 '
+               '--data_augment --dry_run')
     assert run(DIGITS + options.split()) == 0
     assert capsys.readouterr().out.rstrip().split('\n')[-2:] == [
         'data_augment: True',

@@ -1,6 +1,6 @@
 """Does a long trial need ever more memory, or leave files open? Trains and checkpoints a tiny network.
 
-    python -m tests.faults.endurance [--epochs 2000]      prints the growth per epoch; status 1 if there is one
+    python -m tests.faults.endurance [--epochs 2000]     prints the growth per epoch; status 1 if there is one
 
 Part of `make soak`, and with fewer epochs of the tests.
 """

@@ -500,8 +500,8 @@ def test_a_layer_without_free_kernels_is_said_once_on_screen_and_in_the_log(tmp_
     # the gates start open, so that every kernel fires
     assert (record.extra['channel_gate_free'] == 0).all()
     line, = [line for line in log if 'free' in line]
-    assert line.startswith(
-        'trial 0: after task 0 no kernel is free in layer 0, 1: tasks that are learned later train none there')
+    assert line.startswith('trial 0: after task 0 no kernel is free in layer 0, 1: tasks that are learned '
+                           'later train none there')
     assert [said['note'] for said in screen if 'free' in said.get('note', '')] == [line]
 
 

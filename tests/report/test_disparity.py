@@ -1,4 +1,5 @@
-"""Order-normalised performance disparity against numbers worked out by hand; what the report says of orders."""
+"""Order-normalised performance disparity against numbers worked out by hand; what the report says of
+orders."""
 import csv
 import io
 

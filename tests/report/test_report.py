@@ -76,8 +76,8 @@ BY_HAND = {     # of HPS: (mean, sample standard deviation, n)
 
 def test_numbers_worked_out_by_hand(two):
     made = compared(two)
-    assert [row.label for row in made.rows] == ['STL',
-                                                'Hybrid_HPS TTSS'] and made.baseline == 'STL' and made.notes == [KNOWN]
+    assert ([row.label for row in made.rows] == ['STL', 'Hybrid_HPS TTSS']
+            and made.baseline == 'STL' and made.notes == [KNOWN])
     assert set(BY_HAND) == set(made.metrics)
     for name, expected in BY_HAND.items():
         np.testing.assert_allclose(made.rows[1].summaries[name], expected, atol=1e-12, err_msg=name)
@@ -194,7 +194,8 @@ def test_text_has_each_definition_above_its_numbers(two, capsys):
         '  Hybrid_HPS TTSS  0.7000  0.0500      3  -0.1500            [-0.2742, -0.0258]  3']
     assert all('%s: %s' % (metric.title, metric.definition) in lines for metric in ALWAYS)
     assert lines.count('Note: ' + KNOWN) == 1
-    assert 'Bonferroni correction for 1 method compared with STL' in out and '+/-' not in out and u'\xb1' not in out
+    assert ('Bonferroni correction for 1 method compared with STL' in out
+            and '+/-' not in out and u'\xb1' not in out)
 
 
 def test_csv_is_read_back(two, capsys):
@@ -239,7 +240,8 @@ def test_a_mistake_gets_one_line(options, says, two, tmp_path, capsys, monkeypat
 
 
 def test_neither_tensorflow_nor_matplotlib_is_imported(two):
-    code = 'import sys; from utils import report; report.main(sys.argv[1:]); import main, classification.train_wrapper; ' \
+    code = 'import sys; from utils import report; report.main(sys.argv[1:]); ' \
+           'import main, classification.train_wrapper; ' \
            'sys.exit(any(name.split(".")[0] in ("tensorflow", "matplotlib") for name in sys.modules))'
     assert subprocess.call([sys.executable, '-c', code, two], cwd=ROOT, stdout=subprocess.DEVNULL) == 0
 
@@ -383,7 +385,8 @@ def test_the_page_in_a_browser(page, tmp_path):
     assert 'data-errors="0"' in head and 'data-failed="0"' in head and 'data-images="19"' in head
     with open(page) as stream:
         content = stream.read()
-    click = '<script>undefinedFunction()</script><script>document.querySelectorAll(".sortable th")[2].click()</script></body>'
+    click = ('<script>undefinedFunction()</script>'
+             '<script>document.querySelectorAll(".sortable th")[2].click()</script></body>')
     broken = tmp_path / 'broken.html'
     broken.write_text(content.replace('</body>', '<img src="none.png">' + click))
     made = dumped(str(broken), tmp_path / 'profile')
@@ -408,10 +411,13 @@ def with_resources(trial, kept, **more):
 
 def test_what_trials_took_by_hand(tmp_path):
     made = compared(write(tmp_path / 'x.mat', 'STL', [with_resources(0, 80.), with_resources(1, 90.)]),
-                    write(tmp_path / 'y.mat', 'EWC', [record([[0.5, NAN], [0.25, 0.75]], trial=0, parameters=55)]))
-    found = {name: tuple(made.rows[0].summaries[name]) for name in ('parameters', 'trained', 'state', 'multiply_adds', 'memory', 'steps', 'evaluation')}
-    assert found == {'parameters': (85., pytest.approx(50 ** .5), 2), 'trained': (75., 0., 2), 'state': (16., 0., 2),
-                     'multiply_adds': (200., 0., 2), 'memory': (2.5, pytest.approx(.5 ** .5), 2), 'steps': (5., 0., 2),
+                    write(tmp_path / 'y.mat', 'EWC',
+                          [record([[0.5, NAN], [0.25, 0.75]], trial=0, parameters=55)]))
+    found = {name: tuple(made.rows[0].summaries[name]) for name in (
+        'parameters', 'trained', 'state', 'multiply_adds', 'memory', 'steps', 'evaluation')}
+    assert found == {'parameters': (85., pytest.approx(50 ** .5), 2), 'trained': (75., 0., 2),
+                     'state': (16., 0., 2), 'multiply_adds': (200., 0., 2),
+                     'memory': (2.5, pytest.approx(.5 ** .5), 2), 'steps': (5., 0., 2),
                      'evaluation': (.75, 0., 2)}
     assert made.rows[1].summaries['parameters'][::2] == (55., 1) and made.rows[1].summaries['trained'].n == 0
     assert set(made.metrics) == set(METRICS) - {'no_identity', 'right_task'}
@@ -424,7 +430,8 @@ def test_accuracy_against_parameters(tmp_path):
     none = write(tmp_path / 'z.mat', 'SNN', [record([[0.5, NAN], [0.25, 1.]], trial=0, parameters=0)])
     made = compared(stl, ewc, none)
     figure = {name: figure for name, _, figure in plots.plots_of_group(made)}['parameters']
-    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_marker() in 'osD']
+    marks = [(line.get_xdata()[0], line.get_ydata()[0]) for line in figure.axes[0].lines
+             if line.get_marker() in 'osD']
     assert marks == [(85., .5), (55., .625)]        # none without parameters
     across, upwards = [collection.get_segments()[0] for collection in figure.axes[0].collections[:2]]
     half = 12.7062 * 5.     # t of one degree of freedom at 0.975, times the standard error of 80 and 90
@@ -441,10 +448,11 @@ def test_times_of_trials_that_shared_the_machine_differently(tmp_path):
             one.resources, jobs=np.array(jobs[one.trial]), threads=np.array(threads))) for one in records])
     first, same = trained('x.mat', 'STL', (2, 2), 1), trained('y.mat', 'EWC', (2, 2), 1)
     assert not [note for note in compared(first, same).notes if 'Times' in note]
-    other, old = trained('z.mat', 'DEN', (1, 2), 2), write(tmp_path / 'o.mat', 'SNN', [record([[.5, NAN], [.25, .75]])])
+    other, old = (trained('z.mat', 'DEN', (1, 2), 2),
+                  write(tmp_path / 'o.mat', 'SNN', [record([[.5, NAN], [.25, .75]])]))
     note, = [note for note in compared(first, same, other, old).notes if 'Times' in note]
-    assert note == ('Times are not comparable: 2 trials at a time with 1 thread (STL, EWC); 1 trial at a time with 2 threads '
-                    'and 2 trials at a time with 2 threads (DEN); not known (SNN).')
+    assert note == ('Times are not comparable: 2 trials at a time with 1 thread (STL, EWC); 1 trial at a '
+                    'time with 2 threads and 2 trials at a time with 2 threads (DEN); not known (SNN).')
     odd = trained('n.mat', 'APD', (NAN, float('inf')), NAN)
     note, = [note for note in compared(first, odd).notes if 'Times' in note]
     assert note.endswith('1 thread (STL); not known (APD).')

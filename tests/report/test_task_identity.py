@@ -37,8 +37,10 @@ def test_shapes_follow_trials_and_tasks(trials, tasks, tmp_path):
     entry, = entries(path)
     result, = load_results(path)
     for of_trial, of_entry in WITHOUT_IDENTITY.items():
-        assert [entry[of_entry + kind].shape for kind in ('', '_mean', '_std')] == [(trials, tasks)] + [(1, tasks)] * 2
-        assert [result[of_entry + kind].shape for kind in ('', '_mean', '_std')] == [(trials, tasks)] + [(tasks,)] * 2
+        assert [entry[of_entry + kind].shape for kind in ('', '_mean', '_std')] == (
+            [(trials, tasks)] + [(1, tasks)] * 2)
+        assert [result[of_entry + kind].shape for kind in ('', '_mean', '_std')] == (
+            [(trials, tasks)] + [(tasks,)] * 2)
         assert np.isnan(result[of_entry + '_std']).all() == (trials == 1)
         for run in result['result_of_each_run']:
             assert run[of_trial].shape == (tasks, tasks) and run[of_trial][-1].tolist() == values.tolist()
@@ -62,7 +64,8 @@ def test_the_table_at_the_end():
 
 def test_which_problem_is_solved():
     assert problem(True, False) == 'task-incremental: the task of a test image is known'
-    assert problem(True, True) == 'task-incremental: the task of a test image is known; also evaluated without it'
+    assert problem(True, True) == ('task-incremental: the task of a test image is known; '
+                                   'also evaluated without it')
     assert problem(False, False) == 'multi-task: the task of a test image is known'
 
 
@@ -71,7 +74,8 @@ def test_which_problem_is_solved():
 @pytest.fixture
 def two(tmp_path):
     """STL, of which each task is known, and HPS."""
-    path = write(tmp_path / 'x.mat', 'STL', [record([[0.75, NAN], [0.75, 1.]], trial=number) for number in (0, 1)])
+    path = write(tmp_path / 'x.mat', 'STL',
+                 [record([[0.75, NAN], [0.75, 1.]], trial=number) for number in (0, 1)])
     return write(path, 'Hybrid_HPS', TRIALS, pattern='TTSS')
 
 
@@ -111,7 +115,8 @@ def test_the_report_says_which_problem_is_solved(two, tmp_path, capsys):
 def test_the_page(two, tmp_path):
     assert report.main([two, '--format', 'html', '--out', str(tmp_path / 'out')]) == 0
     content = (tmp_path / 'out' / 'report.html').read_text()
-    assert content.count('final average test accuracy, task not known') == 3       # defined, and heading two columns
+    # defined, and heading two columns
+    assert content.count('final average test accuracy, task not known') == 3
     assert content.count('also evaluated without it (Hybrid_HPS TTSS)') == 1
     alone = write(tmp_path / 'known.mat', 'STL', [record([[0.75]])])
     assert report.main([alone, '--format', 'html', '--out', str(tmp_path / 'out')]) == 0

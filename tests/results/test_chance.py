@@ -53,8 +53,8 @@ def listen(experiment, folder):
     return trial.run(), [line for line in logged if 'chance' in line], [note for note in told if note]
 
 
-LINE = 'trial 0: task %d%s ends at chance: %d of %d training images are right; always answering the most frequent ' \
-       'class gives %d'
+LINE = 'trial 0: task %d%s ends at chance: %d of %d training images are right; always answering the most ' \
+       'frequent class gives %d'
 
 
 @pytest.mark.parametrize('model_type, order', [('SNN', (0, 1, 0)), ('DEN', (0, 1))])
@@ -161,8 +161,8 @@ def test_an_entry_with_an_unknown_trial_has_no_field():
     assert 'at_chance' not in summary(info('STL'), judged_records([True, False], None), (0, 1))
 
 
-NAMED = '2 of 4 tasks over all trials ended with a training accuracy not above that of always answering the most frequent ' \
-        'class (trial 0: task 0; trial 1: task 1)'
+NAMED = '2 of 4 tasks over all trials ended with a training accuracy not above that of always answering ' \
+        'the most frequent class (trial 0: task 0; trial 1: task 1)'
 
 
 def test_the_table_at_the_end_of_a_run_names_the_tasks():
@@ -199,7 +199,8 @@ def test_every_format_marks_the_method(marked, tmp_path, capsys):
     said(capsys, marked, '--format', 'html', '--out', str(tmp_path / 'out'))
     page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
     assert page.count('>DEN<br><span class="mark" title="%s">at chance</span></td>' % NAMED) == 2
-    assert '<p class="note">DEN [at chance]: %s.</p>' % NAMED in page and '<tr><th>at chance</th><td>%s' % NAMED in page
+    assert ('<p class="note">DEN [at chance]: %s.</p>' % NAMED in page
+            and '<tr><th>at chance</th><td>%s' % NAMED in page)
 
 
 def test_marks_stand_side_by_side(marked, capsys, monkeypatch):
@@ -218,7 +219,8 @@ def test_plots_of_methods_are_marked(marked):
     from classification.report.statistics import compare
     group, = read_groups([marked])[0]
     for name, _, figure in plots.plots_of_group(compare(group)):
-        labels = [label.get_text() for label in (figure.axes[0].get_legend().get_texts() if name == 'parameters'
-                                                 else figure.axes[0].get_yticklabels())]
+        labels = [label.get_text() for label in (
+            figure.axes[0].get_legend().get_texts() if name == 'parameters'
+            else figure.axes[0].get_yticklabels())]
         assert labels[-1] == 'DEN\n[at chance]' and 'STL' in labels[:1] or labels == ['DEN\n[at chance]']
         figures.close(figure)

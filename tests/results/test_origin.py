@@ -278,7 +278,8 @@ def test_added_trials_of_another_origin_are_said_stored_and_flagged(copy):
     assert (status, err) == (0, '')
     note, = [line for line in out.splitlines() if line.startswith('note: ')]
     assert 'numpy 1.0 and %s' % np.__version__ in note
-    assert '--restart trains all 2 trials again, --restart 0 only the earlier ones, 2 tasks of 2 epochs each' in note
+    assert ('--restart trains all 2 trials again, --restart 0 only the earlier ones, '
+            '2 tasks of 2 epochs each') in note
     entry, = entries(MAT)
     found = origin.from_entry(entry)
     assert [found[trial][0]['versions']['numpy'] for trial in (0, 1)] == ['1.0', np.__version__]
@@ -328,7 +329,8 @@ def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
     assert 'Note: EWC [mixed origin]: trials of different origins: unknown origin of trial 0.' in text.split(
         '\n')
     assert 'STL [' not in text and 'SNN [' not in text
-    assert 'Not all methods were trained with the same libraries: numpy 1.16.6 (STL, DEN, EWC), 1.21.0 (DEN).' in text
+    assert ('Not all methods were trained with the same libraries: '
+            'numpy 1.16.6 (STL, DEN, EWC), 1.21.0 (DEN).') in text
     assert 'mixed origin: trials of different origins: numpy' in reported(capsys, path, '--format', 'csv')
     reported(capsys, path, '--format', 'html', '--out', str(tmp_path / 'out'))
     page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')

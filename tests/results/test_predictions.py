@@ -24,8 +24,8 @@ def here(tmp_path, monkeypatch, train_here):
 
 
 def record_of(answers, tasks=(0,), trial=0, **more):
-    """A record with these answers (dict (position, task) -> classes); task t tests with two images, the second
-    of class 1."""
+    """A record with these answers (dict (position, task) -> classes); task t tests with two images, the
+    second of class 1."""
     arrays = {}
     for name, values in (('rows', {task: np.array([10 * task, 300]) for task in tasks}),
                          ('labels', {task: np.array([0, 1]) for task in tasks}),
@@ -37,8 +37,8 @@ def record_of(answers, tasks=(0,), trial=0, **more):
 
 def test_the_file_says_what_the_accuracies_say(here):
     status, out, err = run_and_listen(QUICK + ['--model_type', 'EWC', '--num_tasks', '2', '--num_runs', '2',
-                                               '--task_order', '1,0', '--epochs_per_task', '2', '--save_predictions',
-                                               '--save_mat_name', 'x.mat'])
+                                               '--task_order', '1,0', '--epochs_per_task', '2',
+                                               '--save_predictions', '--save_mat_name', 'x.mat'])
     assert (status, err) == (0, '') and 'predictions: Result/predictions/x/EWC-' in out
     entry, = load_results('Result/x.mat')
     found = load_predictions(os.path.join('Result', entry['predictions_file']))
@@ -70,8 +70,8 @@ def test_it_is_another_experiment_and_the_same_numbers():
 def test_types_do_not_depend_on_how_many_there_are(trials, tasks, tmp_path):
     path = str(tmp_path / 'a' / 'x.mat')
     answers = {(position, task): [1, 0] for position in range(len(tasks)) for task in tasks[:position + 1]}
-    predictions.write(path, predictions.variables([record_of(answers, tasks, trial) for trial in range(trials)], tasks,
-                                                  ABOUT))
+    predictions.write(path, predictions.variables(
+        [record_of(answers, tasks, trial) for trial in range(trials)], tasks, ABOUT))
     raw = loadmat(path)
     assert raw['rows'].shape == (1, trials) and raw['rows'][0, 0].shape == (1, len(tasks))
     assert raw['predictions'].shape == (1, trials) and raw['predictions'][0, 0].shape == (1, len(tasks))
@@ -106,7 +106,8 @@ def test_a_record_keeps_them(tmp_path):
 def test_what_is_no_such_file_is_one_line(tmp_path):
     path = str(tmp_path / 'x.mat')
     result_files.write(tmp_path / 'x.mat', 'STL', [result_files.record([[0.5]])])
-    with pytest.raises(UserError, match='is no file of predictions, which --save_predictions writes: it has no finger'):
+    with pytest.raises(UserError, match='is no file of predictions, which --save_predictions writes: '
+                                        'it has no finger'):
         load_predictions(path)
     made = predictions.variables([record_of({(0, 0): [1, 1]})], (0,), ABOUT)
     with open(path, 'wb') as stream:

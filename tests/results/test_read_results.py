@@ -46,7 +46,8 @@ def test_shapes_do_not_depend_on_how_many_there_are(trials, order, tmp_path):
 
 def test_curves_have_no_placeholders(tmp_path):
     """0.0 in the file until task 0, the second one, is learned; the order is 1, 0."""
-    path = write(tmp_path / 'x.mat', 'STL', [record([[NAN, 0.8], [0.9, 0.6]], order=(1, 0), epochs=2)], (1, 0))
+    path = write(tmp_path / 'x.mat', 'STL',
+                 [record([[NAN, 0.8], [0.9, 0.6]], order=(1, 0), epochs=2)], (1, 0))
     result, = load_results(path)
     history = result['result_of_each_run'][0]['history_test_error']
     np.testing.assert_allclose(history[:, :2], [[0, 0.5], [0, 0.65], [0, 0.8], [0.7, 0.7], [0.9, 0.6]])

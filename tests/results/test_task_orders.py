@@ -37,7 +37,8 @@ def test_metrics_of_permuted_orders(R, incremental, transfer, forgetting, ratio,
     np.testing.assert_allclose(metrics.backward_transfer(R), transfer)
     np.testing.assert_allclose(metrics.forgetting(R), forgetting, atol=1e-12)
     np.testing.assert_allclose(metrics.forgetting_ratio(R), ratio)
-    np.testing.assert_allclose(metrics.catastrophic_forgetting_ratio(R, metrics.accuracy_when_learned(R)), ratio)
+    np.testing.assert_allclose(metrics.catastrophic_forgetting_ratio(R, metrics.accuracy_when_learned(R)),
+                               ratio)
 
 
 @pytest.mark.filterwarnings('error')
@@ -105,14 +106,17 @@ def test_shapes_with_an_order_for_each_trial(trials, tmp_path):
 
 
 def test_validation_accuracies_that_choose_go_by_task():
-    trial = record([[NAN, NAN, 0.6], [NAN, 0.8, 0.5], [0.6, 0.8, 0.5], [0.6, 0.7, 0.9]], order=(3, 1, 0, 3), epochs=2)
-    # better epochs: of tasks 3 and 1 while they were learned, of task 3 when it returned, which does not count
+    trial = record([[NAN, NAN, 0.6], [NAN, 0.8, 0.5], [0.6, 0.8, 0.5], [0.6, 0.7, 0.9]],
+                   order=(3, 1, 0, 3), epochs=2)
+    # better epochs: of tasks 3 and 1 while they were learned, of task 3 when it returned, which does not
+    # count
     for row, task, accuracy in ((1, 3, 0.95), (3, 1, 0.85), (7, 3, 1.)):
         trial.accuracy[row, task, VALID] = accuracy
     entry = summary(info(), [trial], (3, 1, 0, 3))
     final, peak = [choice.accuracies(entry, measure, [0]) for measure in choice.MEASURES]
     assert final.handed_on is None
-    np.testing.assert_allclose(final.last_epoch + peak.handed_on, [(0.6 + 0.7 + 0.9) / 3, (0.95 + 0.85 + 0.6) / 3])
+    np.testing.assert_allclose(final.last_epoch + peak.handed_on,
+                               [(0.6 + 0.7 + 0.9) / 3, (0.95 + 0.85 + 0.6) / 3])
 
 
 def test_validation_accuracies_that_choose_go_by_each_trials_order():

@@ -92,7 +92,8 @@ def same_as(calm, run):
         config['settings'].pop('scheduler')
         assert sorted(config.pop('origin_of_trial')) == ['0', '1']         # when each began, among others
     assert configs[0] == configs[1]
-    drawn = [[splits_file.load(path).checksum() for path in splits_file.files(str(one.folder_of_run)).values()]
+    drawn = [[splits_file.load(path).checksum()
+              for path in splits_file.files(str(one.folder_of_run)).values()]
              for one in (run, calm)]
     assert drawn[0] == drawn[1] and len(drawn[0]) == 2
 

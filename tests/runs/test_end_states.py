@@ -70,8 +70,9 @@ def test_more_tasks_and_more_trials(here):
     folders = [os.path.join(result, entry.pop('parameter_folder'))
                for result, entry in (('Result', long_), ('At once', at_once))]
     same_entry(long_, at_once)
-    files = [sorted(os.path.relpath(path, folder) for path in glob.glob(os.path.join(folder, '**', '*.mat'),
-                                                                        recursive=True)) for folder in folders]
+    files = [sorted(os.path.relpath(path, folder)
+                    for path in glob.glob(os.path.join(folder, '**', '*.mat'), recursive=True))
+             for folder in folders]
     assert files[0] == files[1] and len(files[0]) == 3 * (3 + 1)
     for name in files[0]:
         stores = [parameter_files.load(os.path.join(folder, name)).store for folder in folders]
@@ -145,14 +146,16 @@ def test_end_states_are_kept_where_more_can_come(here):
 def test_the_dry_run_says_the_size_and_what_is_continued(here):
     trained(2, 1)
     status, out, _ = run_and_listen(MODEL + ['--num_tasks', '4', '--num_runs', '2', '--dry_run'])
-    assert status == 0 and 'trial 0: 2 tasks taken over from' in out and 'trial 1: all 4 tasks to learn' in out
+    assert (status == 0 and 'trial 0: 2 tasks taken over from' in out
+            and 'trial 1: all 4 tasks to learn' in out)
     size, = [line.split('at most ')[1].split(' per trial')[0] for line in out.split('\n')
              if line.startswith('end state')]
     trained(4, 1)
     bytes_ = os.path.getsize(os.path.join(folder_of(4), 'trial0', 'checkpoint'))
     most = float(size.split()[0]) * {'kB': 1e3, 'MB': 1e6}[size.split()[1]]
     assert most > 0.3 * bytes_          # the file has names and headers beside values
-    assert run_and_listen(MODEL + ['--num_tasks', '4', '--dry_run', '--no_continue'])[1].count('end state') == 0
+    assert run_and_listen(MODEL + ['--num_tasks', '4', '--dry_run', '--no_continue'])[1].count(
+        'end state') == 0
 
 
 @pytest.mark.parametrize('change, says', [
@@ -172,13 +175,14 @@ def test_what_is_not_continued(change, says, here):
 def test_a_damaged_config_beside_it_is_passed_over(name, value, here):
     flags = parser(MODEL).parse_args(MODEL + ['--num_tasks', '3'])
     experiment = resolve(flags, print)
-    fields = dict(json.loads(resolve(parser(MODEL).parse_args(MODEL + ['--num_tasks', '2']), print).to_json()),
-                  **{name: value})
+    fields = dict(json.loads(resolve(parser(MODEL).parse_args(MODEL + ['--num_tasks', '2']),
+                                     print).to_json()), **{name: value})
     os.makedirs('Result/x/LASEM_HPS-00000000')
     with open('Result/x/LASEM_HPS-00000000/config.json', 'w') as stream:
         json.dump({'experiment': fields, 'settings': {}}, stream)
     possible, lines = end_states.shorter_of(experiment, ResultPaths('Result', 'x.mat', experiment))
-    assert possible == [] and all('is not continued: the images of its task x are others' in line for line in lines)
+    assert possible == [] and all(
+        'is not continued: the images of its task x are others' in line for line in lines)
 
 
 def test_an_end_state_whose_parameter_files_are_not_known_is_taken_over(here):
@@ -225,8 +229,8 @@ def test_a_network_that_the_table_changed_is_another_experiment(here, monkeypatc
 # ---- own images ----
 
 IMAGES = ['--data_type', 'Images', '--images', 'images', '--num_clayers', '2', '--lifelong', '--threads', '1',
-          '--num_runs', '1', '--model_type', 'Hybrid_HPS', '--transfer_config', 'top1', '--epochs_per_task', '1',
-          '--batch_size', '4', '--save_mat_name', 'x.mat']
+          '--num_runs', '1', '--model_type', 'Hybrid_HPS', '--transfer_config', 'top1',
+          '--epochs_per_task', '1', '--batch_size', '4', '--save_mat_name', 'x.mat']
 
 
 def add_task(name, number, size=8, folder='images'):
@@ -272,7 +276,8 @@ def test_a_single_new_class_is_named_as_the_reason(here):
     classes_in('images', ['b', 'c'])
     said_of_images()
     classes_in('images', ['a'], seed=1)
-    assert 'is not continued: a single new class makes no task; add another one\n' in said_of_images('--dry_run')
+    assert ('is not continued: a single new class makes no task; add another one\n'
+            in said_of_images('--dry_run'))
 
 
 def test_a_class_name_with_a_line_break_takes_one_line(here):

@@ -15,8 +15,9 @@ from tests.support.own_images import classes_in
 from tests.support.result_files import same_entry
 from utils import utils_env_cl as env
 
-EWC = QUICK + ['--model_type', 'EWC', '--test_type', '3', '--set', 'ewc_mode=online', '--set', 'ewc_gamma=0.5',
-               '--num_tasks', '2', '--epochs_per_task', '1', '--save_mat_name', 'x.mat', '--quiet']
+EWC = QUICK + ['--model_type', 'EWC', '--test_type', '3', '--set', 'ewc_mode=online',
+               '--set', 'ewc_gamma=0.5', '--num_tasks', '2', '--epochs_per_task', '1',
+               '--save_mat_name', 'x.mat', '--quiet']
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +57,8 @@ def test_it_is_the_same_experiment(here):
     said(*EWC)
     path = config_of()
     out = said('--from_config', path)
-    assert out.startswith('%s: the same experiment, of the same origin\n' % path) and 'nothing to train' in out
+    assert (out.startswith('%s: the same experiment, of the same origin\n' % path)
+            and 'nothing to train' in out)
     said('--from_config', path, '--save_mat_name', 'y.mat')
     assert experiment_in(config_of('y')) == experiment_in(path)
     same_entry(entries('Result/x.mat')[0], entries('Result/y.mat')[0])
@@ -68,7 +70,8 @@ def test_it_is_the_same_experiment(here):
 def test_flags_beside_it_win(here):
     said(*EWC)
     path = config_of()
-    out = said('--from_config', path, '--seed', '3', '--set', 'ewc_gamma=0.7', '--test_type', '2', '--dry_run')
+    out = said('--from_config', path, '--seed', '3', '--set', 'ewc_gamma=0.7', '--test_type', '2',
+               '--dry_run')
     assert 'seed 3' in out and 'ewc_gamma: 0.7\n' in out and 'ewc_mode: online\n' in out
     assert 'fisher_multiplier: 1000.0\n' in out
     assert ('%s has other settings: options.ewc_gamma 0.5 instead of 0.7, options.fisher_multiplier 100000.0 '
@@ -84,9 +87,10 @@ def test_a_grid_over_what_a_config_says(here):
 
 
 def test_what_another_version_would_resolve_otherwise(here, monkeypatch):
-    """Defaults that changed meanwhile are taken from the config, where nothing of the experiment is overridden."""
-    said(*QUICK + ['--model_type', 'LASEM_TF', '--num_tasks', '1', '--epochs_per_task', '1', '--save_mat_name',
-                   'x.mat'])
+    """Defaults that changed meanwhile are taken from the config, where nothing of the experiment is
+    overridden."""
+    said(*QUICK + ['--model_type', 'LASEM_TF', '--num_tasks', '1', '--epochs_per_task', '1',
+                   '--save_mat_name', 'x.mat'])
     path = config_of()
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e-5, batch_size=3))
     options = experiment_in(path).options
@@ -123,7 +127,8 @@ def test_words_that_belong_to_that_run_alone_are_left_out():
             ([], '%s --set=b=2 %s --threads 3' % (first, counts)),
             (['--set', 'b=5'], '%s %s --threads 3 --set b=5' % (first, counts)),
             (['--grid=b=5,6'], '%s %s --threads 3 --grid=b=5,6' % (first, counts)),
-            (['--set', 'em_prior_init_cnt=5'], '%s --set=b=2 --gpu -1 --threads 3 --set em_prior_init_cnt=5' % first),
+            (['--set', 'em_prior_init_cnt=5'],
+             '%s --set=b=2 --gpu -1 --threads 3 --set em_prior_init_cnt=5' % first),
             (['--b', '5'], '%s %s --threads 3 --b 5' % (first, counts)),
             (['--scheduler', 'x'], '%s --set=b=2 %s --scheduler x' % (first, counts)),
             (['--jobs', '2'], '%s --set=b=2 %s --jobs 2' % (first, counts))):
@@ -135,7 +140,8 @@ def test_words_that_belong_to_that_run_alone_are_left_out():
     ('--model_type EWC --test_type 3', 'options', 'ewc_fisher_samples', 7, '7'),
     ('--model_type DEN', 'options', 'den_split_cap', None, 'none'),
     ('--model_type LASEMG_HPS', 'options', 'groups', [1, 3], '1,3'),
-    ('--model_type STL --data_type Images --images images', 'data_options', 'split', [50, 20, 30], '50,20,30')])
+    ('--model_type STL --data_type Images --images images', 'data_options', 'split', [50, 20, 30],
+     '50,20,30')])
 def test_each_kind_of_value_is_given_as_set_takes_it(words, kind, name, value, as_set, here, monkeypatch):
     monkeypatch.setitem(gen_data.DATASETS, 'Images', gen_data.DATASETS['Images'])
     classes_in('images', ['a', 'b'])
@@ -150,7 +156,8 @@ def test_each_kind_of_value_is_given_as_set_takes_it(words, kind, name, value, a
 
 
 def test_epochs_that_grow_with_the_tasks_are_no_flag(here):
-    command = ['--data_type', 'DIGITS5', '--lifelong', '--model_type', 'STL', '--stl_analysis', '--stl_task_to_learn', '1']
+    command = ['--data_type', 'DIGITS5', '--lifelong', '--model_type', 'STL', '--stl_analysis',
+               '--stl_task_to_learn', '1']
     then = json.loads(experiment_of(*command).to_json())
     then['training']['epochs'] += 5
     config = {'command': 'main.py ' + ' '.join(command), 'settings': {}, 'experiment': then}
@@ -160,10 +167,12 @@ def test_epochs_that_grow_with_the_tasks_are_no_flag(here):
 @pytest.mark.parametrize('content, says', [
     ('{', 'no config.json of a run'), ('[]', 'no config.json of a run'),
     ('{"experiment": {}, "settings": {}, "command": 3}', 'no config.json of a run'),
-    ('{"experiment": {}, "settings": {}, "command": "main.py --seed 1"}', 'it is damaged, or of a newer version')])
+    ('{"experiment": {}, "settings": {}, "command": "main.py --seed 1"}',
+     'it is damaged, or of a newer version')])
 def test_what_is_no_config_is_one_line(content, says, here):
     (here / 'config.json').write_text(content)
-    is_refused(['--from_config', 'config.json'], '--from_config config.json: it is ' + says.replace('it is ', ''))
+    is_refused(['--from_config', 'config.json'],
+               '--from_config config.json: it is ' + says.replace('it is ', ''))
 
 
 @pytest.mark.parametrize('damaged', [5, 'x', [1], {'versions': {}}, {'versions': 5, 'source_modules': [],
@@ -178,7 +187,8 @@ def test_a_damaged_origin_is_no_origin(damaged, here):
 
 def test_a_config_that_cannot_be_read_says_why(here):
     for path, why in (('nowhere', 'No such file or directory'), ('.', 'Is a directory')):
-        is_refused(['--from_config', path], '--from_config %s cannot be read: %s; the config.json of a run' % (path, why))
+        is_refused(['--from_config', path],
+                   '--from_config %s cannot be read: %s; the config.json of a run' % (path, why))
     is_refused(['--from_config', ''], '--from_config: a path is needed')
 
 

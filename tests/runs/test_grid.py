@@ -81,7 +81,8 @@ def made(here, monkeypatch):
 def test_accuracies_of_trials_that_learn_the_tasks_in_different_orders(tmp_path):
     """By hand: the peak of a task is looked for while its own trial learned it."""
     R, orders = [[.6, np.nan], [.5, .9]], [[0, 1], [1, 0]]
-    records = [record([row if order[0] == 0 else row[::-1] for row in R], trial=number, order=order, own_order=True)
+    records = [record([row if order[0] == 0 else row[::-1] for row in R], trial=number, order=order,
+                      own_order=True)
                for number, order in enumerate(orders)]
     write(tmp_path / 'x.mat', 'Hybrid_HPS', records, orders[0], 'S' * 2)
     entry, = entries(str(tmp_path / 'x.mat'))
@@ -178,8 +179,8 @@ validation accuracy after the last task, mean over tasks (2 trials with seed 0)
         report = reported('--format', kind)
         assert 'on validation data: fisher' + (r'\_' if kind == 'latex' else '_') in report and (
             'validation accuracy after the last task, mean over tasks: 0.8050; ' in report)
-    assert 'chosen: chosen among 3 on validation data: fisher_multiplier 100, of fisher_multiplier 1, 100, 1e4; ' in (
-        reported('--format', 'csv'))
+    assert ('chosen: chosen among 3 on validation data: fisher_multiplier 100, '
+            'of fisher_multiplier 1, 100, 1e4; ') in reported('--format', 'csv')
     one, = [one for one in groups.read_groups(['Result/x.mat'])[0][0].members if 'grid' in one.result]
     assert 'chosen among 3 on validation data' in ''.join(page._facts(one))
     for name in ('chosen', 'trials', 'seed'):       # of another program
@@ -204,7 +205,8 @@ def test_each_is_the_experiment_that_is_typed_by_hand(made):
     assert run_and_listen(by_hand)[0] == 0          # before the grid, with a trial more
     earlier, = entries('Result/x.mat')
     assert run_and_listen(SMALL)[0] == 0
-    assert made.trained == [(100, 0, 0), (100, 0, 1), (100, 0, 2), (1, 0, 0), (1, 0, 1), (1e4, 0, 0), (1e4, 0, 1)]
+    assert made.trained == [(100, 0, 0), (100, 0, 1), (100, 0, 2), (1, 0, 0), (1, 0, 1),
+                            (1e4, 0, 0), (1e4, 0, 1)]
     entry, = chosen_entries()
     assert entry['fingerprint'] == earlier['fingerprint'] and len(entries('Result/x.mat')) == 3
     stored = entry.pop('grid')[0]
@@ -275,7 +277,8 @@ def test_a_new_choice_takes_the_place_of_that_among_the_same_experiments():
     after = choice.updated(before, made('dc', .6), here=True)
     assert [one['fingerprints'] for one in after] == [['a', 'b'], ['d', 'c'], ['e', 'f']]
     assert choice.updated(before, made('dc'), here=False) == [before[0], before[2]]
-    assert [one['fingerprints'] for one in choice.updated(before, made('abc'), here=True)][3:] == [['a', 'b', 'c']]
+    assert [one['fingerprints'] for one in choice.updated(before, made('abc'), here=True)][3:] == [
+        ['a', 'b', 'c']]
     # what another program wrote under this name
     for others in ([{'size': np.ones((1, 1))}], [3.], {'size': 4}, 'text'):
         assert choice.choices_of({'grid': others}) == []
@@ -286,8 +289,8 @@ def test_a_choice_in_words():
     tried = [choice.Tried(OrderedDict([('a', a), ('b', b)]), a + b, [accuracy]) for a, b, accuracy in (
         ('1', '4', .5), ('2', '4', .7), ('1', '3', .6), ('2', '3', .4))]
     assert choice.in_words(choice.struct(choice.Choice(tried, choice.FINAL, 1, 5, False))) == (
-        'chosen among 4 on validation data: a 2, b 4, of a 1, 2; b 4, 3; validation accuracy after the last task, mean '
-        'over tasks: 0.7000; 1 trial with seed 5 chose, those reported among them')
+        'chosen among 4 on validation data: a 2, b 4, of a 1, 2; b 4, 3; validation accuracy after the last '
+        'task, mean over tasks: 0.7000; 1 trial with seed 5 chose, those reported among them')
 
 
 # ---- failures and interruptions ----
@@ -297,8 +300,8 @@ def test_a_combination_that_fails_costs_no_other_and_nothing_is_chosen(made):
     status, out, err = run_and_listen(SMALL)
     assert status == EXIT_FAILED and not chosen_rows(out) and not chosen_entries()
     assert err.splitlines()[-1] == (
-        'error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 1) failed; the same command tries it '
-        'again, and without such values it chooses among the others')
+        'error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 1) failed; the same command tries '
+        'it again, and without such values it chooses among the others')
     assert {factor for factor, _, _ in made.trained} == {1, 100, 1e4}
     made.statuses.clear()
     del made.trained[:]
@@ -317,7 +320,8 @@ def test_a_combination_that_is_refused_and_others_that_are_not(made, monkeypatch
     status, out, err = run_and_listen(SMALL)
     assert status == EXIT_FAILED and not chosen_rows(out) and len(made.trained) == 4
     assert err.splitlines()[0] == 'error: the disk is full'
-    assert err.splitlines()[1].startswith('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 100) failed')
+    assert err.splitlines()[1].startswith(
+        'error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 100) failed')
 
 
 @pytest.mark.parametrize('left', [[], [0], [1, 2]])
@@ -337,7 +341,8 @@ def test_an_entry_that_another_command_replaced_meanwhile_is_not_compared(left, 
                 os.remove('Result/x.mat')
                 append_entry('Result/x.mat', second)
         return train(run_folder, number)
-    monkeypatch.setattr(supervisor, 'choose_pool', lambda flags, trials, say: command_line.PoolHere(replacing))
+    monkeypatch.setattr(supervisor, 'choose_pool',
+                        lambda flags, trials, say: command_line.PoolHere(replacing))
     status, out, err = run_and_listen(SMALL)
     assert status == EXIT_FAILED and not chosen_rows(out) and not chosen_entries()
     assert err == ('error: nothing is chosen: 1 of 3 combinations (fisher_multiplier 1) are no longer in '
@@ -368,8 +373,10 @@ def test_elements_side_by_side_and_the_choice_afterwards(made):
 def test_a_dry_run_lists_the_combinations(made):
     status, out, err = run_and_listen(SMALL + GRID[2:] + ['--dry_run'])
     lines = out.splitlines()
-    assert (status, err) == (0, '') and lines[0] == '6 combinations, each an experiment of 2 trials with seed 0:'
-    assert [line.split()[2:] for line in lines[2:8]] == [[factor, rate] for factor in FACTORS for rate in RATES]
+    assert (status, err) == (0, '') and lines[0] == (
+        '6 combinations, each an experiment of 2 trials with seed 0:')
+    assert [line.split()[2:] for line in lines[2:8]] == [
+        [factor, rate] for factor in FACTORS for rate in RATES]
     shown = run_and_listen(SMALL + GRID[2:] + ['--dry_run', '--grid_element', '4'])[1].splitlines()
     assert shown[0] == 'EWC on DIGITS5, fingerprint ' + lines[5].split()[1]
     assert os.listdir('.') == []
@@ -380,31 +387,37 @@ def test_a_dry_run_lists_the_combinations(made):
 MISTAKES = [
     ('--grid fisher_multiplier', '--grid fisher_multiplier: NAME=V1,V2,... is needed'),
     ('--grid fisher_multiplier=1', '--grid: 1 combination; 2 to 1000 are needed'),
-    ('--grid batch_size=%s --grid lr_decay=%s' % ((','.join(map(str, range(1, 41))),) * 2), '1600 combinations'),
+    ('--grid batch_size=%s --grid lr_decay=%s' % ((','.join(map(str, range(1, 41))),) * 2),
+     '1600 combinations'),
     ('--grid fisher_multiplier=1,1.0', '--grid fisher_multiplier: 1 and 1.0 are the same value'),
     ('--grid fisher_multiplier=1,', '--grid fisher_multiplier=: a finite number'),
-    ('--grid fisher_multiplier=1,x', '--grid fisher_multiplier=x: a finite number of at least 0 is needed; values '
-     'that hold a comma'),
-    ('--grid fisher_multiplier=1,2 --grid fisher_multiplier=3', '--grid fisher_multiplier=1,2: a finite number'),
+    ('--grid fisher_multiplier=1,x', '--grid fisher_multiplier=x: a finite number of at least 0 is needed; '
+     'values that hold a comma'),
+    ('--grid fisher_multiplier=1,2 --grid fisher_multiplier=3',
+     '--grid fisher_multiplier=1,2: a finite number'),
     ('--grid fisher_multiplyer=1,2', 'did you mean fisher_multiplier'),
-    ('--grid seed=1,2', '--grid seed: no option of the method, the data set or the schedule has this name; there '
-     'are fisher_multiplier, '),
+    ('--grid seed=1,2', '--grid seed: no option of the method, the data set or the schedule has this name; '
+     'there are fisher_multiplier, '),
     ('--grid num_tasks=1,2', '--grid num_tasks: no option'), ('--grid jobs=1,2', '--grid jobs: no option'),
     ('--grid em_maxP=0.1,0.2', '--grid em_maxP: no option'),
-    ('--grid fisher_multiplier=1,2 --set fisher_multiplier=3', '--grid fisher_multiplier: it is given by --set too'),
-    ('--model_type LASEMG_HPS --grid groups=1,1 --grid groups=2 --layer_groups 2', '--grid groups: it is given by '
-     '--layer_groups too'),
-    ('--grid learning_rate=1,2 --learning_rate 3', '--grid learning_rate: it is given by --learning_rate too'),
+    ('--grid fisher_multiplier=1,2 --set fisher_multiplier=3',
+     '--grid fisher_multiplier: it is given by --set too'),
+    ('--model_type LASEMG_HPS --grid groups=1,1 --grid groups=2 --layer_groups 2',
+     '--grid groups: it is given by --layer_groups too'),
+    ('--grid learning_rate=1,2 --learning_rate 3',
+     '--grid learning_rate: it is given by --learning_rate too'),
     ('--grid test_type=1,2 --test_type=0', '--grid test_type: it is given by --test_type too'),
     ('--grid learning_rate=1,x', '--grid learning_rate=x: a number is needed'),
     ('--grid batch_size=4,5.5', '--grid batch_size=5.5: a whole number is needed'),
     ('--grid learning_rate=0.1,-1', '--learning_rate -1: a finite number above 0'),
     ('--grid transfer_config=all,top1', '--transfer_config has no meaning for EWC'),
-    ('--grid ewc_mode=separate,separate', 'are the same value; leave one of them away; values that hold a comma'),
+    ('--grid ewc_mode=separate,separate',
+     'are the same value; leave one of them away; values that hold a comma'),
     ('--grid_runs 2', '--grid_runs is a setting of --grid; add --grid'),
     ('--grid_element 2', '--grid_element is a setting of --grid; add --grid'),
     ('--grid ewc_gamma=0.1,0.2 --grid_runs 2', '--grid_runs and --grid_seed: give both, or none of them'),
-    ('--grid ewc_gamma=0.1,0.2 --grid_runs 2 --grid_seed 0', '--grid_seed 0: the trials that are reported have this'),
+    ('--grid ewc_gamma=0.1,0.2 --grid_runs 2 --grid_seed 0',
+     '--grid_seed 0: the trials that are reported have this'),
     ('--grid ewc_gamma=0.1,0.2 --grid_runs 0', '--grid_runs'),
     ('--grid ewc_gamma=0.1,0.2 --grid_seed -1', '--grid_seed'),
     ('--grid ewc_gamma=0.1,0.2 --grid_element 3', '--grid_element 3: there are the combinations 1 to 2'),
@@ -430,7 +443,8 @@ def test_two_combinations_that_are_the_same_experiment(made):
 
 def test_an_entry_that_is_too_large_is_refused_before_anything_is_trained(made, monkeypatch):
     options = [EWC[:-4] + ['--num_runs', '2', '--epochs_per_task', epochs] for epochs in ('1', '50')]
-    small, large = [sizes.entry_bytes(resolve(main.parser().parse_args(words), lambda line: None), 2) for words in options]
+    small, large = [sizes.entry_bytes(resolve(main.parser().parse_args(words), lambda line: None), 2)
+                    for words in options]
     monkeypatch.setattr(mat_parts, 'MAX_BYTES', (small + large) // 2)
     is_refused(EWC[:-4] + ['--num_runs', '2', '--grid', 'epochs_per_task=1,50'], 'ask for fewer trials')
     assert os.listdir('.') == [] and made.trained == []
@@ -444,8 +458,9 @@ def test_a_result_folder_that_cannot_be_written_is_named_once(made):
 
 
 def test_a_value_with_a_comma_is_given_by_itself():
-    words = ['--model_type', 'LASEMG_HPS', '--data_type', 'DIGITS5', '--lifelong', '--grid', 'layer_groups=2,2',
-             '--grid=learning_rate=-1e-3,1', '--quiet', '--grid', 'layer_groups=1,3']
+    words = ['--model_type', 'LASEMG_HPS', '--data_type', 'DIGITS5', '--lifelong',
+             '--grid', 'layer_groups=2,2', '--grid=learning_rate=-1e-3,1', '--quiet',
+             '--grid', 'layer_groups=1,3']
     parser = main.parser()
     name, = [option.name for option in grid._options(parser.parse_args(words)).values()
              if option.flag == 'layer_groups']

@@ -98,7 +98,8 @@ def test_a_reason_is_that_of_the_last_attempt_and_not_of_a_trial_that_runs_elsew
     trial_state.end_by(str(folders[0]), 'of the attempt before')
     token(folders[1])
     assert run.train([0, 1], Progress(2, quiet=True)) == {1: 5}
-    assert trial_state.read(str(folders[0])) == {'state': 'interrupted'} and not trial_state.read(str(folders[1]))
+    assert (trial_state.read(str(folders[0])) == {'state': 'interrupted'}
+            and not trial_state.read(str(folders[1])))
     for reason in ('what its process said', 'it ended with status 1'):
         run._keep_reason(0, reason)
     assert trial_state.read(str(folders[0]))['reason'] == 'what its process said'

@@ -134,8 +134,8 @@ def test_waiting_ends_when_the_clock_is_set_back(falling_clock, monkeypatch):
 
 def test_only_times_of_day_come_from_the_wall_clock():
     """It can be set back while something is measured; tensorboard.py stamps TensorBoard's events,
-    raw_checksums.py asks whether a file changed just now, locks.py tells those who only look how old a heartbeat
-    is; who takes a lock measures."""
+    raw_checksums.py asks whether a file changed just now, locks.py tells those who only look how old a
+    heartbeat is; who takes a lock measures."""
     paths = [os.path.join(ROOT, 'main.py')] + [path for folder in ('classification', 'utils', 'scripts')
                                                for path in
                                                glob.glob(os.path.join(ROOT, folder, '**', '*.py'),

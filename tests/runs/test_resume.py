@@ -167,8 +167,8 @@ def test_killed_at_every_stage(calm, tmp_path, monkeypatch, capfd):
         assert resumptions(run.log())[1:] == [place_of(left)]
         same_result(run, calm())
         assert sorted(os.listdir(os.path.dirname(run.checkpoint))) == [
-            '.lock', 'accuracy_matrix.csv', 'checkpoint', 'epochs.csv', 'history.csv', 'record.npz', 'splits.npz',
-                'state.json']
+            '.lock', 'accuracy_matrix.csv', 'checkpoint', 'epochs.csv', 'history.csv', 'record.npz',
+            'splits.npz', 'state.json']
     print('kills: %s' % ', '.join('%s: %d' % stage for stage in sorted(stages.items())))
     assert set(stages) == {'before the first checkpoint', 'inside task 0', 'inside task 1'}
 

@@ -295,7 +295,8 @@ def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
     del pretended.trials[:]
     status, out, _ = run_and_listen(SHORT + ['--num_runs', '2', '--savegraph', '--tensorboard'])
     assert status == 0 and pretended.trials == [1]
-    assert 'note: --savegraph writes no graphs: trial 0 is already trained\n' in out and '--tensorboard writes' not in out
+    assert ('note: --savegraph writes no graphs: trial 0 is already trained\n' in out
+            and '--tensorboard writes' not in out)
     entry, = stored()      # the third trial is not lost though only two were asked for now
     assert entry['train_valid_data_group'].tolist() == [[0, 1, 2]]
 
@@ -328,7 +329,8 @@ def test_restart_trains_again_and_appends(copy, pretended, trained):
 def test_an_interrupted_restart_goes_on_and_appends(copy, pretended, trained):
     pretended.statuses[0] = EXIT_INTERRUPTED
     status, _, err = run_and_listen(SHORT + ['--num_runs', '1', '--restart'])
-    assert status == EXIT_INTERRUPTED and err == 'interrupted; the same command without --restart resumes it\n'
+    assert (status == EXIT_INTERRUPTED
+            and err == 'interrupted; the same command without --restart resumes it\n')
     assert len(stored()) == 1
     pretended.statuses.clear()
     assert run_and_listen(SHORT + ['--num_runs', '1'])[0] == 0 and pretended.trials == [0, 0]

@@ -1,4 +1,5 @@
-"""--jobs auto: how many trials at a time and threads of each, by cores, memory and what the experiment began with."""
+"""--jobs auto: how many trials at a time and threads of each, by cores, memory and what the experiment began
+with."""
 import json
 import os
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ def plan(monkeypatch, ours, missing, *words, free=FREE, begun=None):
 
 
 @pytest.mark.parametrize('ours, missing, expected', [
-    (1, 5, (1, 1)), (2, 1, (1, 2)), (2, 5, (2, 1)), (8, 5, (5, 1)), (16, 5, (5, 3)), (64, 100, (64, 1)), (4, 0, (1, 4))])
+    (1, 5, (1, 1)), (2, 1, (1, 2)), (2, 5, (2, 1)), (8, 5, (5, 1)), (16, 5, (5, 3)), (64, 100, (64, 1)),
+    (4, 0, (1, 4))])
 def test_cores_are_divided_among_the_trials_to_train(ours, missing, expected, monkeypatch):
     found = plan(monkeypatch, ours, missing)
     assert found[:2] == expected and bool(found[2]) == (expected[0] > 1)
@@ -33,8 +35,8 @@ def test_cores_are_divided_among_the_trials_to_train(ours, missing, expected, mo
 def test_memory_limits_the_trials(monkeypatch):
     one = side_by_side.memory_of_trial(experiment_of(), 'Data')
     assert plan(monkeypatch, 8, 5, free=2.5 * one) == (
-        2, 4, '2 trials at a time, with 4 threads each (8 cores, memory for 2 trials; --jobs and --threads say it '
-        'otherwise)')
+        2, 4, '2 trials at a time, with 4 threads each (8 cores, memory for 2 trials; --jobs and --threads '
+        'say it otherwise)')
     assert plan(monkeypatch, 8, 5, free=0)[:2] == (1, 8)
 
 
@@ -57,8 +59,8 @@ def test_what_is_asked_for_wins(words, expected, monkeypatch):
 
 
 @pytest.mark.parametrize('stored, words, expected', [
-    (4, [], (2, 4)), (8, [], (1, 8)), (4, ['--jobs', '3'], (3, 4)), (4, ['--threads', '1'], (5, 1)), (None, [], (5, 1)),
-    ('4', [], (5, 1)), (0, [], (5, 1))])
+    (4, [], (2, 4)), (8, [], (1, 8)), (4, ['--jobs', '3'], (3, 4)), (4, ['--threads', '1'], (5, 1)),
+    (None, [], (5, 1)), ('4', [], (5, 1)), (0, [], (5, 1))])
 def test_an_experiment_keeps_its_threads(stored, words, expected, monkeypatch):
     assert plan(monkeypatch, 8, 5, *words, begun={'settings': {'threads': stored}})[:2] == expected
 
@@ -66,14 +68,16 @@ def test_an_experiment_keeps_its_threads(stored, words, expected, monkeypatch):
 @pytest.mark.parametrize('text', ['none', '1.5', ''])
 def test_what_is_no_number_of_trials_is_one_line(text):
     status, out, err = run_and_listen(['--data_type', 'DIGITS5', '--jobs', text])
-    assert (status, out, err.count('\n')) == (2, '', 1) and 'argument --jobs: %s: a number, or auto, is needed' % text in err
+    assert ((status, out, err.count('\n')) == (2, '', 1)
+            and 'argument --jobs: %s: a number, or auto, is needed' % text in err)
 
 
 def test_trials_that_are_added_have_the_threads_of_the_first(tmp_path, monkeypatch, train_here):
     """And each says with how many others it trained."""
     monkeypatch.chdir(tmp_path)
     words = [word for word in QUICK if word not in ('--threads', '1', '--num_runs')] + [
-        '--num_runs', '1', '--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1', '--save_mat_name', 'x.mat']
+        '--num_runs', '1', '--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1',
+        '--save_mat_name', 'x.mat']
     monkeypatch.setattr(side_by_side, 'cores', lambda: 1)
     assert run_and_listen(words)[0] == 0
     monkeypatch.setattr(side_by_side, 'cores', lambda: 4)

@@ -48,14 +48,15 @@ def drawn(folder='given'):
     """A folder with the splits of two trials, as a run folder has them; nothing is trained."""
     for number in range(2):
         os.makedirs(os.path.join(folder, 'trial%d' % number))
-        gen_data.load_tasks('DIGITS5', '', group=number, num_tasks=2, say=lambda line: None, keep=os.path.join(
-            folder, 'trial%d' % number, 'splits.npz'))
+        gen_data.load_tasks('DIGITS5', '', group=number, num_tasks=2, say=lambda line: None,
+                            keep=os.path.join(folder, 'trial%d' % number, 'splits.npz'))
     return folder
 
 
 def test_what_is_written_is_what_was_trained_on(here, monkeypatch):
     seen, load = [], gen_data.load_tasks
-    monkeypatch.setattr(gen_data, 'load_tasks', lambda *args, **more: seen.append(load(*args, **more)) or seen[-1])
+    monkeypatch.setattr(gen_data, 'load_tasks',
+                        lambda *args, **more: seen.append(load(*args, **more)) or seen[-1])
     folder = trained('a', '--shuffle_classes')
     assert len(seen) == 2 and seen[0][0].classes != seen[1][0].classes
     for tasks, splits in zip(seen, files_of(folder)):
@@ -111,13 +112,14 @@ def test_a_trial_refuses_a_copy_that_was_changed_meanwhile(here, monkeypatch):
         shutil.copy(copies % 1, copies % 0)
         return checksums
     monkeypatch.setattr(compositions, 'keep', then_changed)
-    is_refused(TWO + ['--num_runs', '1', '--splits', drawn()], 'given_splits/trial0.npz is not the file that this '
-               'experiment began with; run the same command again')
+    is_refused(TWO + ['--num_runs', '1', '--splits', drawn()],
+               'given_splits/trial0.npz is not the file that this experiment began with; '
+               'run the same command again')
 
 
 def test_a_grid_learns_from_given_splits(here):
-    status, out, err = run_and_listen(TWO + ['--save_mat_name', 'b.mat', '--splits', drawn(), '--num_runs', '1',
-                                             '--grid', 'learning_rate=0.02,0.01'])
+    status, out, err = run_and_listen(TWO + ['--save_mat_name', 'b.mat', '--splits', drawn(),
+                                             '--num_runs', '1', '--grid', 'learning_rate=0.02,0.01'])
     assert (status, err) == (0, ''), err
     expected = [one.checksum() for one in files_of('given')]
     folders = glob.glob('Result/b/*/')

@@ -112,8 +112,10 @@ def steps_that(words, monkeypatch, tmp_path):
     return report, gpu_check.check_steps(report, ['DEN'], str(tmp_path), -1)
 
 
-ROW = ('import json, sys\nrow = dict(loss=0, weights=0, logits=0, again=%s, milliseconds=1, cpu_milliseconds=1, '
-       'images=1, cpu_images=1, operations=1, kernels=None, bytes=None)\nprint(json.dumps(row))\n')
+ROW = ('import json, sys\n'
+       'row = dict(loss=0, weights=0, logits=0, again=%s, milliseconds=1, cpu_milliseconds=1, images=1, '
+       'cpu_images=1, operations=1, kernels=None, bytes=None)\n'
+       'print(json.dumps(row))\n')
 
 
 def test_a_device_that_cannot_be_tried_is_one_line(monkeypatch, tmp_path):

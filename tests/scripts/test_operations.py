@@ -7,7 +7,8 @@ def test_a_step_does_more_than_an_evaluation_and_a_search_more_than_a_fixed_patt
     for step, batch in found.values():
         assert 0 < step[1] < step[0] and 0 < batch[1] < batch[0] < step[0]
     fixed, search = [whole - nothing for whole, nothing in (found['Hybrid_HPS'][0], found['LASEM_HPS'][0])]
-    # a layer forwards, its gradients and updates; 16 patterns in one tree; TensorFlow 1.14 tells of each operation twice
+    # a layer forwards, its gradients and updates; 16 patterns in one tree; TensorFlow 1.14 tells of each
+    # operation twice
     assert 4 * 5 < fixed < 100 and fixed < search < 4 * fixed
 
 

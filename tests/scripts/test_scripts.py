@@ -10,7 +10,8 @@ from tests.support.tiny import NET
 
 SLURM = 'slurm_dask'
 WRONG = [
-    ('study', '--result_dir nowhere', 'nowhere has no study_*.mat with Garments; scripts/study.sh makes them'),
+    ('study', '--result_dir nowhere',
+     'nowhere has no study_*.mat with Garments; scripts/study.sh makes them'),
     ('bench', '--models HPS,ENTROPY', '--model_type ENTROPY is not known'),
     ('bench', '--one ENTROPY', "argument --one: invalid choice: 'ENTROPY'"),
     ('bench', '--threads 0', 'argument --threads: 0: at least 1 is needed'),
@@ -40,7 +41,8 @@ def test_bench_measures(model, monkeypatch, capsys):
         monkeypatch.setattr(module, 'TASKS', (1, 2))
     row = bench.measure(model, 1)
     assert row['name'] == model and len(row['epochs']) == 2
-    assert min(row['step'] + row['evaluation']) > 0 and min(row['epochs'] + row['one']) > 0 and row['memory'] > 50
+    assert (min(row['step'] + row['evaluation']) > 0 and min(row['epochs'] + row['one']) > 0
+            and row['memory'] > 50)
     if model == 'LASEM_HPS':        # its own bare operations are those of 8 patterns
         assert row['step'][0] > 1.2 * row['step'][1]
     bench.print_row(row)

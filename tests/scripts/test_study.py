@@ -1,4 +1,5 @@
-"""The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they should."""
+"""The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they
+should."""
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ from utils import utils_env_cl as env
 
 FINAL = {'STL': ([.5, .6], [.1, .1]), 'LASEM_HPS': ([.7, .75], [.1, .1]), 'all': ([.6, .6], [.2, .2]),
          'top2': ([.9, .5], [.3, .4]), 'top3': ([.8, .9], [.3, .3])}
-FINAL.update((name, ([1., 1.], [0., 0.])) for name in ('top1', 'bottom1', 'bottom2', 'bottom3', 'alternating'))
+FINAL.update((name, ([1., 1.], [0., 0.]))
+             for name in ('top1', 'bottom1', 'bottom2', 'bottom3', 'alternating'))
 
 
 def result(name):
@@ -32,10 +34,12 @@ def reported(result, label='LASEM_HPS'):
 
 
 def test_the_primary_comparisons_by_hand():
-    """The best pattern is that of the best validation accuracy (top2), not of the best test accuracy (top3)."""
+    """The best pattern is that of the best validation accuracy (top2), not of the best test accuracy
+    (top3)."""
     found = study.primary([result(name) for name in FINAL])
-    assert [row[:3] for row in found] == [('HPS', 'sharing everything', 'SSSS'), ('HPS', 'sharing nothing', 'STL'),
-                                          ('HPS', 'the best fixed pattern', 'TTSS')]
+    assert [row[:3] for row in found] == [
+        ('HPS', 'sharing everything', 'SSSS'), ('HPS', 'sharing nothing', 'STL'),
+        ('HPS', 'the best fixed pattern', 'TTSS')]
     for (_, _, _, one), (mean, error) in zip(found, [(.125, .025), (.175, .025), (.025, .225)]):
         half = 114.5880 * error     # t of one degree of freedom at 1 - 0.05 / 9 / 2, times the standard error
         np.testing.assert_allclose([one.mean, one.upper - one.mean, one.n], [mean, half, 2], rtol=1e-5)
@@ -114,7 +118,8 @@ def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monk
 
 @pytest.fixture
 def garments(tmp_path, monkeypatch, plugins):
-    """The plug-in's module; its images(**options) are those of each class of each task, [6][10][90, 16, 16, 3]."""
+    """The plug-in's module; its images(**options) are those of each class of each task,
+    [6][10][90, 16, 16, 3]."""
     monkeypatch.chdir(tmp_path)
     data_files.fashion('Data', 560, 12)
     plugins.load(os.path.join(ROOT, 'scripts', 'garments.py'))

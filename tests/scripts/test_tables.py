@@ -161,10 +161,12 @@ def test_one_command_alone_is_listed_and_watched(asked, tmp_path):
 
 
 def test_each_combination_of_a_grid_can_be_an_element(fake, tmp_path):
-    grid = ['--grid', 'learning_rate=1e-3,1e-4', '--grid', 'transfer_config=all', '--grid=transfer_config=top1']
+    grid = ['--grid', 'learning_rate=1e-3,1e-4', '--grid', 'transfer_config=all',
+            '--grid=transfer_config=top1']
     listed = listed_commands('table_stl10', *grid)
     assert len(listed) == 4 * len(listed_commands('table_stl10'))
-    assert [words[-2:] for words in listed[:4]] == [['--grid_element', str(number)] for number in (1, 2, 3, 4)]
+    assert [words[-2:] for words in listed[:4]] == [
+        ['--grid_element', str(number)] for number in (1, 2, 3, 4)]
     child = fake('table_stl10', *grid, ONLY='7')
     assert child.wait() == 0
     call, = calls(tmp_path)

@@ -19,7 +19,8 @@ COMMON = ['--data_type', 'DIGITS5', '--lifelong', '--num_runs', '2', '--save_mat
 def commands(tmp_path):
     """Function of lists of words behind main.py -> (lines, exit status)."""
     def said(*lists):
-        words = [word for number, given in enumerate(lists, 1) for word in [str(len(given)), str(number)] + given]
+        words = [word for number, given in enumerate(lists, 1)
+                 for word in [str(len(given)), str(number)] + given]
         text, status = batch.batch_text(b''.join(os.fsencode(word) + b'\0' for word in words))
         return text.splitlines(), status
     return said
@@ -37,8 +38,8 @@ def make(tmp_path, words, **more):
 def test_commands_are_found_by_what_they_say_of_the_experiment(tmp_path, commands):
     hps, ewc, stl = [of(tmp_path, *words) for words in (['HPS', '--test_type', '1'], ['EWC'], ['STL'])]
     # --gpu, --jobs, --num_runs and where the data are change no experiment; --seed does
-    make(tmp_path, hps + ['--gpu', '0', '--jobs', '2', '--data_dir', 'D', '--num_runs', '1'], digits='1' * 8, trials=1,
-         finished=True)
+    make(tmp_path, hps + ['--gpu', '0', '--jobs', '2', '--data_dir', 'D', '--num_runs', '1'],
+         digits='1' * 8, trials=1, finished=True)
     make(tmp_path, stl + ['--seed', '1'], digits='2' * 8, finished=True)
     lines, status = commands(hps, ewc, stl)
     assert [re.split('  +', line)[2:4] for line in lines[1:4]] == [
@@ -51,8 +52,8 @@ def test_commands_are_found_by_what_they_say_of_the_experiment(tmp_path, command
 def test_how_long_the_rest_takes(tmp_path, commands):
     hps, ewc, stl = of(tmp_path, 'HPS'), of(tmp_path, 'EWC'), of(tmp_path, 'STL')
     folder = make(tmp_path, hps, digits='1' * 8)
-    trial(folder, 0, seconds=100.)                                       # of an earlier version: in the record
-    trial(folder, 1, state='interrupted', done=3, total=4)               # a quarter of 100 s is left
+    trial(folder, 0, seconds=100.)                              # of an earlier version: in the record
+    trial(folder, 1, state='interrupted', done=3, total=4)      # a quarter of 100 s is left
     folder = make(tmp_path, ewc, digits='2' * 8)
     trial(folder, 0, seconds=1., state='finished', training_seconds=300.)
     token(trial(folder, 1, state='running', done=1, total=4, epoch_seconds=20.))        # 60 s are left
@@ -69,7 +70,7 @@ def test_how_long_the_rest_takes(tmp_path, commands):
 def test_trials_side_by_side_take_as_long_as_the_longest_of_them(tmp_path, commands):
     hps = of(tmp_path, 'HPS') + ['--jobs', '5']
     folder = make(tmp_path, hps, digits='1' * 8)
-    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))       # 60 s are left, 80 in all
+    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))    # 60 s are left, 80 in all
     trial(folder, 1, state='interrupted', done=3, total=4)
     lines, _ = commands(hps)
     assert 'left: about 0:01:00 for 1 command, one command after the other' in lines
@@ -82,7 +83,8 @@ def test_trials_side_by_side_take_as_long_as_the_longest_of_them(tmp_path, comma
 
 def test_what_only_the_result_file_knows(tmp_path, commands):
     stl = of(tmp_path, 'STL')
-    write(tmp_path / 'a.mat', 'STL', [record([[.9]], trial=0, seconds=50.)], command='main.py ' + ' '.join(stl))
+    write(tmp_path / 'a.mat', 'STL', [record([[.9]], trial=0, seconds=50.)],
+          command='main.py ' + ' '.join(stl))
     lines, status = commands(stl)
     assert status == 75 and 'left: about 0:00:50 for 1 command, one command after the other' in lines
 
@@ -110,7 +112,8 @@ def test_an_impossible_number_of_trials_is_one_line(number, tmp_path, commands):
 def test_a_script_says_it_without_training(tmp_path):
     def said(*options):
         child = subprocess.Popen([os.path.join(ROOT, 'scripts', 'table_officehome.sh'), '--result_dir',
-                                  str(tmp_path)] + list(options), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  str(tmp_path)] + list(options),
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                  env=dict(os.environ, STATUS='1', PYTHON=sys.executable))
         out, err = child.communicate()
         return child.returncode, out.decode('utf-8'), err.decode('utf-8')
@@ -126,7 +129,7 @@ def test_each_combination_of_a_grid_is_a_command(tmp_path, commands):
     make(tmp_path, of(tmp_path, 'EWC') + ['--set', 'fisher_multiplier=10', '--learning_rate', '0.1'],
          digits='1' * 8, finished=True)
     lines, status = commands(given, of(tmp_path, 'STL'))
-    assert [line.split()[0] for line in lines[1:6]] == ['1', '2', '3', '4', '2']        # as the script numbers them
+    assert [line.split()[0] for line in lines[1:6]] == ['1', '2', '3', '4', '2']  # as the script numbers them
     assert [number for number, line in enumerate(lines[1:5]) if '2 of 2' in line] == [2]
     assert 'fisher_multiplier=10' in lines[3] and 'learning_rate 0.1' in lines[3] and status == 75
     lines, _ = commands(given + ['--grid_element', '3'])
@@ -138,7 +141,8 @@ def test_each_combination_of_a_grid_is_a_command(tmp_path, commands):
     assert 'the chosen one' in lines[3]
     # two were chosen in turn: the one that is further
     for digits, factor in (('2', '1'), ('3', '10')):
-        folder = make(tmp_path, of(tmp_path, 'EWC') + ['--set', 'fisher_multiplier=' + factor], digits=digits * 8)
+        folder = make(tmp_path, of(tmp_path, 'EWC') + ['--set', 'fisher_multiplier=' + factor],
+                      digits=digits * 8)
         for number in range(int(digits) - 2):
             trial(folder, number, seconds=9.)
     lines, _ = commands(given)

@@ -1,4 +1,5 @@
-"""python3 -m utils.status: each state of a trial from what is on disk; paths, formats, exit status; only reads."""
+"""python3 -m utils.status: each state of a trial from what is on disk; paths, formats, exit status; only
+reads."""
 import csv
 import io
 import json
@@ -66,8 +67,8 @@ def test_a_trial_of_another_machine_runs_while_its_file_beats(tmp_path, capsys, 
     line = out.splitlines()[2].strip()
     assert status == (75 if state == 'running' else 1)
     if state == 'running':
-        assert line == ('trial 0 running: on elsewhere, task 3 (position 1), epoch 12/25, validation accuracy '
-                        '0.910, test accuracy 0.900, 0:02:10 left')
+        assert line == ('trial 0 running: on elsewhere, task 3 (position 1), epoch 12/25, '
+                        'validation accuracy 0.910, test accuracy 0.900, 0:02:10 left')
     else:
         assert line.startswith('trial 0 stale: ') and line.endswith(
             'on elsewhere, no heartbeat for 11 minutes')
@@ -85,7 +86,8 @@ def test_a_trial_of_this_machine_whose_process_is_gone_was_interrupted(tmp_path)
 
 def test_a_failed_trial_says_why_and_is_no_interrupted_one(tmp_path, capsys):
     folder = run_folder(tmp_path / 'a')
-    trial(folder, 0, state='failed', reason='the loss of task 1 became nan in epoch 2', task=1, epoch=1, epochs=5)
+    trial(folder, 0, state='failed', reason='the loss of task 1 became nan in epoch 2',
+          task=1, epoch=1, epochs=5)
     trial(folder, 1, state='interrupted', **PLACE)
     status, out, _ = asked(capsys, tmp_path)
     assert status == 1 and '1 interrupted, 1 failed' in out
@@ -95,7 +97,8 @@ def test_a_failed_trial_says_why_and_is_no_interrupted_one(tmp_path, capsys):
     assert status == 75 and '1 interrupted, 1 not begun' in out
 
 
-@pytest.mark.parametrize('content', ['', '[]', '{"state": 5, "epoch": "x", "reason": ["y"], "done": true}', '{'])
+@pytest.mark.parametrize('content', [
+    '', '[]', '{"state": 5, "epoch": "x", "reason": ["y"], "done": true}', '{'])
 def test_a_damaged_state_counts_as_none(tmp_path, content):
     folder = run_folder(tmp_path / 'a', trials=1)
     (trial(folder, 0) / 'state.json').write_text(u'%s' % content)
@@ -180,8 +183,8 @@ def test_an_earlier_version_left_its_failures_in_the_log(tmp_path):
     folder = run_folder(tmp_path / 'a', trials=None, command='main.py --num_runs 3 --gpu 0')
     trial(folder, 0)
     lines = ['trial 0 failed: of the command before', 'start: main.py', 'trial 0: resumed',
-             'trial 1 failed: the loss of task 0 became nan in epoch 1', 'Traceback', 'error: trial 2 ended with signal 9',
-             'error: trial 1 ended with status 1']
+             'trial 1 failed: the loss of task 0 became nan in epoch 1', 'Traceback',
+             'error: trial 2 ended with signal 9', 'error: trial 1 ended with status 1']
     (folder / 'log.txt').write_text(u''.join('2026-11-26 12:00:00 %s\n' % line for line in lines))
     trials = only(tmp_path).trials
     assert [one.state for one in trials] == ['not begun', 'failed', 'failed']
@@ -191,8 +194,9 @@ def test_an_earlier_version_left_its_failures_in_the_log(tmp_path):
 
 def test_which_trials_an_earlier_version_wanted(tmp_path):
     """It did not say it: those that its command line asks for, and those that have a folder."""
-    for name, given, folders, expected in (('a', '--num_runs 5 --num_runs=2 --gpu 0', [], [0, 1]),
-                                           ('b', '--num_runs 1', [4], [0, 4]), ('c', '', [], [0, 1, 2, 3, 4])):
+    for name, given, folders, expected in (
+            ('a', '--num_runs 5 --num_runs=2 --gpu 0', [], [0, 1]), ('b', '--num_runs 1', [4], [0, 4]),
+            ('c', '', [], [0, 1, 2, 3, 4])):
         folder = run_folder(tmp_path / name / 'x', trials=None, command='main.py ' + given)
         for number in folders:
             trial(folder, number)
@@ -251,8 +255,9 @@ def test_half_a_sign_in_a_file_is_shown(tmp_path, capsys):
     assert r'failed: \ud800!' in asked(capsys, tmp_path)[1]
 
 
-@pytest.mark.parametrize('change', [{'data_type': []}, {'model_type': {}}, {'task_order': None}, {'analyses': 5},
-                                    {'checksums': None}, {'class_counts': [2]}, {'data_options': 'x'}])
+@pytest.mark.parametrize('change', [
+    {'data_type': []}, {'model_type': {}}, {'task_order': None}, {'analyses': 5}, {'checksums': None},
+    {'class_counts': [2]}, {'data_options': 'x'}])
 def test_a_damaged_config_costs_no_other(change, tmp_path, capsys):
     run_folder(tmp_path / 'a', digits='1' * 8, finished=True)
     folder = run_folder(tmp_path / 'a', digits='2' * 8, **change)
@@ -308,7 +313,8 @@ def test_csv_and_json_say_the_same(tmp_path, capsys):
         name: value for name, value in row.items() if name != 'details'}
     running, failed, waiting = found['trials_in_detail']
     assert (running['epoch'], running['host'], running['seconds_left']) == (12, 'elsewhere', 130.)
-    assert (failed['reason'], failed['test'], waiting['state']) == ('a "reason", with\nmarks', None, 'not begun')
+    assert (failed['reason'], failed['test'], waiting['state']) == (
+        'a "reason", with\nmarks', None, 'not begun')
 
 
 def test_times_for_people():
@@ -322,7 +328,8 @@ def test_trials_side_by_side_end_with_the_last_of_them(tmp_path, capsys):
     for number, done in enumerate((37, 40)):
         token(trial(folder, number, state='running', **dict(PLACE, done=done, valid=float('inf'))))
     found, = json.loads(asked(capsys, tmp_path, '--format', 'json')[1], parse_constant=pytest.fail)
-    assert found['seconds_left'] == 130. and [one['seconds_left'] for one in found['trials_in_detail']] == [130., 100.]
+    assert (found['seconds_left'] == 130.
+            and [one['seconds_left'] for one in found['trials_in_detail']] == [130., 100.])
 
 
 def test_many_trials_are_not_all_shown(tmp_path, capsys):

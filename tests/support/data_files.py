@@ -190,7 +190,8 @@ class Server(object):
 
     def __init__(self):
         self.files, self.asked, self.sent = {}, [], 0
-        self.breaks, self.ranges, self.status, self.headers, self.length, self.gate = {}, True, {}, {}, True, None
+        self.breaks, self.ranges, self.status, self.headers, self.length, self.gate = (
+            {}, True, {}, {}, True, None)
         self.server = _Threads(('127.0.0.1', 0), type('Handler', (_Handler,), {'told': self}))
         self.url = 'http://127.0.0.1:%d' % self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs=dict(poll_interval=0.01),

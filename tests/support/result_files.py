@@ -277,7 +277,8 @@ def permuted_trials():
 GENERATION = 'tf%s' % tensorflow_version().split('.')[0]
 EARLIER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'earlier', GENERATION)
 COMMON = '--data_type DIGITS5 --lifelong --num_tasks 2 --threads 1'.split()
-FINISHED = COMMON + '--model_type HPS --transfer_config all --epochs_per_task 2 --save_mat_name finished.mat'.split()
+FINISHED = COMMON + ('--model_type HPS --transfer_config all --epochs_per_task 2 '
+                     '--save_mat_name finished.mat').split()
 BEGUN = COMMON + '--model_type LASEM_HPS --epochs_per_task 8 --save_mat_name begun.mat'.split()
 
 

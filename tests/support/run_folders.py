@@ -15,7 +15,8 @@ def write_json(path, content):
         stream.write(u'%s' % json.dumps(content))
 
 
-def run_folder(result, model='Hybrid_HPS', digits='0' * 8, trials=2, finished=False, command='', **experiment):
+def run_folder(result, model='Hybrid_HPS', digits='0' * 8, trials=2, finished=False, command='',
+               **experiment):
     """Makes a run folder with a config.json below Result/NAME (a pathlib.Path)."""
     folder = result / ('%s-%s' % (model, digits))
     folder.mkdir(parents=True)

@@ -225,15 +225,16 @@ def test_a_history_is_stored_under_the_names_that_checkpoints_always_had():
     history.predictions[0, 1] = np.array([1, 1, 1])
     history.answers = history.final_answers = {1: np.array([0, 1, 1])}
     arrays = history.arrays()
-    assert {name: value.tolist() for name, value in arrays.items() if name not in ('final', 'leep', 'matrix')} == {
+    assert {name: value.tolist() for name, value in arrays.items()
+            if name not in ('final', 'leep', 'matrix')} == {
         'loss': [0.25], 'confusion': [3, 1, 0, 300], 'confusion_parts': [[0, 1, 2, 2]],
         'answers': [0, 1, 1], 'answers_parts': [[1, 3]], 'final_answers': [0, 1, 1],
         'final_answers_parts': [[1, 3]],
         'predictions': [1, 1, 1], 'predictions_parts': [[0, 1, 3]], 'training_seconds': [1.5],
-        'evaluation_seconds': [0.], 'trainable_parameters': [0.], 'kept_parameters': [7.], 'state_bytes': [0.],
-        'rows': [[[0.25] * 3] * 2], 'best_test': [0.5], 'changed': [1], 'seconds': [0.], 'peak_tasks': [1],
-        'peak': [0.75], 'at_chance_tasks': [1], 'at_chance': [True], 'extra/prior': [[1.] * 4],
-        'without_task_identity': []}
+        'evaluation_seconds': [0.], 'trainable_parameters': [0.], 'kept_parameters': [7.],
+        'state_bytes': [0.], 'rows': [[[0.25] * 3] * 2], 'best_test': [0.5], 'changed': [1], 'seconds': [0.],
+        'peak_tasks': [1], 'peak': [0.75], 'at_chance_tasks': [1], 'at_chance': [True],
+        'extra/prior': [[1.] * 4], 'without_task_identity': []}
     assert {'final', 'leep', 'matrix'} <= set(arrays)
     again = History.from_arrays(2, arrays)
     assert again.first_epochs == [1] and list(again.method_rows) == ['prior'] and len(again.accuracies) == 1

@@ -1,4 +1,5 @@
-"""A trial that goes on where a shorter experiment's trial ended gives what it would have given from the start."""
+"""A trial that goes on where a shorter experiment's trial ended gives what it would have given from the
+start."""
 import json
 
 import numpy as np
@@ -11,8 +12,8 @@ from tests.support.result_files import same_trial
 from tests.support.tiny import make_experiment, make_joint, make_trial, train, train_with_stops
 
 # One for each way in which a method keeps something from task to task.
-METHODS = ['Hybrid_TF', 'SNN', 'LASEM_HPS', 'LASEMG_DFCNN', 'DARTS_APD', 'BruteForce_HPS', 'EWC', 'DEN', 'ProgNN',
-           'ChannelGate']
+METHODS = ['Hybrid_TF', 'SNN', 'LASEM_HPS', 'LASEMG_DFCNN', 'DARTS_APD', 'BruteForce_HPS', 'EWC', 'DEN',
+           'ProgNN', 'ChannelGate']
 OPTIONS = {'ChannelGate': {'channel_gate_mode': 'paper'}, 'DARTS_APD': {'apd_mode': 'paper'}}
 
 
@@ -56,10 +57,10 @@ def test_tasks_that_return_and_leep_scores(tmp_path):
 def test_what_is_no_end_state(tmp_path):
     shorter, longer = [make_experiment('Hybrid_HPS', order, epochs=1) for order in ((0, 1), (0, 1, 2))]
     path, new_path = ended(shorter, tmp_path / 'shorter'), str(tmp_path / 'new')
-    assert not continue_from(path, shorter._replace(seed=6), longer, new_path, print)       # another experiment's
+    assert not continue_from(path, shorter._replace(seed=6), longer, new_path, print)   # another experiment's
     assert not continue_from(str(tmp_path / 'none'), shorter, longer, new_path, print)
     meta, groups = checkpoint.load(path, print)
-    checkpoint.save(path, dict(meta, position=1), groups)                                   # inside
+    checkpoint.save(path, dict(meta, position=1), groups)                               # inside
     assert not continue_from(path, shorter, longer, new_path, print)
     assert not (tmp_path / 'new').exists()
     assert make_trial(longer, tmp_path).state.position == 0
@@ -105,7 +106,7 @@ def test_what_continues_what():
     assert 'order of tasks, 1 0, is no beginning of 0 1 2' in verdict(longer, make('EWC', (1, 0)))
     assert 'task 1 returns' in verdict(make('EWC', (0, 1, 2, 1)), make('EWC', (0, 1)))
     assert 'task 0 returns' in verdict(make('EWC', (0, 1, 2, 1, 0)), make('EWC', (0, 1)))
-    assert verdict(make('EWC', (0, 1, 0, 2, 0)), make('EWC', (0, 1, 0))) == ''         # it has returned before
+    assert verdict(make('EWC', (0, 1, 0, 2, 0)), make('EWC', (0, 1, 0))) == ''      # it has returned before
     assert verdict(make('EWC', (0, 1, 2, 2)), make('EWC', (0, 1))) == ''
     assert verdict(make('Hybrid_HPS', (0, 1, 2, 1)), make('Hybrid_HPS', (0, 1))) == ''
 
@@ -122,7 +123,8 @@ def test_joint_training_and_the_stl_analysis_are_not_continued():
 
 def test_images_of_earlier_tasks():
     shorter, longer = [make_experiment('Hybrid_HPS', range(tasks))._replace(
-        checksums={'raw': 'of %d' % tasks, 'design': None, 'tasks': ['a', 'b', 'c'][:tasks]}) for tasks in (2, 3)]
+        checksums={'raw': 'of %d' % tasks, 'design': None, 'tasks': ['a', 'b', 'c'][:tasks]})
+        for tasks in (2, 3)]
     assert verdict(longer, shorter) == ''
     changed = longer._replace(checksums=dict(longer.checksums, tasks=['a', 'x', 'c']))
     assert 'task 1' in verdict(changed, shorter)
@@ -136,7 +138,8 @@ def test_images_of_earlier_tasks():
 
 def test_the_first_task_that_changed_is_named():
     shorter, longer = [make_experiment('Hybrid_HPS', (0, 1))._replace(
-        task_order=tuple(range(tasks)), class_counts={task: 2 for task in range(tasks)}) for tasks in (11, 12)]
+        task_order=tuple(range(tasks)), class_counts={task: 2 for task in range(tasks)})
+        for tasks in (11, 12)]
     for changed, says in (((), ''), ((10,), 'task 10 are'), ((2, 10), 'task 2 are')):
         counts = {task: 3 if task in changed else 2 for task in range(12)}
         assert says in verdict(longer._replace(class_counts=counts), shorter)

@@ -77,8 +77,8 @@ def gates(net, hidden):
 
 @pytest.mark.parametrize('padding', ['SAME', 'VALID'])
 def test_of_a_small_network_by_hand(padding):
-    net = env.build_net(env.Network(kernels=(3,), channels=(2,), pools=(2,), hidden=(5,), df_knowledge=((1, 1),),
-                                    df_tensor=((1, 1),)), (4, 4, 1), padding)
+    net = env.build_net(env.Network(kernels=(3,), channels=(2,), pools=(2,), hidden=(5,),
+                                    df_knowledge=((1, 1),), df_tensor=((1, 1),)), (4, 4, 1), padding)
     expected = 16 * 9 * 1 * 2 + 8 * 5 + 5 * 3 if padding == 'SAME' else 4 * 9 * 1 * 2 + 2 * 5 + 5 * 3
     assert plain(net, 3) == expected
     method = make_method('STL', Setting(net, {0: 3}, 'hps', {'pattern': 'T'}))
@@ -160,7 +160,8 @@ def test_parameters_of_each_position(tmp_path):
     """Of a search all that it tries is trained, and what was chosen is kept."""
     trial, record = train(make_experiment('LASEM_HPS', (0, 1), 1), tmp_path)
     found, net = record.resources, trial.experiment.net
-    own = size_of({name: value for name, value in trial.store.items() if 'task1/' in name and name.startswith('fc')})
+    own = size_of({name: value for name, value in trial.store.items()
+                   if 'task1/' in name and name.startswith('fc')})
     layers = sum(layer.kernel ** 2 * layer.in_channels * layer.out_channels + layer.out_channels
                  for layer in net.layers)
     assert found['trainable_parameters'].tolist() == [own + 2 * layers] * 2
@@ -221,7 +222,8 @@ def test_state_beside_the_parameters(tmp_path):
     trial, record = train(make_experiment('EWC', (0, 1), 1), tmp_path / 'one')
     assert record.resources['state_bytes'].tolist() == [16 * size_of(trial.store, '/shared/')] * 2
     (tmp_path / 'other').mkdir()
-    trial, record = train(make_experiment('ChannelGate', (0, 1), 1, channel_gate_mode='paper'), tmp_path / 'other')
+    trial, record = train(make_experiment('ChannelGate', (0, 1), 1, channel_gate_mode='paper'),
+                          tmp_path / 'other')
     beside = size_of(trial.store) - record.num_parameters
     assert beside > 0 and record.resources['kept_parameters'][1] == record.num_parameters
     assert record.resources['state_bytes'][1] == 4 * beside + sum(
@@ -298,13 +300,15 @@ def test_a_record_keeps_them(tmp_path):
 
 @pytest.mark.parametrize('trials', [1, 2, 5])
 def test_the_fields_of_the_entry(trials, tmp_path):
-    path = result_files.write(tmp_path / 'x.mat', 'STL', [with_resources(trial=trial) for trial in range(trials)])
+    path = result_files.write(tmp_path / 'x.mat', 'STL',
+                              [with_resources(trial=trial) for trial in range(trials)])
     stored, = entries(path)
     loaded, = load_results(path)
     for name in BY_POSITION + ('multiply_adds',):
         assert stored[name].tolist() == loaded[name].tolist() == [FULL[name]] * trials
         assert loaded[name + '_mean'].tolist() == FULL[name] and loaded[name + '_std'].shape == (2,)
-    assert stored['peak_memory'].tolist() == [[2e6] * trials] and loaded['peak_memory'].tolist() == [2e6] * trials
+    assert (stored['peak_memory'].tolist() == [[2e6] * trials]
+            and loaded['peak_memory'].tolist() == [2e6] * trials)
 
 
 def test_the_table_at_the_end():

@@ -94,8 +94,8 @@ def test_a_trial_with_a_drawn_order_is_resumed(tmp_path):
     assert load_record(str(tmp_path / 'record.npz')).task_order.tolist() == list(ORDER)
 
 
-OPTIONS = QUICK + ['--model_type', 'LASEM_HPS', '--num_tasks', '3', '--epochs_per_task', '2', '--num_runs', '2',
-                   '--task_order', 'shuffled', '--seed', '4']
+OPTIONS = QUICK + ['--model_type', 'LASEM_HPS', '--num_tasks', '3', '--epochs_per_task', '2',
+                   '--num_runs', '2', '--task_order', 'shuffled', '--seed', '4']
 
 
 def test_shuffled_trials_side_by_side_and_what_their_entry_says(tmp_path):

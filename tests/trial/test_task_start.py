@@ -1,5 +1,5 @@
-"""What the start of a task costs does not grow with the tasks before it: graphs, networks built, session calls
-prepared."""
+"""What the start of a task costs does not grow with the tasks before it: graphs, networks built, session
+calls prepared."""
 import collections
 
 import numpy as np
@@ -61,8 +61,9 @@ def watched(folder, model_type, order=ORDER, **options):
     return Seen(operations, variables, networks, [len(position) for position in calls], record)
 
 
-@pytest.fixture(scope='module', params=[('Hybrid_HPS', dict(pattern='SS')), ('Hybrid_HPS', dict(pattern='TS')),
-                                        ('STL', {}), ('LASEM_HPS', {})], ids=lambda param: str(param))
+@pytest.fixture(scope='module', params=[
+    ('Hybrid_HPS', dict(pattern='SS')), ('Hybrid_HPS', dict(pattern='TS')), ('STL', {}), ('LASEM_HPS', {})],
+    ids=lambda param: str(param))
 def seen(request, tmp_path_factory):
     model_type, options = request.param
     return model_type, options, watched(tmp_path_factory.mktemp('trial'), model_type, **options)

@@ -108,4 +108,5 @@ def test_what_counts_cores_asks_in_one_place():
                  'classification/data/readers_officehome.py'):
         with open(os.path.join(ROOT, name)) as stream:
             source = stream.read()
-        assert 'from utils.cores import cores' in source and 'sched_getaffinity' not in source and 'os.cpu_count' not in source
+        assert ('from utils.cores import cores' in source and 'sched_getaffinity' not in source
+                and 'os.cpu_count' not in source)

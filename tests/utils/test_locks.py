@@ -240,7 +240,8 @@ def test_a_holder_that_was_stopped_and_missed_by_nobody_goes_on(path, holder):
 
 def test_a_look_at_the_holder_takes_nothing(path, holder, tmp_path):
     def seen():
-        return {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path)) if 'token' not in name}
+        return {name: (tmp_path / name).read_bytes() for name in os.listdir(str(tmp_path))
+                if 'token' not in name}
     before = seen()
     found = locks.holder_of(path)
     assert (found.pid, found.ended) == (holder.pid, False) and 0 <= found.silent_seconds < 60
@@ -300,4 +301,5 @@ def test_as_a_command(path):
                                program, path])
     assert (child.returncode, out, err) == (3, '', '')
     child, _, err = process(['-S', os.path.join(ROOT, 'utils', 'locks.py'), os.path.join(path, 'x'), 'true'])
-    assert child.returncode == 1 and err == 'error: %s/x cannot be locked: [Errno 20] Not a directory: %r\n' % (path, path + '/x')
+    assert (child.returncode == 1
+            and err == 'error: %s/x cannot be locked: [Errno 20] Not a directory: %r\n' % (path, path + '/x'))

@@ -97,7 +97,8 @@ def test_the_sample_has_every_kind_of_node():
 
 def test_what_a_reader_sees_and_a_computer_does_not_changes_nothing():
     plain = 'def f(a):\n    return [a, "x"]\n'
-    same = '"""Module."""\n# a comment\ndef f(a):\n\n    """What it does."""\n    return [  a,\n        \'x\']  # why\n'
+    same = ('"""Module."""\n# a comment\ndef f(a):\n\n    """What it does."""\n'
+            '    return [  a,\n        \'x\']  # why\n')
     assert digest(plain) == digest(same)
 
 
