@@ -242,7 +242,8 @@ import numpy as np
 from classification.results.mat_file import append_entry
 
 def entry(number):
-    return {'run_id': str(number), 'runs': [{'values': np.full((3000, 100), float(number + run))} for run in range(5)]}
+    return {'run_id': str(number),
+            'runs': [{'values': np.full((3000, 100), float(number + run))} for run in range(5)]}
 
 def memory():
     with open('/proc/self/statm') as stream:
