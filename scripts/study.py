@@ -10,6 +10,7 @@ For each task of Garments: the posterior mass that LASEM gives to sharing a laye
 import glob
 import os
 import sys
+from collections import OrderedDict
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -93,6 +94,23 @@ def lines_of_sharing(one):
         yield '  %d  %-32s %s   %s' % (position, COMMON[position], '  '.join(cells), _shown(contrast))
 
 
+def contrasts(one):
+    """Whether the mass follows what tasks have in common: dict what -> its Difference over the trials.
+
+    A task that has the colour in common should share its first layers more, one that has the turn its last
+    layers; one that has everything in common should share more than one that has nothing.
+    """
+    mass = sharing(one)
+    half, place = mass.shape[2] // 2, COMMON.index
+    leaning = mass[:, :, :half].mean(axis=2) - mass[:, :, half:].mean(axis=2)
+    whole = mass.mean(axis=2)
+    return OrderedDict((
+        ('first minus last layers, colour minus turn',
+         interval(leaning[:, place('colour')] - leaning[:, place('turn')])),
+        ('all layers, everything minus nothing',
+         interval(whole[:, place('everything, of one task')] - whole[:, place('nothing')]))))
+
+
 def _shown(found):
     return '%6.3f [%6.3f, %6.3f]' % (found.mean, found.lower, found.upper)
 
@@ -142,6 +160,8 @@ def main():
               % _model(one))
         for line in lines_of_sharing(one):
             print(line)
+        for what, found in contrasts(one).items():
+            print('  %-60s %s' % (what, _shown(found)))
     if flags.plot and not searches:
         sys.exit(tell_error('--plot %s: no LASEM is trained yet; scripts/study.sh trains it' % flags.plot))
     if flags.plot:

@@ -80,6 +80,19 @@ def test_a_line_of_the_mass_on_sharing():
                                atol=6e-4)
 
 
+def test_whether_the_mass_follows_by_hand():
+    """Tasks 1 (colour), 2 (turn), 4 (nothing), 5 (everything) of a trial put all mass on ST, TS, TT, SS; in
+    the other trial all are even."""
+    follows = np.array([[.25] * 4, [0, 0, 1, 0], [0, 1, 0, 0], [.25] * 4, [0, 0, 0, 1], [1, 0, 0, 0]])
+    runs = [{'history_net_prior_in_epoch': rows, 'task_changed_epoch': np.arange(1, 7)}
+            for rows in (follows, np.full((6, 4), .25))]
+    found = study.contrasts(reported({'result_of_each_run': runs}))
+    # ST shares its first layer: leans by 1, TS by -1; so colour minus turn is 2 in the trial that follows
+    assert [one.mean for one in found.values()] == [1., .5]
+    np.testing.assert_allclose([one.upper - one.mean for one in found.values()], [12.7062, 12.7062 * .5],
+                               rtol=1e-5)
+
+
 # ---- the command line ----
 
 def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
@@ -108,7 +121,7 @@ def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monk
     lines = out.splitlines()
     assert (status, err) == (0, '') and (tmp_path / 'study.png').read_bytes()[1:4] == b'PNG'
     assert lines[1].split()[:3] == ['HPS', 'sharing', 'nothing'] and lines[1].endswith('  2 trials')
-    assert [line.split()[0] for line in lines[3:]] == ['1', '2', '3', '4', '5']
+    assert [line.split()[0] for line in lines[3:]] == ['1', '2', '3', '4', '5', 'first', 'all']
     with open(path, 'r+b') as stream:
         stream.truncate(500)
     fails('study_LASEM_HPS.mat is damaged')
