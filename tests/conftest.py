@@ -34,7 +34,7 @@ def nothing_is_left_declared():
     """A test that loads or imports a plug-in would leave other methods and data sets to the tests after
     it."""
     yield
-    assert OWN.are_all()
+    assert OWN.added() == []
 
 
 @pytest.fixture
