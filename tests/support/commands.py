@@ -164,22 +164,25 @@ class Run(object):
         found, = entries(str(self.folder / 'found.mat'))
         return found
 
-    def child(self):
-        """The process of the running trial; waits for it."""
+    def child(self, number=None):
+        """The process of a running trial, of the one with this number if it is given; waits for it."""
         def look():
             assert self.parent.poll() is None, self.said_at.read_text()
-            return next((child for child in psutil.Process(self.parent.pid).children()
-                         if main.TRIAL_COMMAND in command_of(child)), None)
+            for child in psutil.Process(self.parent.pid).children():
+                words = command_of(child)
+                if main.TRIAL_COMMAND in words and (number is None or words[-1] == str(number)):
+                    return child
+            return None
         self.children.append(waited_for(look, 0.05))
         return self.children[-1]
 
     def child_stopped_when(self, condition):
-        """Freezes the trial (SIGSTOP) when its last checkpoint meets a condition.
+        """Freezes trial 0 (SIGSTOP) when its last checkpoint meets a condition.
 
         Returns:
             (process of the trial, what its last checkpoint says).
         """
-        child, seen = self.child(), [None]
+        child, seen = self.child(0), [None]
 
         def look():
             assert not gone(child), 'the trial ended before it was at the place to stop it'
