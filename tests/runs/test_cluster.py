@@ -65,8 +65,8 @@ class ClusterRun(Run):
         super(ClusterRun, self).__init__(dask.folder.parent / name, LEARN + ['--scheduler', dask.address])
         self.dask = dask
 
-    def child(self):
-        self.children.append(waited_for(lambda: self.dask.trial(0), 0.05))
+    def child(self, number=0):
+        self.children.append(waited_for(lambda: self.dask.trial(number), 0.05))
         return self.children[-1]
 
     def go_on_unwanted(self, child):
