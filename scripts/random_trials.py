@@ -20,6 +20,7 @@ SIZES = (170, 30, 1000)       # images of a task of CIFAR-100 at 4 %: training, 
 
 
 def setting_of(model, net):
+    """Setting of a model that learns one of `random_tasks`, with the pattern top2 where one is asked for."""
     depth = len(net.layers)
     pattern = env.pattern_from_name('top2' if model.pattern in ('asked', 'searched') else model.pattern,
                                     depth)

@@ -2,8 +2,9 @@
 started."""
 import importlib
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from tests.support.tiny import NET
@@ -47,6 +48,15 @@ def test_bench_measures(model, monkeypatch, capsys):
         assert row['step'][0] > 1.2 * row['step'][1]
     bench.print_row(row)
     assert capsys.readouterr().out.split()[:2] == [model, '%.2f' % row['step'][0]]
+
+
+def test_bench_compares_by_hand(monkeypatch):
+    """Steps of 10 ms, batches of 20 ms and of 500 images: 17 steps and 1200 images are an epoch."""
+    bench = importlib.import_module('scripts.bench')
+    monkeypatch.setattr(bench, '_milliseconds', lambda actions, times_each: np.array([[10.] * 3, [20.] * 3]))
+    one = SimpleNamespace(step=SimpleNamespace(run=None), evaluation=SimpleNamespace(run=None), evaluated=500)
+    np.testing.assert_allclose(bench.OneNetwork.epoch(one), [.17, .048])
+    assert bench._ratio(np.array([2., 6., 9.]), np.array([1., 2., 9.])) == 2.
 
 
 def test_bench_takes_some_models(monkeypatch):

@@ -145,7 +145,7 @@ def garments(tmp_path, monkeypatch, plugins):
 
 def test_a_task_has_the_colour_and_the_turn_that_it_says(garments):
     made = garments.images()
-    assert made.dtype == np.uint8
+    assert made.dtype == np.uint8 and len(garments.TASKS) == len(study.COMMON)
     for task, (colour, turns, _) in enumerate(garments.TASKS):
         counts = made[task, ..., garments.COLOURS[colour]]
         assert counts.any() and not np.delete(made[task], garments.COLOURS[colour], axis=-1).any()
