@@ -91,7 +91,8 @@ train() {
     esac
 }
 
-# Every method of the paper's tables; the arguments name the fixed transfer configurations.
+# Every method of the paper's tables; the arguments name the fixed transfer configurations. `layer_groups`: of LASEMG, where the
+# published groups are single layers, with which it would be LASEM.
 every_method() {
     local model layers mechanism
     # The two extremes, and networks that do not choose.
@@ -113,7 +114,7 @@ every_method() {
     # Searches: LASEM, group-based LASEM, LASEM that counts winners, DARTS.
     for mechanism in HPS TF DFCNN; do
         train --model_type "LASEM_$mechanism"
-        train --model_type "LASEMG_$mechanism"
+        train --model_type "LASEMG_$mechanism" ${layer_groups:+--layer_groups "$layer_groups"}
         train --model_type "LASEM_$mechanism" --em_cnt_prior
     done
     train --model_type DARTS_HPS

@@ -16,9 +16,9 @@ patterns() { local layers; for layers in all top1 top2 top3 bottom1 bottom2 bott
 
 others() {
     train --model_type SNN
-    train --model_type LASEMG_HPS
-    train --model_type LASEMG_TF
-    train --model_type LASEMG_DFCNN
+    train --model_type LASEMG_HPS --layer_groups 2,2
+    train --model_type LASEMG_TF --layer_groups 2,2
+    train --model_type LASEMG_DFCNN --layer_groups 2,2
     train --model_type DARTS_HPS
     train --model_type ProgNN --test_type 1
     train --model_type EWC --test_type 2
@@ -36,7 +36,7 @@ common --plugin scripts/garments.py --data_type Garments --lifelong --num_runs 5
 others
 
 table study_fashion
-common --data_type FASHION10 --data_percent 10 --lifelong --num_runs 5 --epochs_per_task 10 --eval_interval 10 --quiet
+common --data_type FASHION10 --data_percent 3 --lifelong --num_runs 5 --epochs_per_task 10 --eval_interval 10 --quiet
 train --model_type STL
 for mechanism in HPS TF DFCNN; do
     train --model_type "LASEM_$mechanism"

@@ -7,5 +7,5 @@
 source "$(dirname "$0")/batch.sh" "$@"
 common --data_type CIFAR100_10 --data_percent 4 --num_clayers 4 --lifelong
 table table_cifar100
-every_method all top1 top2 top3 bottom1 bottom2 bottom3 alternating
+layer_groups=2,2 every_method all top1 top2 top3 bottom1 bottom2 bottom3 alternating
 finish

@@ -1,4 +1,4 @@
-"""Writes docs/flags.md from the declarations: every flag of the three commands, and every option of --set.
+"""Writes docs/flags.md from the declarations: every flag of the commands, and every option of --set.
 
     python3 scripts/write_flags.py       the tests say when the page is out of date
 """
@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
-from classification import download, gen_data  # noqa: E402
+from classification import download, gen_data, predict  # noqa: E402
 from classification.experiment import flags  # noqa: E402
 from classification.model.registry import MECHANISMS, METHODS  # noqa: E402
 from classification.report import command as report  # noqa: E402
@@ -42,7 +42,10 @@ COMMANDS = [('python3 -m utils.report', 'makes tables and plots of result files:
              'shows how far experiments are: [scaling.md](scaling.md#how-far-is-it).',
              status.parser),
             ('python3 -m classification.download', 'fetches a data set: [Data/README.md](../Data/README.md).',
-             download.parser)]
+             download.parser),
+            ('python3 -m classification.predict',
+             'classifies images with a trained network: [own_images.md](own_images.md#prediction).',
+             predict.parser)]
 
 
 def page():

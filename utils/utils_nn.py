@@ -109,7 +109,8 @@ class Parameters(object):
 
 
 class FedParameters(Parameters):
-    """Placeholders in the place of variables: for a network whose values are known elsewhere."""
+    """Placeholders in the place of variables: for a network whose values are known elsewhere, so that
+    `store` and `start` are empty."""
 
     def __init__(self):
         super(FedParameters, self).__init__({}, (), None)

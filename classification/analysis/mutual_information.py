@@ -40,7 +40,9 @@ def entropy(matrix, alpha):
         alpha: greater than 0.
     """
     eigenvalues = np.linalg.eigvalsh(matrix)
-    eigenvalues = eigenvalues[eigenvalues > 0]        # rounding makes some of the zeros negative
+    # Rounding makes something of the zeros: some negative, others such that they would count below alpha 1.
+    noise = len(matrix) * np.finfo(float).eps * eigenvalues.max() if alpha < 1 else 0.
+    eigenvalues = eigenvalues[eigenvalues > noise]
     if alpha == 1:
         return float(-(eigenvalues * np.log2(eigenvalues)).sum())
     return float(np.log2((eigenvalues ** alpha).sum()) / (1. - alpha))

@@ -123,8 +123,10 @@ def _value(path, arrays, name, kinds, dimensions=0):
         raise UserError('%s has no array %s' % (path, name))
     array = arrays[name]
     if array.dtype.kind not in kinds or array.ndim != dimensions:
-        raise UserError('%s: %s is %s of shape %s; %s is needed' % (path, name, array.dtype, array.shape, (
-            'a text' if 'U' in kinds else 'one number') if dimensions == 0 else 'a list of numbers'))
+        number = 'number' if 'f' in kinds else 'whole number'
+        raise UserError('%s: %s is %s of shape %s; %s is needed' % (
+            path, name, array.dtype, array.shape, 'a list of %ss' % number if dimensions else
+            'a text' if 'U' in kinds else 'one ' + number))
     return array
 
 
@@ -154,7 +156,7 @@ def _task(path, arrays, task):
         raise UserError('%s: task %d both trains and validates with image %d' % (path, task, both[0]))
     return TaskRows(classes, splits, *[
         tuple(_value(path, arrays, start + name, kinds, 1).tolist()) if start + name in arrays else None
-        for name, kinds in (('noise', 'f'), ('swap', 'iu'))])
+        for name, kinds in (('noise', 'iuf'), ('swap', 'iu'))])
 
 
 def _check_test_images(splits):

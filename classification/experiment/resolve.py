@@ -62,8 +62,7 @@ def resolve(flags, say, begun=dict):
         _check_sizes(sizes, of_schedule['training'], model.name, model,
                      '; take a larger --data_percent' if percent is not None else
                      '; take a smaller --batch_size' if own or splits else '')
-    for name, why in _ignored(flags, dataset, context, model):
-        say('--%s is ignored: %s' % (name, why))
+    _say_remarks(flags, dataset, context, model, say)
     return Experiment(
         data_type=data_type, data_percent=percent,
         normalize=dataset.normalize or (flags.normalize if dataset.scaling is None else 'split'),
@@ -204,6 +203,16 @@ def _check_model(flags, model_type, model, net):
             raise UserError(
                 '%s has no meaning where all tasks are trained together, with the published early stopping; '
                 'leave it away or add --lifelong' % what)
+
+
+def _say_remarks(flags, dataset, context, model, say):
+    """Says which flags have no effect, and what the method and the mechanism have to say of their options."""
+    for name, why in _ignored(flags, dataset, context, model):
+        say('--%s is ignored: %s' % (name, why))
+    for part in (model.method, model.kind):
+        remark = part.remark(context)
+        if remark:
+            say(remark)
 
 
 def _ignored(flags, dataset, context, model):

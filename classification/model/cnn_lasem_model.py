@@ -44,8 +44,16 @@ def few_patterns(context):
             '--layer_groups with fewer groups' % (context.name, patterns, context.depth, MAX_PATTERNS))
 
 
+def single_layers(context):
+    """What to know where each group is one layer: it is LASEM."""
+    if set(context.options['groups']) == {1}:
+        return ('%s: each layer is a group by itself, so the numbers are those of %s; --layer_groups makes '
+                'larger groups' % (context.name, context.name.replace('LASEMG', 'LASEM')))
+    return None
+
+
 @selection('LASEMG', 'group-based LASEM', aliases=('LASEM_GROUP',), paper=PAPER, options=PRIOR + (GROUPS,),
-           check=few_patterns, file_names='lasem', fields=histories)
+           check=few_patterns, remark=single_layers, file_names='lasem', fields=histories)
 class GroupedLasem(PatternSearch):
     """LASEM over patterns that are constant within groups of layers.
 

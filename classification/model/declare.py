@@ -42,6 +42,7 @@ class Declared(NamedTuple):
     mode_versions: Tuple[str, dict] = ('', {})
     constants: Tuple = ()
     check: Callable = lambda context: None
+    remark: Callable = lambda context: None
     network: Callable = lambda data_type, family, depth, network: network
     notes: Callable = lambda: ()
     origin: Optional[str] = None              # of a plug-in: its file
@@ -197,6 +198,7 @@ def mechanism(name, help, key=None, architecture=None, **more):
         models: keys of the selections whose model of this mechanism is declared as a method of its own.
         paper, options, version, mode_versions: see `method`.
         check: function of a Context with all options; raises a UserError where the combination is impossible.
+        remark: function of a Context with all options: what the user should know of them, a line, or None.
         network: function (data type, family, depth, Network) -> the Network that its models have there.
         shared, own: names of the parts that its variables have, common ones and each task's, for parameter
             files.
@@ -265,7 +267,7 @@ def method(name, help, key=None, mechanism='hps', architecture=None, aliases=(),
             between tasks, at most.
         dropout: name of the option that says whether it has dropout; None: it has.
         size_note: what --dry_run adds to the number of parameters.
-        check, network: see `mechanism`.
+        check, remark, network: see `mechanism`.
         files: function (Fields of the mechanism) -> Fields of its parameter files.
         fields: function of a sizes.Size -> (name, shape, type) of each array that it adds to a trial's
             result.

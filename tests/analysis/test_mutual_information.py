@@ -11,7 +11,7 @@ from utils import runtime
 from utils import utils_env_cl as env
 from utils.utils import random_state
 
-ALPHAS = (0.5, 1, 1.01, 2, 5)
+ALPHAS = (0.05, 0.5, 1, 1.01, 2, 5)
 
 
 def explicit(samples, width):
@@ -40,6 +40,8 @@ def test_bounds_of_the_entropy(alpha):
     # Two groups of alike samples are one bit, however large.
     groups = np.kron(np.eye(2), np.ones((8, 8))) / 16.
     assert np.isclose(mi.entropy(groups, alpha), 1., atol=1e-6)
+    labels = np.equal.outer(np.arange(200) % 2, np.arange(2)).astype(np.float64)
+    assert np.isclose(mi.entropy(mi.gram(labels, 0.1), alpha), 1., atol=1e-6)
 
 
 def test_the_entropy_is_the_definition():

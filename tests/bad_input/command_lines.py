@@ -124,6 +124,8 @@ RIGHT = [      # options, line on stdout: what looks wrong, and is done with a w
     (['--layer_groups', '2,2'], '--layer_groups is ignored: Hybrid_HPS does not use it'),
     (['--model_type', 'LASEM_HPS', '--layer_groups', '2,2'],
      '--layer_groups is ignored: LASEM_HPS does not use it'),
+    (['--model_type', 'LASEMG_HPS'],
+     'LASEMG_HPS: each layer is a group by itself, so the numbers are those of LASEM_HPS;'),
     (['--model_type', 'LASEM_HPS', '--em_prior_init_cnt', '2'],
      '--em_prior_init_cnt is ignored: it is a setting of'),
     (['--model_type', 'LASEM_TF', '--darts_approx_order', '2'], '--darts_approx_order is ignored: LASEM_TF'),
