@@ -196,16 +196,24 @@ def searches_to_plot(groups):
         raise UserError('no LASEM is trained yet on %s; scripts/study.sh trains it' % ALL_TASKS)
     if len(found) > 1:
         raise UserError('one picture shows experiments on the same data, but there are %d groups (%s); train '
-                        'each with a --result_dir of its own' % (len(found),
-                                                                 '; '.join(group.title for group in found)))
+                        'each with a --result_dir of its own' % (len(found), '; '.join(map(title, found))))
     return searches_of(found[0])
+
+
+def title(group):
+    """What the data of a group are, with their options as far as config.json tells."""
+    options = group.members[0].config.get('experiment', {}).get('data_options', {})
+    return ', '.join([group.title] + ['%s %s' % pair for pair in sorted(options.items())])
 
 
 def tell(group):
     """Prints what a group of experiments says."""
     print('LASEM, final average test accuracy minus that of ..., %d simultaneous 95 %% intervals:' % PRIMARY)
-    for mechanism, against, pattern, found in primary(group.members):
+    compared = primary(group.members)
+    for mechanism, against, pattern, found in compared:
         print('  %-6s %-24s %-5s %s  %d trials' % (mechanism, against, pattern, _shown(found), found.n))
+    if not compared:
+        print('  none is trained yet')
     told = searches_of(group)
     for one in told:
         print('%s: posterior mass on sharing, input side first; last, first layers minus last layers:'
@@ -227,7 +235,7 @@ def _picture(text):
 
 
 def main():
-    """Exit status."""
+    """Command line."""
     parser = Parser(description=__doc__.split('\n')[0])
     parser.add_argument('--result_dir', type=path_argument, default='Result',
                         help='where study.sh wrote (default: %(default)s)')
@@ -237,20 +245,19 @@ def main():
     try:
         groups = groups_of_garments(flags.result_dir)
     except UserError as error:
-        return tell_error(error)
+        sys.exit(tell_error(error))
     if flags.plot:
         try:
             check_matplotlib()
             plot(searches_to_plot(groups), flags.plot)
         except UserError as error:
-            return tell_error('--plot %s: %s' % (flags.plot, error))
+            sys.exit(tell_error('--plot %s: %s' % (flags.plot, error)))
         except OSError as error:
-            return tell_error('--plot %s cannot be written: %s' % (flags.plot, error.strerror or error))
+            sys.exit(tell_error('--plot %s cannot be written: %s' % (flags.plot, error.strerror or error)))
     for number, group in enumerate(groups, 1):
         if len(groups) > 1:
-            print('%sData %d: %s' % ('\n' * (number > 1), number, group.title))
+            print('%sData %d: %s' % ('\n' * (number > 1), number, title(group)))
         tell(group)
-    return 0
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from classification.experiment import plugin_files
-from classification.report.groups import Reported
+from classification.report.groups import Group, Reported
 from scripts import study
 from tests.support import data_files
 from tests.support.commands import ROOT, listed_commands
@@ -161,6 +161,15 @@ def test_experiments_on_other_data_are_not_compared(said, tmp_path):
     assert (status, err, compared(lines)) == (0, '', [])
     assert [line.split()[:2] + line.split()[-2:] for line in lines if line.startswith('Data')] == [
         ['Data', '1:', 'seed', '0'], ['Data', '2:', 'seed', '1']]
+    assert lines.count('  none is trained yet') == 2
+
+
+def test_options_of_the_data_are_in_the_title():
+    config = {'experiment': {'data_options': {'noise': 0.1, 'distraction': 0.7}}}
+    one = reported({}, 'STL')
+    assert study.title(Group('Garments, seed 0', [one._replace(config=config)], [])) == (
+        'Garments, seed 0, distraction 0.7, noise 0.1')
+    assert study.title(Group('Garments, seed 0', [one], [])) == 'Garments, seed 0'
 
 
 def test_each_seed_has_a_best_fixed_pattern_of_its_own(said, fails, tmp_path):
