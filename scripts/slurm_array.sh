@@ -17,12 +17,14 @@ set -u
 [ $# -gt 0 ] || { echo 'error: name a script, like scripts/table_cifar100.sh' >&2; exit 2; }
 [ -n "${SLURM_ARRAY_TASK_ID:-}" ] || { echo 'error: this is an element of a Slurm array: sbatch --array=1-42 ...' >&2; exit 2; }
 cd "${SLURM_SUBMIT_DIR:-.}" || exit 2
-ending= signals=none asked=
-trap 'ending=1; asked+=1; kill -USR1 "$child" 2>/dev/null' USR1 USR2 XCPU
-trap 'asked+=1; kill -TERM "$child" 2>/dev/null' TERM HUP           # somebody cancels it
+ending= signals=none asked= child= status=75
+trap 'ending=1; asked+=1; [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null' USR1 USR2 XCPU
+trap 'asked+=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM HUP            # somebody cancels it
 
-ONLY=$SLURM_ARRAY_TASK_ID "$@" & child=$!
-until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done              # a signal ends a wait early
+if [ -z "$asked" ]; then
+    ONLY=$SLURM_ARRAY_TASK_ID "$@" & child=$!
+    until [ "$signals" = "$asked" ]; do signals=$asked; wait "$child"; status=$?; done          # a signal ends a wait early
+fi
 if [ $status -eq 75 ] && [ -n "$ending" ]; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 fi

@@ -2,16 +2,16 @@
 
 Nothing here imports TensorFlow, and matplotlib only what makes plots.
 """
-import importlib.util
 import os
 import shlex
 import sys
 
 from classification.experiment.flags import PLUGIN, Parser, load_plugins
 from classification.report.disparity import disparities
+from classification.report.figures import check_matplotlib
 from classification.report.groups import read_groups
 from classification.report.statistics import check_baseline, compare
-from utils.paths import home_folder, path_argument
+from utils.paths import path_argument
 from utils.utils import UserError, show, tell_error, write_atomically
 
 ENDINGS = {'text': 'txt', 'csv': 'csv', 'latex': 'tex', 'html': 'html'}
@@ -71,21 +71,12 @@ def main(argv=None):
 
 def _content(kind, comparisons, notes, of_orders, command):
     if kind == 'html':
-        _check_matplotlib()
+        check_matplotlib()
         from classification.report.page import page
         return page(comparisons, notes, command, of_orders)
     from classification.report import tables
     return {'text': tables.text, 'csv': tables.as_csv, 'latex': tables.latex}[kind](
         comparisons, notes, of_orders)
-
-
-def _check_matplotlib():
-    if home_folder() is None:       # older versions cannot be imported then
-        os.environ['HOME'] = os.environ.get('XDG_CACHE_HOME', '/')
-    if importlib.util.find_spec('matplotlib') is None:
-        raise UserError(
-            'matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r '
-            'requirements.txt')
 
 
 def _write(out, kind, content, comparisons):
@@ -103,7 +94,7 @@ def _write(out, kind, content, comparisons):
 
 def _write_plots(folder, comparisons):
     """Returns how many."""
-    _check_matplotlib()
+    check_matplotlib()
     from classification.report import figures, plots
     count = 0
     for number, comparison in enumerate(comparisons, 1):

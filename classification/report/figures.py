@@ -3,11 +3,14 @@
 Colours are Okabe and Ito's (jfly.uni-koeln.de/color), each with a line style and a marker of its own; maps
 are cividis. matplotlib is imported when the first plot is made.
 """
+import importlib.util
 import io
+import os
 
 import numpy as np
 
-from utils.utils import write_atomically
+from utils.paths import home_folder
+from utils.utils import UserError, write_atomically
 
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 STYLES = ('-', '--', '-.', ':')
@@ -16,6 +19,20 @@ WIDTH = 7.0                 # inches
 MAX_POINTS = 600           # of a curve
 PNG_DPI = 150
 BAND = 'band: one sample standard deviation to either side of the mean over %s'
+
+
+def check_matplotlib():
+    """Before the first plot is made.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    if home_folder() is None:       # older versions cannot be imported then
+        os.environ['HOME'] = os.environ.get('XDG_CACHE_HOME', '/')
+    if importlib.util.find_spec('matplotlib') is None:
+        raise UserError(
+            'matplotlib, which makes the plots, is not installed; run: python3 -m pip install -r '
+            'requirements.txt')
 
 
 def _pyplot():

@@ -1,13 +1,18 @@
-"""scripts/gpu_check.py on the CPU: a device that computes the same is fine, one with a wrong gradient is
-found."""
+"""scripts/gpu_check.py on the CPU: a device that computes the same is fine, one with a wrong gradient or
+another run is found, one that hangs ends."""
+import contextlib
 import io
 import json
+import os
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 
-from scripts import gpu_check, gpu_steps
+from classification.results.read_results import load_results
+from scripts import gpu_check, gpu_runs, gpu_steps
 from utils import utils_nn as nn
 from utils.utils import UserError
 
@@ -88,9 +93,9 @@ def test_a_run_that_went_on_is_judged(repeating, same_device, apart, is_fault, m
     def result(accuracy):
         return {'result_of_each_run': [{'history_test_error': np.array([[accuracy]])}],
                 'accuracy_matrix': np.array([[[accuracy]]])}
-    monkeypatch.setattr(gpu_check, 'load_results', lambda path: [result(0.5)])
-    runs = gpu_check.Runs('nowhere', 0, repeating)
-    monkeypatch.setattr(runs, 'start', lambda *words: None)
+    monkeypatch.setattr(gpu_runs, 'load_results', lambda path: [result(0.5)])
+    runs = gpu_runs.Runs('nowhere', 0, repeating)
+    monkeypatch.setattr(runs, 'start', lambda *words: contextlib.ExitStack())
     monkeypatch.setattr(runs, 'result', lambda name, child: result(0.5 + apart))
     monkeypatch.setitem(gpu_check.MODELS, 'HPS', [])
     if same_device:
@@ -102,6 +107,120 @@ def test_a_run_that_went_on_is_judged(repeating, same_device, apart, is_fault, m
             action()
     else:
         assert ('the same' in action()) == (apart == 0)
+
+
+SHORT = ['--data_type', 'DIGITS5', '--epochs_per_task', '16']
+
+
+@pytest.fixture(scope='module')
+def other_seed(tmp_path_factory):
+    """(Runs, report) of whole runs of Hybrid_HPS on DIGITS5 on the CPU, beside runs with another seed."""
+    runs = gpu_runs.Runs(str(tmp_path_factory.mktemp('runs')), -1, {'Hybrid_HPS'})
+    start, report = runs.start, gpu_check.Report(io.StringIO())
+    runs.start = lambda name, options, gpu: start(
+        name, options + ['--seed', '1'] * name.endswith('-cpu') + ['--saveparam'], gpu)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(gpu_steps.DATA, 'CIFAR')
+        patch.setitem(gpu_steps.DATA, 'DIGITS5', SHORT)
+        patch.setattr(gpu_check, 'RESUMED', ())
+        gpu_check.check_runs(report, ['Hybrid_HPS'], runs)
+    return runs, report
+
+
+def test_a_device_whose_whole_run_differs_is_found(other_seed):
+    """In the parameters, and in the accuracies of a run that went on."""
+    runs, report = other_seed
+    fault, = report.faults
+    assert fault.startswith('what two tasks teach Hybrid_HPS on DIGITS5 differs by ')
+    other = load_results(runs.path('Hybrid_HPS-DIGITS5-cpu', gpu_runs.RESULT))[0]
+    with pytest.raises(UserError, match='accuracies differ by up to'):
+        runs.beside_device_alone(other, 'Hybrid_HPS', True)
+
+
+def test_a_run_that_is_stopped_and_goes_on_gives_the_same(other_seed, monkeypatch):
+    runs, _ = other_seed
+    monkeypatch.setitem(gpu_steps.DATA, 'DIGITS5', SHORT)
+    assert runs.stopped('Hybrid_HPS', 'there', -1, -1) == 'the same accuracies as on the device alone'
+    assert runs.weights(['there-Hybrid_HPS', 'Hybrid_HPS-DIGITS5-device']) == 0
+
+
+@pytest.mark.parametrize('names, resumed', [
+    (['DEN'], []), (['DARTS_HPS', 'DEN'], []), (['LASEM_HPS', 'DARTS_HPS', 'DEN'], ['LASEM_HPS']),
+    (['Hybrid_HPS', 'LASEM_HPS', 'DEN'], ['Hybrid_HPS', 'LASEM_HPS'])])
+def test_only_models_whose_accuracies_are_judged_are_stopped_and_resumed(names, resumed, monkeypatch):
+    runs, called, report = gpu_runs.Runs('nowhere', -1, set()), [], gpu_check.Report(io.StringIO())
+    row = {'accuracy': 0, 'weights': 0, 'seconds': 1, 'cpu_seconds': 1}
+    monkeypatch.setattr(runs, 'pair', lambda model, data: row)
+    for name in ('stopped', 'side_by_side'):
+        monkeypatch.setattr(runs, name, lambda model, *more: called.append(model) or 'well')
+    gpu_check.check_runs(report, names, runs)
+    assert called == [name for name in resumed for _ in range(4)] and report.faults == []
+    assert ('No run is stopped and resumed: the accuracies of %s are not judged' % ', '.join(names)
+            in report.stream.getvalue()) == (resumed == [])
+
+
+SLEEPS = ('import os, subprocess, sys, time\n'
+          'child = subprocess.Popen(["sleep", "60"])\n'
+          'with open(%r, "w") as stream:\n'
+          '    stream.write("%%d %%d" %% (os.getpid(), child.pid))\n'
+          'os.rename(%r, %r)\n'
+          'time.sleep(60)\n')
+
+
+def ended(number):
+    """Whether the process of this number is killed, which takes a moment, or is gone."""
+    try:
+        for _ in range(100):
+            if psutil.Process(number).status() == psutil.STATUS_ZOMBIE:
+                return True
+            time.sleep(0.02)
+    except psutil.NoSuchProcess:
+        return True
+    return False
+
+
+@pytest.fixture
+def sleeps(tmp_path, monkeypatch):
+    """(words of Python that hang, with a process of their own; function: whether both are gone)."""
+    monkeypatch.setattr(gpu_runs, 'SECONDS', 2)
+    path = str(tmp_path / 'numbers')
+
+    def gone():
+        with open(path) as stream:
+            return all(map(ended, map(int, stream.read().split())))
+    return SLEEPS % (path + '~', path + '~', path), gone
+
+
+def test_a_run_that_fails_ends_the_run_beside_it(sleeps, monkeypatch, tmp_path):
+    words, gone = sleeps
+    (tmp_path / 'main.py').write_text(
+        u'import os, sys, time\n'
+        u'while "-device" in " ".join(sys.argv):\n'
+        u'    if os.path.exists("numbers"):\n'
+        u'        sys.exit("no card")\n'
+        u'    time.sleep(0.01)\n' + words)
+    monkeypatch.setattr(gpu_runs, 'ROOT', str(tmp_path))
+    monkeypatch.setattr(gpu_runs, 'SECONDS', 30)
+    with pytest.raises(UserError, match='it ended with exit status 1: no card'):
+        gpu_runs.Runs(str(tmp_path), -1, set()).pair('DEN', 'DIGITS5')
+    assert gone()
+
+
+def test_a_run_that_hangs_is_killed(sleeps, monkeypatch, tmp_path):
+    words, gone = sleeps
+    (tmp_path / 'main.py').write_text(words)
+    monkeypatch.setattr(gpu_runs, 'ROOT', str(tmp_path))
+    with pytest.raises(UserError, match='it had not ended after 2 s'):
+        gpu_runs.Runs(str(tmp_path), -1, set()).side_by_side('DEN')
+    assert gone()
+
+
+def test_a_driver_that_hangs_is_one_line(sleeps, monkeypatch, tmp_path):
+    words, gone = sleeps
+    (tmp_path / 'nvidia-smi').write_text('#!%s\n%s' % (sys.executable, words))
+    (tmp_path / 'nvidia-smi').chmod(0o755)
+    monkeypatch.setenv('PATH', '%s:%s' % (tmp_path, os.environ['PATH']))
+    assert gpu_check.driver_says() == ['nvidia-smi: it neither printed a line nor ended in 2 s'] and gone()
 
 
 def steps_that(words, monkeypatch, tmp_path):
@@ -128,6 +247,21 @@ def test_steps_that_end_early_are_a_fault(monkeypatch, tmp_path):
     for words in (ROW % True, ROW % True + 'sys.exit(1)\n', 'import sys\nsys.exit(139)\n'):
         report, _ = steps_that(words, monkeypatch, tmp_path)
         assert len(report.faults) == 1 and 'DEN on' in report.faults[0]
+
+
+def test_steps_that_hang_are_a_fault(sleeps, monkeypatch, tmp_path):
+    words, gone = sleeps
+    report, _ = steps_that(ROW % True + 'sys.stdout.flush()\n' + words, monkeypatch, tmp_path)
+    assert report.faults == ['DEN on CIFAR: it neither printed a line nor ended in 2 s'] and gone()
+
+
+@pytest.mark.parametrize('words, where', [
+    ('print("a library talks")\n', 'DEN on DIGITS5'), ('print(3)\n', 'DEN on DIGITS5'),
+    (3 * (ROW % True), 'the steps on all data')])
+def test_a_line_that_is_no_row_is_a_fault(words, where, sleeps, monkeypatch, tmp_path):
+    report, _ = steps_that(words + 'import sys\nsys.stdout.flush()\n' + sleeps[0], monkeypatch, tmp_path)
+    fault, = report.faults
+    assert fault.startswith(where + ': it printed what is no row of the table: ')
 
 
 @pytest.mark.parametrize('first, second, repeating', [(True, True, {'DEN'}), (True, False, set()),

@@ -1,5 +1,6 @@
 """The study of what LASEM shares: comparisons and posterior masses by hand; the data have in common what they
 should."""
+import importlib.util
 import os
 import re
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from classification.experiment import plugin_files
-from classification.report.groups import Reported
+from classification.report.groups import Group, Reported
 from scripts import study
 from tests.support import data_files
 from tests.support.commands import ROOT, listed_commands
@@ -50,6 +51,9 @@ def test_a_comparison_that_is_not_trained_is_left_out():
     assert study.primary([result('all')]) == []
     assert [row[1] for row in study.primary([result(name) for name in FINAL if name != 'bottom3'])] == [
         'sharing everything', 'sharing nothing']        # which pattern is the best is not known yet
+    members = [result(name) for name in FINAL]
+    del members[-1].result['final_validation_accuracy']         # a file of an earlier version
+    assert [row[1] for row in study.primary(members)] == ['sharing everything', 'sharing nothing']
 
 
 def test_all_fixed_patterns_are_those_of_the_script():
@@ -95,36 +99,121 @@ def test_whether_the_mass_follows_by_hand():
 
 # ---- the command line ----
 
-def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """Function of options: (exit status, lines of output, errors) of study.py on the files in tmp_path."""
     def said(*options):
-        """(exit status, output, errors)."""
         monkeypatch.setattr('sys.argv', ['study.py', '--result_dir', str(tmp_path)] + list(options))
         try:
             status = study.main() or 0
         except SystemExit as stop:
             status = stop.code
-        return (status,) + tuple(capsys.readouterr())
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err
+    return said
 
+
+@pytest.fixture
+def fails(said):
+    """Function of words and options: study.py says only these words, in one line, and its status is 2."""
     def fails(says, *options):
-        status, _, err = said(*options)
-        assert status == 2 and err.count('\n') == 1 and says in err
+        status, out, err = said(*options)
+        assert (status, out) == (2, []) and err.count('\n') == 1 and says in err
+    return fails
+
+
+def trained(folder, model, seed=0, tasks=6, order=None, pattern=None, valid=0.9, of=0):
+    """Path of a file to which two trials on Garments are appended;
+    `valid`: their validation accuracy; `of`: the number of their settings."""
+    trials = [drawn(model, tasks, trial, order)._replace(final_valid=np.full(tasks, valid))
+              for trial in range(2)]
+    key = '%d%d%s%s' % (seed, of, model, pattern or '')
+    return write(folder / ('study_%s.mat' % model), model, trials, order, pattern, data_type='Garments',
+                 seed=seed, run_id=key, fingerprint=('%-64s' % key).replace(' ', '0'))
+
+
+def test_what_is_trained_is_shown_and_what_is_missing_is_one_line(said, fails, tmp_path):
     fails('has no study_*.mat with Garments')
     write(tmp_path / 'study_other.mat', 'STL', [drawn('STL', tasks=6)])          # of DIGITS5
     fails('has no study_*.mat with Garments')
-    for model in ('STL', 'LASEM_HPS'):
-        trials = [drawn(model, 6, trial) for trial in range(2)]
-        path = write(tmp_path / ('study_%s.mat' % model), model, trials, data_type='Garments')
-        if model == 'STL':
-            fails('no LASEM is trained yet', '--plot', str(tmp_path / 'study.png'))
+    trained(tmp_path, 'STL')
+    fails('no LASEM is trained yet', '--plot', str(tmp_path / 'study.png'))
+    path = trained(tmp_path, 'LASEM_HPS')
     fails('cannot be written', '--plot', str(tmp_path / 'missing' / 'study.png'))
-    status, out, err = said('--plot', str(tmp_path / 'study.png'))
-    lines = out.splitlines()
+    status, lines, err = said('--plot', str(tmp_path / 'study.png'))
     assert (status, err) == (0, '') and (tmp_path / 'study.png').read_bytes()[1:4] == b'PNG'
     assert lines[1].split()[:3] == ['HPS', 'sharing', 'nothing'] and lines[1].endswith('  2 trials')
     assert [line.split()[0] for line in lines[3:]] == ['1', '2', '3', '4', '5', 'first', 'all']
     with open(path, 'r+b') as stream:
         stream.truncate(500)
     fails('study_LASEM_HPS.mat is damaged')
+
+
+def compared(lines):
+    """(against what, pattern) of each comparison in the output."""
+    return re.findall(r'(?m)^  HPS +(\S.*?)  +(\S+) .* trials$', '\n'.join(lines))
+
+
+def test_experiments_on_other_data_are_not_compared(said, tmp_path):
+    trained(tmp_path, 'LASEM_HPS', seed=0)
+    trained(tmp_path, 'STL', seed=1)
+    status, lines, err = said()
+    assert (status, err, compared(lines)) == (0, '', [])
+    assert [line.split()[:2] + line.split()[-2:] for line in lines if line.startswith('Data')] == [
+        ['Data', '1:', 'seed', '0'], ['Data', '2:', 'seed', '1']]
+    assert lines.count('  none is trained yet') == 2
+
+
+def test_options_of_the_data_are_in_the_title():
+    config = {'experiment': {'data_options': {'noise': 0.1, 'distraction': 0.7}}}
+    one = reported({}, 'STL')
+    assert study.title(Group('Garments, seed 0', [one._replace(config=config)], [])) == (
+        'Garments, seed 0, distraction 0.7, noise 0.1')
+    assert study.title(Group('Garments, seed 0', [one], [])) == 'Garments, seed 0'
+
+
+def test_each_seed_has_a_best_fixed_pattern_of_its_own(said, fails, tmp_path):
+    patterns = [env.pattern_from_name(name, 4) for name in (
+        'all', 'top1', 'top2', 'top3', 'bottom1', 'bottom2', 'bottom3', 'alternating')]
+    assert len(patterns) == study.FIXED
+    for seed, best in enumerate(('TTSS', 'STTT')):
+        trained(tmp_path, 'LASEM_HPS', seed)
+        for pattern in patterns:
+            trained(tmp_path, 'Hybrid_HPS', seed, pattern=pattern, valid=.9 if pattern == best else .6)
+    status, lines, err = said()
+    assert (status, err) == (0, '')
+    assert compared(lines) == [('sharing everything', 'SSSS'), ('the best fixed pattern', 'TTSS'),
+                               ('sharing everything', 'SSSS'), ('the best fixed pattern', 'STTT')]
+    fails('there are 2 groups', '--plot', str(tmp_path / 'study.png'))
+
+
+def test_a_method_with_several_settings_is_one_line(fails, tmp_path):
+    trained(tmp_path, 'STL')
+    trained(tmp_path, 'LASEM_HPS')
+    trained(tmp_path, 'LASEM_HPS', of=1)
+    fails('LASEM_HPS was trained with several settings')
+
+
+@pytest.mark.parametrize('tasks, order', [(3, None), (6, (1, 0, 2, 3, 4, 5)), (6, (0, 1, 2, 3, 4, 5, 0))])
+def test_in_another_order_of_tasks_methods_are_compared_and_no_task_is_named(tasks, order, said, fails,
+                                                                             tmp_path):
+    for model in ('STL', 'LASEM_HPS'):
+        trained(tmp_path, model, tasks=tasks, order=order)
+    status, lines, err = said()
+    assert (status, err) == (0, '') and compared(lines) == [('sharing nothing', 'STL')]
+    assert lines[2:] == ['What the patterns follow is left out: it is known for all 6 tasks in the order '
+                         '0 1 2 3 4 5.']
+    fails('all 6 tasks in the order 0 1 2 3 4 5', '--plot', str(tmp_path / 'study.png'))
+
+
+def test_a_picture_that_cannot_be_drawn_is_one_line(fails, monkeypatch, tmp_path):
+    trained(tmp_path, 'LASEM_HPS')
+    for name in ('a.xyz', 'a'):
+        fails('a name that ends with .png, .svg or .pdf is needed', '--plot', str(tmp_path / name))
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name != 'matplotlib' and find(name) or None)
+    fails('matplotlib, which makes the plots, is not installed', '--plot', str(tmp_path / 'a.png'))
 
 
 # ---- the data ----

@@ -136,6 +136,21 @@ def test_a_signal_reaches_the_running_command_and_stops_the_table(script, more, 
                       else ['STL', 'SNN', 'SNN told to stop'])
 
 
+@pytest.mark.parametrize('number', [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_before_the_command_of_an_array_element_stops_the_element(number, fake, tmp_path):
+    (tmp_path / 'scontrol').write_text('#!/bin/bash\necho "scontrol $*" >> %s/calls\n' % tmp_path)
+    (tmp_path / 'scontrol').chmod(0o755)
+    (tmp_path / 'signal').write_text(       # sent once, when the last trap has been set
+        u'trap \'[[ $BASH_COMMAND != trap*TERM* ]] || { trap "trap - DEBUG; kill -%d $$" DEBUG; }\''
+        u' DEBUG\n' % number)
+    child = fake('slurm_array', os.path.join(SCRIPTS, 'table_cifar100.sh'), SLURM_ARRAY_TASK_ID='2',
+                 SLURM_ARRAY_JOB_ID='7', BASH_ENV=str(tmp_path / 'signal'),
+                 PATH='%s:%s' % (tmp_path, os.environ['PATH']))
+    _, err = child.communicate()
+    assert (child.returncode, err) == (75, b'')
+    assert calls(tmp_path) == ['scontrol requeue 7_2'] * (number == signal.SIGUSR1)
+
+
 def test_one_command_alone(fake, tmp_path):
     child = fake('table_officehome', ONLY='4')
     assert child.wait() == 0
