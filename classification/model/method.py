@@ -68,6 +68,11 @@ class LifeCycle(object):
         """Epochs of a whole trial, at most; for the progress display."""
         return epochs * len(order)
 
+    def copies(self):
+        """[layers]: how many times a training step computes each layer's maps; for the memory that it
+        takes."""
+        return [1] * len(self.net.layers)
+
     def start_task(self, task, store, draw):
         """The parameter store with which a task begins: for values that are drawn anew.
 

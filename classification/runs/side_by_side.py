@@ -17,7 +17,7 @@ from utils.cores import cores, memory
 from utils.utils import plural
 from utils.utils_env_cl import ACTIVATION_BYTES
 
-# Main memory of a trial's process, in bytes: libraries, session and buffers; then for each parameter of an
+# Main memory of a trial's process, in bytes: libraries and session; then for each parameter of an
 # independent network per task: value, gradient, optimizer slot, what a search tries, copies in NumPy.
 LIBRARIES, OF_PARAMETER = 900e6, 60.
 
@@ -93,7 +93,7 @@ def memory_of_trial(experiment, flags):
     given = compositions.given_splits(flags, experiment.data_type, gen_data.DATASETS[experiment.data_type])
     trials = compositions.sizes_of_trials(flags, experiment.data_type, experiment.data_percent, given)
     labels = gen_data.index_of(experiment.data_type, flags.data_dir).labels
-    return LIBRARIES + parameter_bytes(experiment) + max(
+    return LIBRARIES + parameter_bytes(experiment) + batch_bytes(experiment) + max(
         image_bytes(experiment, sum(map(len, labels.values())), images) + kept_bytes(experiment, images)
         for images in ([sum(size[2:]) for size in sizes if size[0] in experiment.tasks] for sizes in trials))
 
@@ -106,6 +106,16 @@ def parameter_bytes(experiment):
     for size in net.hidden:
         parameters, width = parameters + width * size, size
     return OF_PARAMETER * parameters * len(experiment.class_counts)
+
+
+def batch_bytes(experiment):
+    """Of the maps of a batch: a training step holds all of them, each also before its ReLU and as a gradient;
+    evaluation what one layer reads and gives."""
+    net = experiment.net
+    maps = [size * layer.pool ** 2 for size, layer in zip(net.map_sizes, net.layers)]     # not pooled yet
+    copies = method_of(experiment).copies()
+    trained = 3 * experiment.training.batch_size * sum(count * size for count, size in zip(copies, maps))
+    return 4 * max(trained, 2 * experiment.evaluation_batch * max(maps))
 
 
 def image_bytes(experiment, stored, images):

@@ -9,6 +9,7 @@ import pytest
 
 import main
 from classification.model.method import Method, Setting
+from classification.model.registry import METHODS
 from classification.results.mat_file import entries
 from classification.runs import side_by_side
 from tests.support.commands import QUICK, experiment_of, process, run_and_listen
@@ -48,13 +49,26 @@ def test_memory_limits_the_trials(monkeypatch):
 
 
 def test_memory_grows_with_network_tasks_and_images():
-    """DIGITS5: 1797 images of 64 bytes; 3 x 3 x 1 x 2 + 32 x 5 + 5 x 3 = 193 weights, 60 bytes each."""
+    """DIGITS5: 1797 images of 64 bytes; 3 x 3 x 1 x 2 + 32 x 5 + 5 x 3 = 193 weights, 60 bytes each; maps of
+    8 x 8 x 2 floats, before and behind the ReLU, of 500 images that are evaluated."""
     net = env.build_net(env.Network(kernels=(3,), channels=(2,), pools=(2,), hidden=(5, 3),
                                     df_knowledge=((1, 1),), df_tensor=((1, 1),)), (8, 8, 1), 'SAME')
     for tasks in (1, 5):
         experiment = experiment_of()._replace(net=net, pattern='S',
                                               class_counts=dict.fromkeys(range(tasks), 2))
-        assert side_by_side.memory_of_trial(experiment, flags_of()) == 900e6 + 60 * 193 * tasks + 1797 * 64
+        assert side_by_side.memory_of_trial(experiment, flags_of()) == (
+            900e6 + 60 * 193 * tasks + 1797 * 64 + 4 * 2 * 500 * 128)
+
+
+def test_maps_of_a_batch_by_hand():
+    """4 x 4 x 3 = 48 values in the first layer before its pool, 2 x 2 x 4 = 16 in the second; batches of 4
+    and of 8."""
+    for model, copies in (('STL', (1, 1)), ('Hybrid_HPS', (1, 1)), ('DARTS_HPS', (2, 2)),
+                          ('LASEM_HPS', (2, 4)), ('BruteForce_HPS', (1, 1))):
+        trained = 3 * 4 * (copies[0] * 48 + copies[1] * 16)
+        assert side_by_side.batch_bytes(make_experiment(model)) == 4 * max(trained, 2 * 8 * 48)
+    lasem = METHODS['lasemg'].make(Setting(make_net(3), {0: 2}, 'hps', {'groups': (2, 1), 'pattern': None}))
+    assert lasem.copies() == [2, 2, 4]      # the patterns are SSS, TTS, SST, TTT
 
 
 def test_maps_that_evaluation_keeps_count_in_full():
@@ -62,7 +76,8 @@ def test_maps_that_evaluation_keeps_count_in_full():
     bytes."""
     experiment = experiment_of('--num_tasks', '3')
     assert (experiment.pattern, experiment.net.map_sizes[:2]) == ('TTSS', [1024, 256])
-    known = side_by_side.LIBRARIES + side_by_side.parameter_bytes(experiment) + 1797 * 64
+    known = sum(part(experiment) for part in (side_by_side.parameter_bytes, side_by_side.batch_bytes))
+    known += side_by_side.LIBRARIES + 1797 * 64
     assert side_by_side.memory_of_trial(experiment, flags_of('--num_tasks', '3')) - known == 4 * 256 * 723
 
 
@@ -120,7 +135,8 @@ splits = [Split(np.arange(len(rows), dtype=np.int32) % 2, np.ones(1, np.float32)
 make_trial(experiment, sys.argv[1], task=lambda index: Task(index, 2, *splits, classes=('a', 'b'))).run()
 sizes = [COUNT] * 2
 print(peak_memory(), side_by_side.LIBRARIES + side_by_side.parameter_bytes(experiment)
-      + side_by_side.image_bytes(experiment, COUNT, sizes), side_by_side.kept_bytes(experiment, sizes))
+      + side_by_side.batch_bytes(experiment) + side_by_side.image_bytes(experiment, COUNT, sizes),
+      side_by_side.kept_bytes(experiment, sizes))
 '''
 
 
