@@ -113,7 +113,7 @@ def test_a_command_that_runs_has_chosen(tmp_path, commands, monkeypatch):
     words = of(tmp_path, 'HPS') + ['--num_runs', '4']
     folder = make(tmp_path, words, digits='1' * 8, trials=4)
     configured(folder, jobs=2, trial_memory_bytes=1e9)
-    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))     # 60 s are left, 80 in all
+    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))    # 60 s are left, 80 in all
     assert 'left: about 0:02:30 for 1 command, one command after the other' in commands(words)[0]
 
 
