@@ -227,8 +227,11 @@ class Trial(object):
         state, now, earlier = self.state, self.context.origin or origin.UNKNOWN, []
         if state.load(self.say):
             earlier = state.origins or [origin.UNKNOWN]
+            state.shares = state.shares or [{}]     # an earlier version does not say it
             self.log('resumed at position %d, epoch %d of the task' % (state.position, state.epoch))
         state.origins = origin.continued(earlier, now)
+        if self.context.share not in state.shares:
+            state.shares.append(dict(self.context.share))
         difference = origin.mixture({self.number: state.origins})
         if earlier and now and difference:
             self.context.send(

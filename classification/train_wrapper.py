@@ -46,8 +46,9 @@ def run_experiment(experiment, flags, argv, say):
         say(_report_line(paths.mat))
         return 0
     sizes.check(experiment, len(wanted))
-    plan = side_by_side.choose(flags, experiment, {} if flags.restart == () else config_in(paths.run),
-                               len(_to_train(wanted, flags.restart, paths.run)))
+    missing = _to_train(wanted, flags.restart, paths.run)
+    plan = side_by_side.choose(flags, _threads_before(experiment, flags, paths, missing), len(missing),
+                               lambda: side_by_side.memory_of_trial(experiment, flags))
     flags = argparse.Namespace(**dict(vars(flags), jobs=plan.jobs, threads=plan.threads))
     with contextlib.closing(supervisor.choose_pool(flags, len(wanted), say)) as pool:
         mat_file.check_permission(paths.mat)
@@ -59,9 +60,10 @@ def run_experiment(experiment, flags, argv, say):
             trained = _stored(paths, experiment, flags)[2]
             _check_restart(flags, paths, trained)
             pool.still_mine = lock.still_mine
-            files = ExperimentFiles(experiment, flags, argv, say, paths, lock, now, wanted.union(trained))
+            files = ExperimentFiles(experiment, flags, argv, say, paths, lock, now, wanted.union(trained),
+                                    plan)
             again = 'the same command%s' % (' without --restart' if flags.restart is not None else '')
-            return Run(files, supervisor.Supervisor(pool, files, again, said), plan.line).run()
+            return Run(files, supervisor.Supervisor(pool, files, again, said), plan.lines).run()
         finally:
             pool.close()        # which may remove what only the lock's holder may
             lock.release()
@@ -71,6 +73,18 @@ def _to_train(wanted, restart, run_folder):
     """Numbers of the trials that a command trains: those without a record, and those that --restart says."""
     return [number for number in sorted(wanted) if restart == () or number in (restart or ())
             or not os.path.exists(os.path.join(trial_folder(run_folder, number), RECORD))]
+
+
+def _threads_before(experiment, flags, paths, missing):
+    """Threads with which this experiment was begun, else the shorter ones that these trials continue; None:
+    not known."""
+    begun = {} if flags.restart == () else config_in(paths.run)
+    threads = side_by_side.stored_threads(begun)
+    if threads or flags.restart == () or begun.get('restarted'):
+        return threads
+    continued = end_states.continued(experiment, paths, set(missing).difference(flags.restart or ()))
+    return next(filter(None, (side_by_side.stored_threads({'settings': shorter.settings})
+                              for shorter in continued)), None)
 
 
 def _stored(paths, experiment, flags):
@@ -133,8 +147,8 @@ def _check_files(experiment, flags, say, paths):
 class Run(object):
     """One command on one experiment, the lock on its folder held."""
 
-    def __init__(self, files, supervisor, plan=''):
-        self.files, self.supervisor, self.plan = files, supervisor, plan
+    def __init__(self, files, supervisor, lines=()):
+        self.files, self.supervisor, self.lines = files, supervisor, lines
         self.experiment, self.flags = files.experiment, files.flags
         self.paths, self.say = files.paths, files.say
 
@@ -196,8 +210,8 @@ class Run(object):
         said = compositions.fields(experiment)
         if said:
             self.say(compositions.in_words(experiment.data_type, said))
-        if self.plan:
-            self.say(self.plan)
+        for line in self.lines:
+            self.say(line)
         self.say('working files and log: %s' % self.paths.run)
         self.say(gen_data.origin(experiment.data_type, self.files.data_folder))
         _say_what_is_not_written(self.flags, missing, self.say)

@@ -2,7 +2,9 @@
 import contextlib
 import os
 
-SLURM = 'SLURM_CPUS_PER_TASK', 'SLURM_CPUS_ON_NODE'      # what Slurm says that it allocated
+# What Slurm says that it allocated: cores; megabytes.
+SLURM = 'SLURM_CPUS_PER_TASK', 'SLURM_CPUS_ON_NODE'
+SLURM_MEMORY_OF_NODE, SLURM_MEMORY_OF_CORE = 'SLURM_MEM_PER_NODE', 'SLURM_MEM_PER_CPU'
 
 
 def cores(process='/proc/self'):
@@ -22,11 +24,16 @@ def cores(process='/proc/self'):
 
 
 def memory(process='/proc/self'):
-    """Bytes of main memory that the control groups of a process still let it take; nothing without a limit.
+    """Bytes of main memory that the control groups of a process still let it take, and those that Slurm
+    allocated; nothing without a limit.
 
     Args:
         process: its folder in /proc.
     """
+    for name, count in ((SLURM_MEMORY_OF_NODE, 1), (SLURM_MEMORY_OF_CORE, cores(process))):
+        megabytes = os.environ.get(name, '')
+        if megabytes.isdecimal() and int(megabytes):      # 0: all of the node's
+            yield 2 ** 20 * int(megabytes) * count
     for path in _groups(process, 'memory'):
         for limit, taken in (('memory.max', 'memory.current'),
                              ('memory.limit_in_bytes', 'memory.usage_in_bytes')):

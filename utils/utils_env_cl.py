@@ -386,6 +386,12 @@ class Net(NamedTuple):
             sizes.append((height, width))
         return sizes
 
+    @property
+    def map_sizes(self):
+        """How many values each layer gives for an image."""
+        return [height * width * layer.out_channels
+                for (height, width), layer in zip(self.output_sizes, self.layers)]
+
     def uncrossed(self, layers):
         """The most layers, at most `layers`, after which the network can be cut:
         no skip connection passes over the cut."""

@@ -71,6 +71,11 @@ class GroupedLasem(PatternSearch):
         """Sizes of the groups."""
         return tuple(setting.options['groups'])
 
+    def copies(self):
+        """Patterns that begin alike have their first layers in common."""
+        return [len({pattern[:layer + 1] for pattern in self.patterns})
+                for layer in range(len(self.net.layers))]
+
     # ---- one EM step in one session call ----
 
     def build_search(self, parameters, task, batch):

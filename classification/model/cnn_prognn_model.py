@@ -110,6 +110,11 @@ class ProgNN(Method):
         return [tensor for column, maps in earlier
                 for tensor in maps[1:] + self._head_outputs(parameters, images.name, column)[:-1]]
 
+    def most_kept(self, images):
+        maps = self.net.map_sizes
+        of_column = sum(maps[1:]) + sum(self.net.hidden) if self.lateral_head else sum(maps[1:-1])
+        return of_column * (len(images) - 1) * max(images)
+
     def _column_maps(self, parameters, images, task):
         """What each layer of a task's column gives; a column is built once per graph and images."""
         if self._maps_of is not parameters:

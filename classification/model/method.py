@@ -68,6 +68,11 @@ class LifeCycle(object):
         """Epochs of a whole trial, at most; for the progress display."""
         return epochs * len(order)
 
+    def copies(self):
+        """[layers]: how many times a training step computes each layer's maps; for the memory that it
+        takes."""
+        return [1] * len(self.net.layers)
+
     def start_task(self, task, store, draw):
         """The parameter store with which a task begins: for values that are drawn anew.
 
@@ -237,6 +242,23 @@ class EvaluationHints(object):
         while it is learned; those that save most come first. Called after the network for these images is
         built."""
         return []
+
+    def most_kept(self, images):
+        """How many values evaluation keeps at most of maps that these hints say are constant, at one time.
+
+        Args:
+            images: of each task, how many.
+        """
+        values = self.net.map_sizes
+        if any(getattr(type(self), name) is not getattr(EvaluationHints, name)
+               for name in ('frozen_layers', 'frozen_maps')):       # hints of a plug-in: every map
+            return sum(values) * max(images) * len(images)
+        pattern = self.setting.options.get('pattern')
+        layers = range(1, len(values))      # which a search may choose to begin with T
+        if pattern is not None:
+            layers = [len(pattern) - len(pattern.lstrip('T'))] if 'S' in pattern else []
+        of_image = max([values[layer - 1] for layer in map(self.net.uncrossed, layers) if layer], default=0)
+        return of_image * (sum(images) - min(images))       # of all tasks but the one that is learned
 
 
 class Method(LifeCycle, Network, EvaluationHints):

@@ -14,6 +14,9 @@ class PatternSearch(Method):
         super(PatternSearch, self).__init__(setting)
         self.searching = None       # the task whose pattern is being searched in the open graph
 
+    def copies(self):
+        return [2] * len(self.net.layers)
+
     def known(self, task):
         """Whether the task's pattern was chosen before."""
         return str(task) in self.state['patterns']

@@ -15,7 +15,7 @@ TRAIN, VALID, TEST = range(len(SPLITS))
 # What a trial took, [positions] each; beside them multiply_adds [distinct tasks], and OF_TRIAL.
 BY_POSITION = ('trainable_parameters', 'kept_parameters', 'state_bytes', 'training_seconds',
                'evaluation_seconds')
-OF_TRIAL = ('peak_memory', 'jobs', 'threads')       # jobs: so many trials trained at a time
+OF_TRIAL = ('peak_memory', 'jobs', 'threads')       # jobs: so many trials trained at a time; NaN: it changed
 
 
 class TrialRecord(NamedTuple):

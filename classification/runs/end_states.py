@@ -41,6 +41,13 @@ def shorter_of(experiment, paths):
     return sorted(possible, key=lambda one: -len(one.experiment.task_order)), lines
 
 
+def continued(experiment, paths, numbers):
+    """List of the Shorter that these trials would continue, the longest first."""
+    possible = shorter_of(experiment, paths)[0]
+    ended = _first_that_ended(possible, [number for number in numbers if not _begun(paths, number)])
+    return [shorter for shorter in possible if shorter in ended.values()]
+
+
 def described(experiment, paths, numbers):
     """Lines that say what these trials would continue."""
     possible, lines = shorter_of(experiment, paths)

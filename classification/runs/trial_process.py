@@ -216,12 +216,12 @@ def train_trial(run_folder, folder, number, stop, check_lock, state):
         graph_folder=settings['graph_folder'] if number == 0 else None,
         parameter_folder=settings['parameter_folder'],
         evaluation_factor=evaluation_factor,
-        scalar_folder=folder if settings['tensorboard'] else None, origin=made_here, check_lock=check_lock)
+        scalar_folder=folder if settings['tensorboard'] else None, origin=made_here,
+        # which decide, beside the method, what its seconds are
+        share={'jobs': settings['jobs'], 'threads': threads}, check_lock=check_lock)
     trial = Trial(experiment, number, tasks, context, _given(experiment, settings['tensorfactor_file']))
     record = trial.run()
     check_lock()
-    # which decide, beside the method, what its seconds are
-    record = record._replace(resources=dict(record.resources, jobs=settings['jobs'], threads=threads))
     _save(folder, record, trial.experiment.task_order)
     state.finish(record.training_time)
     checkpoint.remove(checkpoint.path_in(folder), but_the_last=settings.get('end_states', False))

@@ -16,13 +16,12 @@ from classification.experiment.grid import combinations
 from classification.experiment.resolve import check_counts
 from classification.report.tables import aligned
 from classification.results import trial_record
-from classification.runs import trial_state
-from classification.runs.run_folder import result_name
+from classification.runs import side_by_side, trial_state
+from classification.runs.run_folder import config_in, result_name
 from classification.runs.trial_process import RECORD, trial_folder
 from classification.status.experiments import ExperimentStatus, of_result, result_at, words_of
 from classification.status.tables import details, exit_states, state_text, summary_line, trials_text
 from classification.status.trials import FINISHED, NOT_BEGUN, RUNNING, TrialStatus, ago, duration
-from utils.cores import cores
 from utils.utils import UserError, plural, printable_line
 
 SECONDS = 'training_seconds'
@@ -139,26 +138,26 @@ def _left(commands):
              if seconds is not None]
     if not known:
         return ['left: not known; no trial is trained yet']
-    total, guessed = 0., 0
+    total, guessed, memory = 0., 0, _memory(commands)
     for command, seconds in zip(commands, own):
         if command in missing:
             if seconds is None:
                 guessed += 1
                 seconds = np.mean([other for data, other in known if data == command.flags.data_type]
                                   or [other for _, other in known])
-            total += _rest(command, seconds)
+            total += _rest(command, seconds, memory)
     said = ['left: about %s for %s, one command after the other' % (
         duration(total), plural(len(missing), 'command')),
-        'estimated: the mean training time of a command\'s trials, for each that is missing, divided by '
-        '--jobs']
+        'estimated: the mean training time of a command\'s trials, for each that is missing, divided by how '
+        'many train at a time (--jobs; auto: by cores, threads and, where it is known, memory of a trial)']
     if guessed:
         said.append('%s without a trained trial: the mean of the other commands on the same data'
                     % plural(guessed, 'command'))
     return said
 
 
-def _rest(command, seconds):
-    """Seconds that the missing trials of a command take."""
+def _rest(command, seconds, memory):
+    """Seconds that the missing trials of a command take; `memory`: what `_memory` gave."""
     rest = []
     for trial in command.status.trials:
         if trial.state == FINISHED:
@@ -169,9 +168,35 @@ def _rest(command, seconds):
         elif facts.get('total'):
             left = seconds * max(0., 1 - facts.get('done', 0) / facts['total'])
         rest.append(left)
-    at_once = command.flags.jobs or (cores() if command.flags.gpu == (-1,) else 1)
-    side_by_side = min(max(at_once, 1), len(rest))
-    return max([sum(rest) / side_by_side] + rest)
+    return max([sum(rest) / _at_a_time(command, len(rest), memory)] + rest)
+
+
+def _at_a_time(command, missing, memory):
+    """How many of the missing trials of a command train at a time: by the rule of --jobs, or by what a
+    command that runs has chosen."""
+    config = _config(command)
+    chosen = config.get('settings', {}).get('jobs')
+    if command.status.count(RUNNING) and isinstance(chosen, int) and chosen > 0:
+        return min(chosen, missing)
+    return side_by_side.choose(command.flags, side_by_side.stored_threads(config), missing,
+                               lambda: memory.get(command.flags.data_type, memory.get(None))).jobs
+
+
+def _config(command):
+    """What config.json says of a command; {} where it has left none."""
+    return config_in(command.status.folder) if command.status.folder else {}
+
+
+def _memory(commands):
+    """{data set: bytes of main memory that a trial needs at most, as far as commands have left it}; under
+    None: on any data set."""
+    found = {}
+    for command in commands:
+        needed = _config(command).get('settings', {}).get('trial_memory_bytes')
+        if isinstance(needed, (int, float)) and needed > 0:
+            for data in (command.flags.data_type, None):
+                found[data] = max(needed, found.get(data, 0))
+    return found
 
 
 def _seconds_of_a_trial(one):

@@ -1,5 +1,5 @@
 """What a trial runs in: folders, device, log; none of it changes a number."""
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 
 class TrialContext(NamedTuple):
@@ -16,5 +16,7 @@ class TrialContext(NamedTuple):
     scalar_folder: Optional[str] = None            # where to write accuracies for TensorBoard
     # what makes the numbers: data, code, libraries, machine; see origin.py
     origin: Optional[dict] = None
+    # how the trial shares the machine: 'jobs' and 'threads'; its record says it
+    share: Mapping = {}
     # raises an error if another process has taken the trial over
     check_lock: Callable = lambda: None

@@ -174,4 +174,10 @@ class Recorder(object):
         trial, state = self.trial, self.trial.state
         return dict({name: np.array(getattr(state.history, name), np.float64) for name in BY_POSITION},
                     multiply_adds=multiply_adds(trial.method, tasks),
-                    peak_memory=np.array(max(state.peak_memory, peak_memory()), np.float64))
+                    peak_memory=np.array(max(state.peak_memory, peak_memory()), np.float64),
+                    **{name: np.array(self._the_only(name)) for name in trial.context.share})
+
+    def _the_only(self, name):
+        """This of TrialContext.share; NaN where it changed while the trial was trained, or may have."""
+        values = {share.get(name, np.nan) for share in self.trial.state.shares}
+        return values.pop() if len(values) == 1 else np.nan

@@ -166,6 +166,7 @@ PIECES = OrderedDict([
                        value=lambda state, stored: stored and state.new_progress(stored))),
     ('peak_memory', Piece(int)),                    # bytes, of all processes that trained
     ('origins', Piece(list)),                       # one for each stretch of training; see origin.py
+    ('shares', Piece(list)),                        # the different TrialContext.share of all that trained
     ('store', Piece(dict, True)),                   # parameters as the last phase left them
     ('before', Piece(dict, True)),                  # the store when the current task began
     ('variables', Piece(dict, True)),               # of the open graph, where a phase was interrupted

@@ -1,4 +1,5 @@
 """STATUS=1 before a script: which of its commands are finished, and how long the rest will take."""
+import json
 import os
 import re
 import subprocess
@@ -6,10 +7,11 @@ import sys
 
 import pytest
 
+from classification.runs import side_by_side
 from classification.status import batch
 from tests.support.commands import ROOT, example
 from tests.support.result_files import record, write
-from tests.support.run_folders import run_folder, token, trial
+from tests.support.run_folders import run_folder, token, trial, write_json
 from utils.utils import UserError
 
 COMMON = ['--data_type', 'DIGITS5', '--lifelong', '--num_runs', '2', '--save_mat_name', 'a.mat']
@@ -79,6 +81,46 @@ def test_trials_side_by_side_take_as_long_as_the_longest_of_them(tmp_path, comma
     # STL on the same data as HPS: two trials of 80 s; of EWC a trial of 1000 s is missing
     lines, _ = commands(hps, other, of(tmp_path, 'STL'))
     assert 'left: about 0:20:20 for 3 commands, one command after the other' in lines
+
+
+@pytest.mark.parametrize('more, settings, free, expected', [
+    # four trials of 100 s each, on 4 cores
+    ([], {}, 64e9, '0:01:40'), (['--threads', '2'], {}, 64e9, '0:03:20'),
+    ([], {'threads': 2}, 64e9, '0:03:20'), ([], {'threads': None, 'kept_threads': 4}, 64e9, '0:06:40'),
+    ([], {'trial_memory_bytes': 1e9}, 2.5e9, '0:03:20'), (['--jobs', '4', '--threads', '4'], {}, 64e9,
+                                                          '0:01:40'),
+    (['--gpu', '0'], {}, 64e9, '0:06:40')])
+def test_trials_at_a_time_go_by_the_rule_of_jobs(more, settings, free, expected, tmp_path, commands,
+                                                 monkeypatch):
+    monkeypatch.setattr(side_by_side, 'cores', lambda: 4)
+    monkeypatch.setattr(side_by_side, 'available', lambda: free)
+    words = of(tmp_path, 'HPS') + ['--num_runs', '5'] + more
+    folder = make(tmp_path, words, digits='1' * 8, trials=5)
+    configured(folder, **settings)
+    trial(folder, 0, seconds=1., state='finished', training_seconds=100.)
+    lines, _ = commands(words)
+    assert 'left: about %s for 1 command, one command after the other' % expected in lines
+    # where it was not begun, with the memory of others
+    if 'trial_memory_bytes' in settings:
+        lines, _ = commands(words, of(tmp_path, 'STL') + ['--num_runs', '5'] + more)
+        assert 'left: about 0:07:30 for 2 commands, one command after the other' in lines
+
+
+def test_a_command_that_runs_has_chosen(tmp_path, commands, monkeypatch):
+    """Its trials have taken the memory that the rule would miss."""
+    monkeypatch.setattr(side_by_side, 'cores', lambda: 8)
+    monkeypatch.setattr(side_by_side, 'available', lambda: 0)
+    words = of(tmp_path, 'HPS') + ['--num_runs', '4']
+    folder = make(tmp_path, words, digits='1' * 8, trials=4)
+    configured(folder, jobs=2, trial_memory_bytes=1e9)
+    token(trial(folder, 0, state='running', done=1, total=4, epoch_seconds=20.))    # 60 s are left, 80 in all
+    assert 'left: about 0:02:30 for 1 command, one command after the other' in commands(words)[0]
+
+
+def configured(folder, **settings):
+    """Gives a run folder's config.json these settings."""
+    config = json.loads((folder / 'config.json').read_text())
+    write_json(folder / 'config.json', dict(config, settings=settings))
 
 
 def test_what_only_the_result_file_knows(tmp_path, commands):

@@ -265,6 +265,23 @@ def test_a_checkpoint_of_before_leaves_unknown_what_it_lacks(tmp_path):
     assert np.isfinite(found['multiply_adds']).all() and found['peak_memory'] > 0
 
 
+@pytest.mark.parametrize('before, expected', [
+    ({'jobs': 2, 'threads': 1}, (2, 1)), ({'jobs': 1, 'threads': 1}, (np.nan, 1)),
+    ({'jobs': 1, 'threads': 4}, (np.nan, np.nan)), (None, (np.nan, np.nan))])
+def test_how_a_trial_shared_the_machine_is_not_known_where_it_changed(before, expected, tmp_path):
+    """Its seconds are of both; None: a checkpoint of an earlier version, which does not say it."""
+    experiment = make_experiment('Hybrid_HPS', (0, 1), 1)
+    with pytest.raises(Interrupted):
+        make_trial(experiment, tmp_path, stopping=lambda: True, share=before or {}).run()
+    if before is None:
+        path = checkpoint.path_in(str(tmp_path))
+        meta, groups = checkpoint.load(path, pytest.fail)
+        del meta['shares']
+        checkpoint.save(path, meta, groups)
+    found = make_trial(experiment, tmp_path, share={'jobs': 2, 'threads': 1}).run().resources
+    np.testing.assert_array_equal([found['jobs'], found['threads']], expected)
+
+
 def test_memory_is_counted_in_bytes(monkeypatch):
     held = psutil.Process().memory_info().rss
     assert 0.95 * held < resources.peak_memory() < psutil.virtual_memory().total

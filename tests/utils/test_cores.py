@@ -63,6 +63,20 @@ def test_memory_of_both_versions(tmp_path):
     assert sorted(cores.memory(process)) == [100, 700]
 
 
+@pytest.mark.parametrize('variables, expected', [
+    ({}, []), ({'SLURM_MEM_PER_NODE': '16384'}, [16 * 2 ** 30]), ({'SLURM_MEM_PER_NODE': '0'}, []),
+    ({'SLURM_MEM_PER_CPU': '1000'}, [3000 * 2 ** 20]),
+    ({'SLURM_MEM_PER_CPU': '1000', 'SLURM_CPUS_PER_TASK': '2'}, [2000 * 2 ** 20]),
+    ({'SLURM_MEM_PER_NODE': '2000', 'SLURM_MEM_PER_CPU': 'x'}, [2000 * 2 ** 20])])
+def test_slurm_allocates_memory_of_a_node_or_of_each_core(variables, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0, 1, 2}, raising=False)
+    for name in cores.SLURM + ('SLURM_MEM_PER_NODE', 'SLURM_MEM_PER_CPU'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert list(cores.memory(str(tmp_path))) == expected
+
+
 def test_there_may_be_no_control_groups(tmp_path):
     assert list(cores._quotas(str(tmp_path))) == []
     assert list(cores._quotas(fake_process(tmp_path, ['rubbish', '0::/'],
