@@ -48,6 +48,12 @@ class ChannelGate(FixedPattern):
         logits = self.dense(parameters, task, layer, '', hidden, self.net.layers[layer].out_channels)
         return tf.nn.softmax(logits / self.setting.options['gating_temperature'])
 
+    def values_beside_network(self):
+        hidden, inputs = self.setting.options['gating_module_size'], [int(np.prod(self.net.image_shape))]
+        inputs += self.net.map_sizes
+        return sum(hidden * (size + 1 + layer.out_channels) + layer.out_channels
+                   for size, layer in zip(inputs, self.net.layers))
+
     def training_gate(self, parameters, task, layer, x, seed):
         """The same in training.
 
@@ -146,6 +152,9 @@ class ProtectingChannelGate(ChannelGate):
         return self.dense(parameters, task, layer, '', tf.nn.relu(hidden),
                           self.net.layers[layer].out_channels,
                           lambda shape, state: np.full(shape, self.setting.options['channel_gate_bias']))
+
+    def values_beside_network(self):
+        return 0
 
     def fires(self, parameters, task, layer, x):
         """[n, out channels] of 0 or 1: what the gates say in evaluation, relevant or not."""

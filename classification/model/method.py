@@ -73,6 +73,11 @@ class LifeCycle(object):
         takes."""
         return [1] * len(self.net.layers)
 
+    def values_beside_network(self):
+        """How many values a task has beside its layers and its head, where they are many; for the memory that
+        they take."""
+        return 0
+
     def start_task(self, task, store, draw):
         """The parameter store with which a task begins: for values that are drawn anew.
 

@@ -17,9 +17,10 @@ from utils.cores import cores, memory
 from utils.utils import plural
 from utils.utils_env_cl import ACTIVATION_BYTES
 
-# Main memory of a trial's process, in bytes: libraries and session; then for each parameter of an
-# independent network per task: value, gradient, optimizer slot, what a search tries, copies in NumPy.
-LIBRARIES, OF_PARAMETER = 900e6, 60.
+# Main memory of a trial's process, in bytes: libraries and session; for each parameter of an independent
+# network per task: value, gradient, optimizer slot, what a search tries, copies in NumPy; for each value that
+# a method has beside it, and that is not of the task that is learned: copies in NumPy only.
+LIBRARIES, OF_PARAMETER, OF_STORED = 900e6, 60., 12.
 
 
 class Plan(NamedTuple):
@@ -99,13 +100,14 @@ def memory_of_trial(experiment, flags):
 
 
 def parameter_bytes(experiment):
-    """Of the parameters, as OF_PARAMETER says."""
+    """Of the parameters, as OF_PARAMETER and OF_STORED say."""
     net, width, parameters = experiment.net, experiment.net.num_features, 0
     for layer in net.layers:
         parameters += layer.kernel ** 2 * layer.in_channels * layer.out_channels
     for size in net.hidden:
         parameters, width = parameters + width * size, size
-    return OF_PARAMETER * parameters * len(experiment.class_counts)
+    tasks, beside = len(experiment.class_counts), method_of(experiment).values_beside_network()
+    return OF_PARAMETER * (parameters * tasks + beside) + OF_STORED * beside * (tasks - 1)
 
 
 def batch_bytes(experiment):

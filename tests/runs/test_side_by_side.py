@@ -9,9 +9,10 @@ import pytest
 
 import main
 from classification.model.method import Method, Setting
-from classification.model.registry import METHODS
+from classification.model.registry import METHODS, method_of
 from classification.results.mat_file import entries
 from classification.runs import side_by_side
+from classification.trial.count_parameters import count
 from tests.support.commands import QUICK, experiment_of, process, run_and_listen
 from tests.support.tiny import make_experiment, make_net
 from utils import cores
@@ -58,6 +59,13 @@ def test_memory_grows_with_network_tasks_and_images():
                                               class_counts=dict.fromkeys(range(tasks), 2))
         assert side_by_side.memory_of_trial(experiment, flags_of()) == (
             900e6 + 60 * 193 * tasks + 1797 * 64 + 4 * 2 * 500 * 128)
+
+
+def test_gates_count_with_the_parameters():
+    gated, plain = [make_experiment(model, range(3), pattern='SS') for model in ('ChannelGate', 'Hybrid_HPS')]
+    values = method_of(gated).values_beside_network()
+    assert 3 * values == count(gated, 'SS') - count(plain, 'SS') > 0
+    assert side_by_side.parameter_bytes(gated) - side_by_side.parameter_bytes(plain) == (60 + 2 * 12) * values
 
 
 def test_maps_of_a_batch_by_hand():
