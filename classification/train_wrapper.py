@@ -93,7 +93,9 @@ def _stored(paths, experiment, flags):
     anew = flags.restart == ()
     begun = {} if anew else config_in(paths.run)
     held_by, entry = mat_file.locate(paths.mat, experiment.fingerprint())
-    if entry is None or anew or unfinished(begun) and begun.get('restarted'):
+    before_restart = entry is not None and unfinished(begun) and begun.get('restarted') and (
+        entry.get('run_id') != begun.get('run_id'))
+    if entry is None or anew or before_restart:
         return held_by, None, []
     return held_by, entry, _trials_of(entry, paths.mat)
 

@@ -34,6 +34,8 @@ def receive(url, part, most, bar):
         with requests.Session() as session:
             start = size_of(part)
             response = _ask(session, url, start)
+            if response.status_code == 416 and response.headers.get('Content-Range') == 'bytes */%d' % start:
+                return      # it is complete
             if start and not _continues(response, start):
                 start, response = 0, response if response.status_code == 200 else _ask(session, url, 0)
             if not start and response.status_code != 200:

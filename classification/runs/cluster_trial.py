@@ -131,7 +131,8 @@ class ClusterTrial(object):
         if status == 0 and not _wait_until(self._recorded, RESULT_SECONDS):
             return EXIT_FAILED, 'it has ended, but %s is not there; %s' % (
                 os.path.join(self.folder, RECORD), ALIKE)
-        if status > 0 and self.read == 0 and not self.cluster.stopping.is_set():
+        if status > 0 and status != EXIT_INTERRUPTED and self.read == 0 and (
+                not self.cluster.stopping.is_set()):
             return EXIT_FAILED, 'a worker could not start it (status %d); %s' % (status, ALIKE)
         return status, None
 

@@ -12,6 +12,7 @@ from utils.utils import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 
 SAID = 'said.txt'            # in a trial folder: what its process says on stdout
 LOOK_SECONDS = 2             # between looks at the sign of life
+SIGN_SECONDS = 10             # so long a file server may show an older one
 SILENCE_SECONDS = 90         # without a new one: the command that wanted the trial was killed
 LOCK_SECONDS = 150           # a file server frees what a dead machine held after 90 s or so
 
@@ -20,8 +21,11 @@ def run_cluster_trial(run_folder, number, token, gpu):
     """Runs a trial in a process that a Dask worker started; returns the exit status."""
     from classification.runs.local_pool import visible_devices
     folder, sign = trial_folder(run_folder, number), os.path.join(run_folder, HEARTBEAT_FILE)
-    if not _wanted(_read(sign, ''), token):
-        return EXIT_INTERRUPTED
+    until = time.monotonic() + SIGN_SECONDS
+    while not _wanted(_read(sign, ''), token):
+        if time.monotonic() > until:
+            return EXIT_INTERRUPTED
+        time.sleep(LOOK_SECONDS)
     for descriptor, path in ((1, os.path.join(folder, SAID)), (2, os.path.join(run_folder, ERRORS))):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), descriptor)
     if os.path.exists(os.path.join(folder, RECORD)):

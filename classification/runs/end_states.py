@@ -87,7 +87,7 @@ def _take_over_one(experiment, paths, number, shorter, parameter_folder, say):
 
 
 def _begun(paths, number):
-    return os.path.exists(checkpoint.path_in(trial_folder(paths.run, number)))
+    return checkpoint.exists(checkpoint.path_in(trial_folder(paths.run, number)))
 
 
 def _first_that_ended(possible, numbers):

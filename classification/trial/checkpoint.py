@@ -20,6 +20,11 @@ def path_in(folder):
     return os.path.join(folder, 'checkpoint')
 
 
+def exists(path):
+    """Whether there is one, be it the one before: a save that was killed leaves nothing else."""
+    return os.path.exists(path) or os.path.exists(path + _BEFORE)
+
+
 def save(path, meta, groups):
     """Writes a checkpoint, whole or not at all, and keeps the one before it as PATH.previous.
 

@@ -230,6 +230,7 @@ def test_what_was_left_is_not_trusted(left, small, originals, tmp_path):
     assert command(*cifar(tmp_path))[0] == 0
     is_right(readers.CIFAR100, tmp_path, images)
     assert not part.parent.exists()
+    assert left != 'whole' or small.sent == 0
 
 
 def test_a_server_that_does_not_say_how_long(small, originals, tmp_path):

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -247,6 +249,35 @@ def test_without_dask_the_line_says_what_installs_it(short, capfd, monkeypatch, 
     command = capfd.readouterr().err.split('; run: ')[1].split()
     assert command[1:5] == ['-m', 'pip', 'install', '-r'] and os.path.exists(command[5])
     assert not (tmp_path / 'Result').exists()
+
+
+@pytest.mark.parametrize('late', [True, False])
+def test_a_worker_waits_for_a_sign_of_life_that_comes_late(late, tmp_path, monkeypatch):
+    sign, looks = tmp_path / cluster_worker.HEARTBEAT_FILE, []
+    sign.write_text('before 7')
+
+    def look(seconds):
+        looks.append(seconds)
+        assert len(looks) < 100
+        if late and len(looks) == 2:
+            sign.write_text('token 0')
+    monkeypatch.setattr(cluster_worker.time, 'sleep', look)
+    monkeypatch.setattr(cluster_worker.time, 'monotonic',
+                        lambda: float(cluster_worker.LOOK_SECONDS * len(looks)))
+    monkeypatch.setattr(cluster_worker.os, 'dup2', lambda *files: None)
+    record = tmp_path / 'trial0' / 'record.npz'
+    record.parent.mkdir()
+    record.touch()          # so it leaves at once with status 0
+    status = cluster_worker.run_cluster_trial(str(tmp_path), 0, 'token', -1)
+    assert status == (0 if late else EXIT_INTERRUPTED)
+
+
+def test_a_worker_that_left_before_it_said_a_word_is_asked_again(tmp_path):
+    cluster = SimpleNamespace(stopping=threading.Event())
+    trial = SimpleNamespace(read=0, cluster=cluster)
+    checked = cluster_trial.ClusterTrial._checked
+    assert checked(trial, EXIT_INTERRUPTED) == (EXIT_INTERRUPTED, None)
+    assert checked(trial, 2)[0] == EXIT_FAILED
 
 
 @pytest.mark.parametrize('change', ['silence', 'another', 'gone'])

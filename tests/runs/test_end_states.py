@@ -115,6 +115,11 @@ def test_a_trial_that_has_begun_keeps_its_checkpoint_and_none_goes_on_from_one_w
     end_states.take_over(experiment, paths, [0], None, said.append, said.append)
     with open(checkpoint.path_in(folder), 'rb') as stream:
         assert stream.read() == content
+    # a save that is killed between its two names leaves the one before
+    os.replace(checkpoint.path_in(folder), checkpoint.path_in(folder) + '.previous')
+    end_states.take_over(experiment, paths, [0], None, said.append, said.append)
+    assert not os.path.exists(checkpoint.path_in(folder))
+    os.replace(checkpoint.path_in(folder) + '.previous', checkpoint.path_in(folder))
     assert said == end_states.described(experiment, paths, [0]) == []
     os.remove(os.path.join(folder, 'record.npz'))
     out = run_and_listen(MODEL + ['--num_tasks', '4', '--num_runs', '1', '--dry_run'])[1]

@@ -339,6 +339,18 @@ def test_an_interrupted_restart_goes_on_and_appends(copy, pretended, trained):
     assert 'nothing to train' in run_and_listen(SHORT + ['--num_runs', '1'])[1] and len(stored()) == 2
 
 
+def test_a_restart_that_failed_keeps_what_it_stored_though_fewer_are_asked_for(copy, pretended, trained):
+    pretended.statuses[1] = EXIT_FAILED
+    assert run_and_listen(SHORT + ['--num_runs', '3', '--restart'])[0] == EXIT_FAILED
+    first, again = stored()
+    assert again['train_valid_data_group'].tolist() == [[0, 2]]
+    pretended.statuses.clear()
+    assert run_and_listen(SHORT + ['--num_runs', '2'])[0] == 0
+    first, again = stored()
+    assert first['run_id'] == trained.entry['run_id']
+    assert again['train_valid_data_group'].tolist() == [[0, 1, 2]]
+
+
 def test_other_experiments_under_the_same_name_are_mentioned(folder, pretended):
     pretended.statuses[0] = EXIT_INTERRUPTED
     assert run_and_listen(SHORT + ['--num_runs', '1', '--seed', '1'])[0] == EXIT_INTERRUPTED

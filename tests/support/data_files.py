@@ -221,7 +221,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if told.ranges == 'wrong':
                 start += 1
             if start >= len(content):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header('Content-Range', 'bytes */%d' % len(content))
+                self.end_headers()
                 return
         self.send_response(status)
         if status == 206:
