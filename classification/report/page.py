@@ -192,13 +192,14 @@ def _facts(one):
     rows += [('file', '%s, experiment %d' % (one.path, one.number)),
              ('command', without_credentials(str(result.get('command', config.get('command')) or ''))),
              ('seed', result.get('seed')), ('trials', ' '.join(map(str, one.trials))),
-             ('versions', _listed(config.get('versions') or result.get('versions') or {})),
+             ('versions', _listed(dict(config.get('versions') or {}, **(result.get('versions') or {})))),
              ('data folder', result.get('data_folder')), ('fingerprint', result.get('fingerprint'))]
     rows += [('origin of trial %d' % number, '; then '.join(map(origin.in_words, stretches)) or 'unknown')
              for number, stretches in origin.from_entry(result).items()]
     if config:
         rows += [('data checksums', _listed(config.get('experiment', {}).get('checksums') or {})),
-                 ('git commit', config.get('git_commit')), ('machine', _listed(config.get('host') or {}))]
+                 ('git commit, last command', config.get('git_commit')),
+                 ('machine, last command', _listed(config.get('host') or {}))]
     else:
         rows.append(('data checksums', 'no config.json of this experiment lies beside the file'))
     cells = ['<tr><th>%s</th><td>%s</td></tr>' % (
