@@ -117,7 +117,10 @@ class ExperimentFiles(object):
         """Records the GPU of a trial."""
         with self.writing:
             self.devices[str(number)] = facts
-            self.write_config(finished=False)
+            try:
+                self.write_config(finished=False)
+            except OSError as error:        # the trial goes on; config.json is written again at the end
+                self.say('note: %s' % error_text(error))
 
     def _settings(self, begun):
         """What the trials are told that is no part of the experiment."""
@@ -178,8 +181,8 @@ class ExperimentFiles(object):
 
     def write_temporary(self):
         """Writes what there is of the entry, for people to look at."""
-        self.lock.check('this experiment')
         try:
+            self.lock.check('this experiment')
             mat_file.write_temp(self.paths.temporary, self._entry(self.records()))
         except OSError as error:        # the trials go on
             self.say('note: %s' % error_text(error))

@@ -42,14 +42,14 @@ class LocalPool(object):
         self.program, self.size, self.free = program, len(devices), list(devices)
 
     def start(self, run_folder, number):
-        """The process of a trial, on a free device."""
-        device = self.free.pop(0)
+        """The process of a trial, on a free device, which stays free if it cannot start (OSError)."""
+        device = self.free[0]
         with open(os.path.join(run_folder, ERRORS), 'ab') as errors:
             child = subprocess.Popen([sys.executable, self.program, '--run_trial', run_folder, str(number)],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
                                      env=dict(os.environ, CUDA_VISIBLE_DEVICES=device, PYTHONUNBUFFERED='1'),
                                      start_new_session=True)
-        child.device = device
+        child.device = self.free.pop(0)
         return child
 
     def end(self, child):

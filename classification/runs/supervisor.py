@@ -1,4 +1,5 @@
 """Trials as child processes of one command: it starts them, passes on what they say, and stops them."""
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ from classification.runs import trial_state
 from classification.runs.local_pool import ERRORS, LocalPool, visible_devices
 from classification.runs.trial_process import LOG, lock_of, trial_folder
 from utils.locks import holder_of
-from utils.utils import EXIT_INTERRUPTED, UserError, printable_line
+from utils.utils import EXIT_FAILED, EXIT_INTERRUPTED, error_text, printable_line
 
 MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), 'main.py')
 
@@ -58,7 +59,8 @@ class Supervisor(object):
                         failed[numbers[future]] = status
                     elif status == 0 and trained < len(missing):
                         self.files.write_temporary()
-            except UserError:       # the experiment is another command's now, or cannot be written any more
+            # the experiment is another command's now, or cannot be written any more: no trial goes on unheard
+            except BaseException:
                 self.stop()
                 raise
         return failed
@@ -82,9 +84,15 @@ class Supervisor(object):
 
     def _train(self, number, progress):
         folder = self.files.paths.run
-        os.makedirs(trial_folder(folder, number), exist_ok=True)
         progress.start(number, len(self.files.numbers))
-        child = self._start(folder, number)
+        try:
+            os.makedirs(trial_folder(folder, number), exist_ok=True)
+            child = self._start(folder, number)
+        except OSError as error:        # of this trial; the others go on
+            reason = 'it could not start: %s' % error_text(error)
+            self._keep_reason(number, reason)
+            self._pass_error_on(number, {'error': reason}, progress)
+            return EXIT_FAILED
         if child is None:
             return EXIT_INTERRUPTED
         said = self._listen(number, child, progress)
@@ -106,9 +114,10 @@ class Supervisor(object):
         """Leaves in its folder why a trial failed, where its process could not."""
         folder = trial_folder(self.files.paths.run, number)
         running = holder_of(lock_of(folder))
-        if trial_state.read(folder).get('state') != trial_state.FAILED and self.files.lock.still_mine() and (
-                running is None or running.ended):
-            trial_state.end_by(folder, reason)
+        with contextlib.suppress(OSError):      # whether the lock is held cannot be read now
+            if (trial_state.read(folder).get('state') != trial_state.FAILED
+                    and self.files.lock.still_mine() and (running is None or running.ended)):
+                trial_state.end_by(folder, reason)
 
     def _start(self, folder, number):
         """The process of a trial; None if none should start any more."""

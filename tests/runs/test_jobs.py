@@ -1,17 +1,20 @@
 """Trials side by side: how many at a time, on which GPU, with how much memory; what stops them; the same
 numbers."""
+import errno
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 import main
 from classification.experiment.resolve import resolve
-from classification.runs import provenance, supervisor, trial_state
+from classification.runs import cluster_trial, provenance, supervisor, trial_state
 from classification.runs.experiment_files import ExperimentFiles, memory_fraction
 from classification.runs.progress import Progress
 from classification.runs.run_folder import ResultPaths
@@ -21,12 +24,15 @@ from tests.support.commands import Run, waited_for
 from tests.support.result_files import same_entry
 from tests.support.run_folders import token
 from utils import runtime
+from utils.utils import EXIT_FAILED
 
 TRIAL = '''
 import os, sys, time
 number = sys.argv[3]
 with open(os.path.join(sys.argv[2], 'seen.txt'), 'a') as seen:
     seen.write('begin %s %s\\n' % (number, os.environ['CUDA_VISIBLE_DEVICES']))
+if os.environ.get('DEVICE'):
+    print('{"device": {"name": "a GPU"}}', flush=True)
 time.sleep(0.3)
 if os.environ.get('LONG'):
     import signal
@@ -103,6 +109,82 @@ def test_a_reason_is_that_of_the_last_attempt_and_not_of_a_trial_that_runs_elsew
     for reason in ('what its process said', 'it ended with status 1'):
         run._keep_reason(0, reason)
     assert trial_state.read(str(folders[0]))['reason'] == 'what its process said'
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_a_process_that_cannot_start_costs_no_other_trial_and_no_device(make_run, monkeypatch, capfd, jobs):
+    run, start = make_run('--jobs', str(jobs)), subprocess.Popen
+
+    def without_memory_for_trial_0(words, **options):
+        if words[-1] == '0':
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return start(words, **options)
+    monkeypatch.setattr(subprocess, 'Popen', without_memory_for_trial_0)
+    assert run.train([0, 2, 3], Progress(3, quiet=True)) == {0: EXIT_FAILED}
+    assert sorted(event[:2] for event in events(run)) == [
+        [what, number] for what in ('begin', 'end') for number in '23']
+    assert (run.pool.free, run.children) == (['-1'] * jobs, [])
+    reason = 'it could not start: OSError: [Errno 12] Cannot allocate memory'
+    left = trial_state.read(trial_folder(run.files.paths.run, 0))
+    assert (left['state'], left['reason']) == ('failed', reason)
+    assert capfd.readouterr().err == 'error: trial 0: %s\n' % reason
+
+
+def test_a_failed_start_is_told_also_where_the_lock_cannot_be_read(make_run, monkeypatch, capfd):
+    run = make_run()
+
+    def refuse(*path, **options):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    monkeypatch.setattr(subprocess, 'Popen', refuse)
+    monkeypatch.setattr(run.files.lock, 'still_mine', refuse)
+    assert run.train([0, 2], Progress(2, quiet=True)) == dict.fromkeys((0, 2), EXIT_FAILED)
+    assert capfd.readouterr().err.startswith('error: trial 0: it could not start: ')
+
+
+def test_a_trial_of_a_cluster_that_cannot_say_anything_costs_no_other(make_run):
+    run = make_run()
+    folders = [trial_folder(run.files.paths.run, number) for number in range(2)]
+    os.makedirs(os.path.join(folders[0], cluster_trial.SAID))        # so no such file can be written
+    os.makedirs(folders[1])
+    with open(os.path.join(folders[1], cluster_trial.RECORD), 'w'):
+        pass
+    done = SimpleNamespace(status='finished', done=lambda: True, result=lambda timeout: 0)
+    cluster = SimpleNamespace(main='', token='', gpu=-1, stopping=threading.Event(),
+                              client=SimpleNamespace(submit=lambda *words, **options: done))
+    run.pool = SimpleNamespace(size=2, end=lambda trial: trial.forget(),
+                               start=lambda *words: cluster_trial.ClusterTrial(cluster, *words))
+    assert run.train([0, 1], Progress(2, quiet=True)) == {0: EXIT_FAILED}
+    assert trial_state.read(folders[0])['reason'].startswith('it could not start: ' + folders[0])
+
+
+def full_disk(*of_what):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'x')
+
+
+def test_trials_go_on_where_a_full_disk_does_not_take_their_gpu(make_run, monkeypatch):
+    monkeypatch.setenv('DEVICE', '1')
+    monkeypatch.setattr(ExperimentFiles, 'write_config', lambda files, finished: full_disk())
+    run, said = make_run(), []
+    run.files.say = said.append
+    assert run.train([0, 2], Progress(2, quiet=True)) == {}
+    assert said == ['note: x: No space left on device'] * 2
+    assert run.files.devices == dict.fromkeys('02', {'name': 'a GPU'})       # for the next time it is written
+
+
+def test_trials_go_on_where_the_lock_cannot_be_read_for_the_temporary_file():
+    said = []
+    ExperimentFiles.write_temporary(SimpleNamespace(lock=SimpleNamespace(check=full_disk), say=said.append))
+    assert said == ['note: x: No space left on device']
+
+
+def test_what_ends_the_command_stops_the_trials(make_run, monkeypatch):
+    def fail(files):
+        raise RuntimeError('a fault of the command')
+    monkeypatch.setattr(ExperimentFiles, 'write_temporary', fail)
+    run = make_run()
+    with pytest.raises(RuntimeError):
+        run.train([0, 2, 3, 4], Progress(4, quiet=True))
+    assert run.stopping and {number for _, number, _ in events(run)} <= {'0', '2'}
 
 
 def test_a_signal_stops_all_of_them_and_no_other_begins(make_run, monkeypatch):

@@ -1,4 +1,5 @@
 """Whole runs of the command line: lines on the screen, and files out."""
+import errno
 import glob
 import json
 import os
@@ -299,6 +300,25 @@ def test_a_failed_trial_does_not_cost_the_others(folder, pretended):
             and '--tensorboard writes' not in out)
     entry, = stored()      # the third trial is not lost though only two were asked for now
     assert entry['train_valid_data_group'].tolist() == [[0, 1, 2]]
+
+
+def test_a_trial_whose_folder_cannot_be_made_does_not_cost_the_others(folder, pretended, monkeypatch):
+    make = os.makedirs
+
+    def make_but_trial_0(path, *mode, **options):
+        if os.path.basename(path) == 'trial0':
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        make(path, *mode, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'makedirs', make_but_trial_0)
+        status, _, err = run_and_listen(SHORT + ['--num_runs', '3'])
+    said, end = err.splitlines()
+    assert status == EXIT_FAILED and said.startswith('error: trial 0: it could not start: Result')
+    assert said.endswith('trial0: No space left on device')
+    assert end == '1 trial failed (0); the same command tries them again'
+    assert stored()[0]['train_valid_data_group'].tolist() == [[1, 2]]
+    del pretended.trials[:]
+    assert run_and_listen(SHORT + ['--num_runs', '3'])[0] == 0 and pretended.trials == [0]
 
 
 def test_an_interrupted_run_goes_on(folder, pretended):
