@@ -178,7 +178,7 @@ def test_a_loss_that_is_no_number_is_told_in_one_line(tmp_path, monkeypatch, cap
     monkeypatch.setitem(env.TRAINING, 'digits5', env.TRAINING['digits5']._replace(lr=1e30))
     options = QUICK + ['--model_type', 'STL', '--num_tasks', '1', '--epochs_per_task', '1']
     experiment = resolve(main.parser().parse_args(options), pytest.fail)
-    settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, checkpoint_minutes=0,
+    settings = dict(data_dir='', gpu=[-1], gpu_memory_fraction=None, threads=1, jobs=1, checkpoint_minutes=0,
                     graph_folder=None, parameter_folder=None, tensorfactor_file=None, tensorboard=False)
     (tmp_path / 'trial0').mkdir()
     (tmp_path / trial_process.CONFIG).write_text(
