@@ -94,7 +94,8 @@ def edited(*modules):
                'and 1 more.']),
     (dict(edited('classification.train'), numeric_versions='lasem 2, numerics 1'),
      [CODE + 'numerics 2 (STL), 1 (LASEM_HPS); classification.train.']),
-    (dict(ORIGIN, numeric_versions=''), [])], ids=['same', 'of methods', 'one', 'many', 'numerics', 'unknown'])
+    (dict(ORIGIN, numeric_versions=''), [])], ids=[
+        'same', 'of methods', 'one', 'many', 'numerics', 'unknown'])
 def test_other_code_of_what_methods_have_in_common_is_said(other, said, tmp_path):
     path = made(tmp_path / 'x.mat', 'STL', ORIGIN)
     assert notes(made(path, 'LASEM_HPS', other), CODE) == said
