@@ -3,19 +3,23 @@
 Order-normalised performance disparity (OPD) of a task: the largest minus the smallest of its final test
 accuracies over the orders. AOPD is the mean of it over tasks, MOPD the maximum.
 """
+import json
 from collections import OrderedDict
 from typing import Dict, List, NamedTuple
 
 import numpy as np
 
+from classification.experiment.continuing import OF_TASKS
 from classification.report.groups import (
     SHUFFLED,
-    checksums_key,
     method_name,
+    parts,
     same_data_key,
     shown_setting,
     title_of_data,
 )
+from classification.report.origins import data_checksums, numeric_versions
+from classification.results import origin
 from classification.results.summary import distinct
 from utils.utils import tasks_in
 
@@ -84,7 +88,7 @@ def disparities(groups):
         for one in group.members:
             if 'final_accuracy' in one.result and 'best_valid_error' not in one.result:
                 families.setdefault(_family(one), []).append(one)
-    found = [_disparity(members) for members in families.values()]
+    found = [_disparity(members) for family in families.values() for members in _trained_alike(family)]
     return [one for one in found if one.of_tasks]
 
 
@@ -94,8 +98,54 @@ def _family(one):
     settings = sorted((name, shown_setting(value)) for name, value in info.items()
                       if name != 'number_of_trainable_parameters')
     drawn = one.result.get('task_order_rule') == SHUFFLED and (one.path, one.number)
-    return (method_name(one.result, one.config), repr(settings), same_data_key(one), checksums_key(one),
-            drawn)
+    return method_name(one.result, one.config), repr(settings), same_data_key(one), drawn
+
+
+def _trained_alike(family):
+    """Parts of a family with the same data and, but for the order, the same settings. Where config.json does
+    not tell them of all, what the file tells of the training must be the same too."""
+    facts = (data_checksums, _settings)
+    if not all(one.config.get('experiment') for one in family):
+        facts += (_most_epochs, _first_rates, _numeric_versions, _tensorflow)
+    found = [family]
+    for fact in facts:
+        found = [part for members in found for part in parts(members, fact)]
+    return found
+
+
+def _settings(one):
+    """What the fingerprint is made of, but for the order of tasks; None: there is no config.json."""
+    fields = one.config.get('experiment')
+    return None if not fields else json.dumps(
+        {name: value for name, value in fields.items() if name not in OF_TASKS + ('order_rule',)},
+        sort_keys=True)
+
+
+def _most_epochs(one):
+    """The most epochs that a trial learned at a position: those a task is given, unless early stopping ended
+    every position."""
+    ends = [np.append(run['task_changed_epoch'], run['num_epoch'] + 1)
+            for run in one.result['result_of_each_run'] if 'task_changed_epoch' in run and 'num_epoch' in run]
+    return int(max(np.diff(rows).max() for rows in ends)) if ends else None
+
+
+def _first_rates(one):
+    """The learning rates of the first two epochs, which tell how it decays."""
+    return tuple('%.9g' % rate for run in one.result['result_of_each_run'][:1]
+                 for rate in run.get('history_learning_rate', ())[:2]) or None
+
+
+def _numeric_versions(one):
+    """Of the code, as the origins of the trials tell."""
+    return tuple(distinct(pair for stretches in origin.from_entry(one.result).values()
+                          for stretch in stretches for pair in numeric_versions(stretch))) or None
+
+
+def _tensorflow(one):
+    """The major version."""
+    versions = one.result.get('versions')
+    version = versions.get('tensorflow') if isinstance(versions, dict) else None
+    return version.split('.')[0] if isinstance(version, str) else None
 
 
 def _disparity(members):

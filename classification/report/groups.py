@@ -7,7 +7,7 @@ import numpy as np
 
 from classification.experiment import compositions
 from classification.model.registry import MODELS
-from classification.results import origin
+from classification.report import origins
 from classification.results.mat_parts import first_of, series
 from classification.results.read_results import load_config, load_results
 from classification.results.summary import (
@@ -154,20 +154,28 @@ def _number(value):
 
 
 def _by_checksums(members):
-    """Parts whose raw data, splits and scaling are the same, as far as config.json tells: without it they
-    join the only other."""
-    known = {}
+    """Parts whose raw data, splits and scaling are the same, as far as that is known."""
+    return [part for same in parts(members, origins.data_checksums) for part in parts(same, _preparation)]
+
+
+def parts(members, fact):
+    """Lists of the members of which a fact is the same. Where it is None, not known, members join the only
+    other; where there are several others, they stand for themselves.
+
+    Args:
+        fact: function of a Reported.
+    """
+    known = OrderedDict()
     for one in members:
-        known.setdefault(checksums_key(one), []).append(one)
+        known.setdefault(fact(one), []).append(one)
     return [members] if len(set(known) - {None}) < 2 else list(known.values())
 
 
-def checksums_key(one):
-    """Raw data, splits and scaling, as far as config.json tells; None: it does not."""
+def _preparation(one):
+    """Splits and scaling, as config.json tells; None: it does not."""
     experiment = one.config.get('experiment')
-    return None if experiment is None else repr((
-        experiment.get('checksums'), experiment.get('normalize'),
-        experiment.get('data_options', {}).get('split')))
+    return None if experiment is None else repr((experiment.get('normalize'),
+                                                 experiment.get('data_options', {}).get('split')))
 
 
 def _group(members):
@@ -189,9 +197,7 @@ def _group(members):
                      'data-set index; means over trials of a task leave out the trials in which the number '
                      'is undefined.')
     members = _told_apart(members)
-    difference = _different_libraries(members)
-    if difference:
-        notes.append('Not all methods were trained with the same libraries: %s.' % difference)
+    notes += origins.notes(members)
     return Group(_title(members[0]), members, notes + _problems(members) + _times(members),
                  _composition(members[0].result))
 
@@ -222,21 +228,6 @@ def _times(members):
 
 def _composition(result):
     return compositions.in_words(result['data_type'], result) if 'data_type' in result else ''
-
-
-def _different_libraries(members):
-    """'numpy 1.16.6 (STL), 1.21.0 (HPS)': in what the libraries of the methods differ, as far as their
-    origins are known."""
-    used = OrderedDict()            # library -> version -> labels
-    for one in members:
-        for stretches in origin.from_entry(one.result).values():
-            for stretch in filter(None, stretches):
-                for library, version in stretch['versions'].items():
-                    used.setdefault(library, OrderedDict()).setdefault(version, OrderedDict())[
-                        one.label] = None
-    return '; '.join('%s %s' % (library, ', '.join('%s (%s)' % (version, ', '.join(labels))
-                                                   for version, labels in versions.items()))
-                     for library, versions in used.items() if len(versions) > 1)
 
 
 def _title(one):

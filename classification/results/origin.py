@@ -14,27 +14,44 @@ UNKNOWN = {}
 
 
 def differences(one, other):
-    """(libraries, modules) in which two origins differ: OrderedDict library -> both versions; sorted list of
-    modules.
+    """(values, modules) in which two origins differ: OrderedDict library, 'device' or 'threads' -> both
+    values; sorted list of modules.
 
     A module that was only moved is the same: what counts is its digest. Nothing differs from an unknown
     origin.
     """
     if not one or not other:
         return OrderedDict(), []
-    libraries = OrderedDict((name, (one['versions'].get(name), other['versions'].get(name)))
-                            for name in sorted(set(one['versions']) | set(other['versions']))
-                            if one['versions'].get(name) != other['versions'].get(name))
-    return libraries, sorted({name for here, there in ((one, other), (other, one))
-                              for name, digest in zip(here['source_modules'], here['source_digests'])
-                              if digest not in there['source_digests']})
+    values = OrderedDict((name, (one['versions'].get(name), other['versions'].get(name)))
+                         for name in sorted(set(one['versions']) | set(other['versions']))
+                         if one['versions'].get(name) != other['versions'].get(name))
+    values.update(_machines(one, other))
+    return values, sorted({name for here, there in ((one, other), (other, one))
+                           for name, digest in zip(here['source_modules'], here['source_digests'])
+                           if digest not in there['source_digests']})
 
 
-def described(libraries, modules):
+def _machines(one, other):
+    """(name, both values) of what computed, where it is known and changes the last bits of numbers: the kind
+    of device and, of CPUs, the threads."""
+    devices, threads = zip(*[(origin.get('device'), _threads(origin)) for origin in (one, other)])
+    if all(isinstance(device, str) and device for device in devices) and devices[0] != devices[1]:
+        return [('device', devices)]
+    if devices == ('CPU', 'CPU') and None not in threads and threads[0] != threads[1]:
+        return [('threads', threads)]
+    return []
+
+
+def _threads(origin):
+    """An int, also from a file, which holds an array; None: not known."""
+    threads = np.ravel(origin.get('threads'))
+    return int(threads[0]) if threads.size == 1 and threads[0] is not None else None
+
+
+def described(values, modules):
     """'numpy 1.16.6 and 1.21.0; code of classification.train':
     what `differences` gave, for people; '' for nothing."""
-    texts = ['%s %s' % (name, ' and '.join(str(version) for version in pair)) for name,
-             pair in libraries.items()]
+    texts = ['%s %s' % (name, ' and '.join(map(str, both))) for name, both in values.items()]
     return '; '.join(texts + (['code of %s' % ', '.join(modules)] if modules else []))
 
 
@@ -49,11 +66,18 @@ def in_words(stretch):
 
 
 def continued(stretches, now):
-    """The stretches of a trial that goes on: a new one where libraries or code changed, or may have."""
+    """The stretches of a trial that goes on: a new one where libraries, machine, code or data changed, or may
+    have. Data change where a longer experiment has further tasks."""
     if stretches and bool(stretches[-1]) == bool(now) and differences(stretches[-1], now) == (
-            OrderedDict(), []):
+            OrderedDict(), []) and checksums(stretches[-1]) == checksums(now):
         return list(stretches)
     return list(stretches) + [now]
+
+
+def checksums(origin):
+    """(of the raw data, of the design) as an origin tells; '' where there is none."""
+    return tuple(text if isinstance(text, str) else ''
+                 for text in (origin.get('data_checksum'), origin.get('design_checksum')))
 
 
 def mixture(trials):
@@ -63,13 +87,13 @@ def mixture(trials):
         trials: OrderedDict number of the trial -> its stretches.
     """
     known = [origin for stretches in trials.values() for origin in stretches if origin]
-    libraries, modules = OrderedDict(), set()
+    values, modules = OrderedDict(), set()
     for origin in known[1:]:
         changed, edited = differences(known[0], origin)
         for name, pair in changed.items():
-            libraries[name] = list(OrderedDict.fromkeys(libraries.get(name, [pair[0]]) + [pair[1]]))
+            values[name] = list(OrderedDict.fromkeys(values.get(name, [pair[0]]) + [pair[1]]))
         modules.update(edited)
-    texts = [text for text in [described(libraries, sorted(modules))] if text]
+    texts = [text for text in [described(values, sorted(modules))] if text]
     unknown = [str(number) for number, stretches in trials.items() if not stretches or not all(stretches)]
     if known and unknown:
         texts.append('unknown origin of trial %s' % ', '.join(unknown))

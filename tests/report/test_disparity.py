@@ -2,6 +2,7 @@
 orders."""
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -98,6 +99,54 @@ def test_raw_data_must_agree(tmp_path):
     assert len(disparities(path)) == 1
     config.write_text(config.read_text().replace('c0ffee', 'c0c0a0'))
     assert disparities(path) == []
+
+
+EXPERIMENT = {'task_order': [0, 1], 'training': {'lr': 1e-3, 'lr_decay': 0.004, 'epochs': 4}, 'tensorflow': 2,
+              'numerics': 2, 'numeric_versions': {'small classes': 2}, 'early_stopping': 5}
+
+
+@pytest.mark.parametrize('change, found', [
+    ({'task_order': [1, 0], 'order_rule': 'shuffled, same in all trials'}, 1),
+    ({'training': dict(EXPERIMENT['training'], epochs=6)}, 0),
+    ({'training': dict(EXPERIMENT['training'], lr_decay=0.5)}, 0), ({'tensorflow': 1}, 0),
+    ({'numerics': 1}, 0), ({'numeric_versions': {}}, 0)], ids=str)
+def test_what_the_fingerprint_is_made_of_must_agree_but_not_the_order(change, found, tmp_path):
+    path = in_two_orders(tmp_path, config=True)
+    for config, more in zip(sorted((tmp_path / 'x').glob('*/config.json')), ({}, change)):
+        told = json.loads(config.read_text())
+        told['experiment'].update(EXPERIMENT, **more)
+        config.write_text(json.dumps(told))
+    assert len(disparities(path)) == found
+
+
+def trained(path, R, order, epochs=4, decay=0.004, tensorflow='2.21.0', numerics=2):
+    """Appends an experiment of one trial whose file alone tells how it was trained."""
+    rates = 1e-3 / (1 + decay * np.arange(epochs * len(order)))
+    made_by = {'versions': {}, 'source_modules': ['a'], 'source_digests': ['1'], 'data_checksum': 'c0ffee',
+               'numeric_versions': 'numerics %d' % numerics}
+    trial = record(R, order=order, epochs=epochs)._replace(loss=rates, learning_rate=rates,
+                                                           origin=json.dumps([made_by]))
+    return write(path, 'STL', [trial], order, fingerprint='%-64s' % (order,), run_id=str(order),
+                 versions={'tensorflow': tensorflow})
+
+
+@pytest.mark.parametrize('change, found', [
+    ({}, 1), ({'tensorflow': '2.13.0'}, 1), ({'epochs': 6}, 0), ({'decay': 0.5}, 0),
+    ({'tensorflow': '1.14.0'}, 0), ({'numerics': 1}, 0)], ids=str)
+def test_a_file_alone_tells_schedules_apart(change, found, tmp_path):
+    path = trained(tmp_path / 'x.mat', FIRST, ORDERS[0])
+    assert len(disparities(trained(path, SECOND, ORDERS[1], **change))) == found
+
+
+def test_early_stopping_makes_no_other_schedule_of_a_file(tmp_path):
+    """Positions end earlier; what counts is the most epochs of one."""
+    path = trained(tmp_path / 'x.mat', FIRST, ORDERS[0])
+    trained(path, SECOND, ORDERS[1])
+    entry = entries(path)[1]
+    entry['result_of_each_run'][0]['task_changed_epoch'] = np.array([[1, 5, 7]])
+    entry['result_of_each_run'][0]['num_epoch'] = np.array([[8]])
+    append_entry(path, entry, replace=True)
+    assert len(disparities(path)) == 1
 
 
 def test_the_label_is_that_of_all_its_experiments(tmp_path):

@@ -41,7 +41,7 @@ HPS_TRIALS = [record([[0.9, NAN], [0.6, 0.8]], peak=[0.92, 0.8], trial=0),
 def two(tmp_path):
     """A file with STL and HPS, three trials of two tasks."""
     path = write(tmp_path / 'x.mat', 'STL', STL_TRIALS, config=True)
-    return write(path, 'Hybrid_HPS', HPS_TRIALS, pattern='TTSS')
+    return write(path, 'Hybrid_HPS', HPS_TRIALS, pattern='TTSS', config=True)
 
 
 def compared(*paths, **options):
@@ -171,7 +171,7 @@ def test_an_experiment_that_is_there_twice_counts_once(two, tmp_path):
 def test_equal_methods_are_told_apart(tmp_path):
     path = str(tmp_path / 'x.mat')
     for number, fingerprint in enumerate(('a' * 64, 'b' * 64)):
-        write(path, 'EWC', STL_TRIALS, fingerprint=fingerprint, run_id=fingerprint)
+        write(path, 'EWC', STL_TRIALS, fingerprint=fingerprint, run_id=fingerprint, config=True)
     assert [row.label for row in compared(path).rows] == ['EWC, experiment 1', 'EWC, experiment 2']
     with pytest.raises(UserError,
                        match='--baseline STL: choose one of: EWC, experiment 1; EWC, experiment 2'):

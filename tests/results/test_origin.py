@@ -28,15 +28,26 @@ ONE = {'versions': {'python': '3.7.16', 'numpy': '1.16.6'}, 'source_modules': ['
        'data_checksum': '0', 'design_checksum': None, 'numeric_versions': 'numerics 2',
        'started': '2026-11-26T00:00:00Z'}
 NEWER = dict(ONE, versions={'python': '3.7.16', 'numpy': '1.21.0'}, host='there')
-EDITED = dict(ONE, source_digests=['1', '3'], device='GPU')
+EDITED = dict(ONE, source_digests=['1', '3'])
+ON_GPU = dict(ONE, device='NVIDIA H200', threads=8)
 MOVED = dict(ONE, source_modules=['a', 'elsewhere.b'])
 
 
-def test_two_origins_differ_in_libraries_and_code_and_not_in_machine_or_name():
+def test_two_origins_differ_in_libraries_and_code_and_not_in_host_or_name():
     assert origin.differences(ONE, NEWER) == ({'numpy': ('1.16.6', '1.21.0')}, [])
     assert origin.differences(ONE, EDITED) == ({}, ['b'])
-    assert origin.differences(ONE, MOVED) == origin.differences(ONE, dict(ONE, threads=1)) == ({}, [])
+    assert origin.differences(ONE, MOVED) == origin.differences(ONE, dict(ONE, host='there')) == ({}, [])
     assert origin.differences(ONE, origin.UNKNOWN) == ({}, [])
+
+
+def test_two_origins_differ_in_the_kind_of_device_and_the_threads_of_a_cpu():
+    assert origin.differences(ONE, ON_GPU) == ({'device': ('CPU', 'NVIDIA H200')}, [])
+    assert origin.differences(ONE, dict(ONE, threads=1)) == ({'threads': (2, 1)}, [])
+    same = ({}, [])
+    assert origin.differences(ON_GPU, dict(ON_GPU, host='there', threads=1)) == same
+    for unknown in (dict(ONE, device=''), dict(ONE, threads=None), {
+            name: value for name, value in ONE.items() if name not in ('device', 'threads')}):
+        assert origin.differences(unknown, dict(ONE, threads=1)) == same
 
 
 @pytest.mark.parametrize('trials, said', [
@@ -44,6 +55,8 @@ def test_two_origins_differ_in_libraries_and_code_and_not_in_machine_or_name():
     ([[ONE], [NEWER]], 'numpy 1.16.6 and 1.21.0'), ([[ONE], [EDITED], [NEWER]],
                                                     'numpy 1.16.6 and 1.21.0; code of b'),
     ([[ONE, NEWER]], 'numpy 1.16.6 and 1.21.0'),
+    ([[ONE], [ON_GPU], [dict(ON_GPU, device='NVIDIA L4')]], 'device CPU and NVIDIA H200 and NVIDIA L4'),
+    ([[ONE], [dict(ONE, threads=1)], [dict(ONE, threads=4)]], 'threads 2 and 1 and 4'),
     ([[], [ONE]], 'unknown origin of trial 0'), ([[ONE], [origin.UNKNOWN, ONE]],
                                                  'unknown origin of trial 1')])
 def test_what_the_trials_of_an_entry_differ_in(trials, said):
@@ -52,12 +65,14 @@ def test_what_the_trials_of_an_entry_differ_in(trials, said):
 
 def test_a_trial_has_a_new_stretch_only_where_something_changed():
     assert origin.continued([], ONE) == origin.continued([ONE], dict(ONE, started='later')) == [ONE]
-    assert origin.continued([ONE], NEWER) == [ONE, NEWER]
+    for now in (NEWER, ON_GPU, dict(ONE, data_checksum='of more tasks')):
+        assert origin.continued([ONE], now) == [ONE, now]
     assert origin.continued([origin.UNKNOWN], ONE) == [origin.UNKNOWN, ONE]
     assert origin.continued([origin.UNKNOWN], origin.UNKNOWN) == [origin.UNKNOWN]
 
 
-@pytest.mark.parametrize('trials', [[[ONE]], [[ONE], [origin.UNKNOWN, NEWER]], [[ONE, EDITED]] * 5])
+@pytest.mark.parametrize('trials', [[[ONE]], [[ONE], [origin.UNKNOWN, NEWER]], [[ONE, EDITED]] * 5,
+                                    [[ONE], [ON_GPU]], [[ONE], [dict(ONE, threads=1)]]])
 def test_a_result_file_gives_origins_back(tmp_path, trials):
     from classification.results.mat_file import append_entry
     append_entry(str(tmp_path / 'x.mat'), {'train_valid_data_group': list(range(len(trials))), 'origin': [
@@ -335,6 +350,14 @@ def test_every_report_marks_an_experiment_of_mixed_origin(tmp_path, capsys):
     reported(capsys, path, '--format', 'html', '--out', str(tmp_path / 'out'))
     page = (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')
     assert page.count('>mixed origin</span>') == 4
+
+
+@pytest.mark.parametrize('other, said', [(ON_GPU, 'device CPU and NVIDIA H200'),
+                                         (dict(ONE, threads=1), 'threads 2 and 1')], ids=str)
+def test_trials_on_other_devices_are_marked(other, said, tmp_path, capsys):
+    path = result_files.write(tmp_path / 'x.mat', 'DEN', records([ONE], [other]))
+    assert 'Note: DEN [mixed origin]: trials of different origins: %s.' % said in reported(
+        capsys, path).split('\n')
 
 
 def test_methods_of_one_origin_have_no_note(tmp_path, capsys):
