@@ -67,8 +67,8 @@ METRICS = OrderedDict([
     ('time', Metric('training time', 'time (s)', '%.1f', 'seconds of a trial, evaluation included', False)),
     ('parameters', Metric(
         'parameters', 'parameters', '%d',
-        'values that are kept after the last task, for all tasks together; in files of before: of the last '
-        'trial', False)),
+        'values that are kept after the last task, for all tasks together; in files of earlier versions: of '
+        'the last trial', False)),
     ('trained', Metric(
         'parameters trained for a task', 'trained', '%d',
         'values that learning a task may change, with all that a search tries; mean over positions', False,

@@ -81,7 +81,7 @@ def load_results(path):
         peak_accuracy, final_accuracy, forgetting, forgetting_ratio [R, n]; avg_incremental_accuracy and
             backward_transfer [R]: as in `classification.results.metrics`.
         at_chance [R, n]: whether the network was no better than chance on the task's training images when
-            the task was first learned; not in files of before.
+            the task was first learned; not in files of earlier versions.
         final_accuracy_no_identity, final_right_task_chosen [R, n]: with --without_task_identity, of test
             images whose task is not told, after the last position. Each run has
             accuracy_without_task_identity and right_task_chosen [K, n], NaN before a task is learned.
