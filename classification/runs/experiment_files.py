@@ -42,10 +42,10 @@ class ExperimentFiles(object):
         lock: the held one, on paths.run.
         origin: what all trials of this command have in common.
         numbers: of the trials that the entry will hold.
-        plan: side_by_side.Plan, of which config.json tells later commands; None: nothing.
+        plan: side_by_side.Plan, of which config.json tells later commands.
     """
 
-    def __init__(self, experiment, flags, argv, say, paths, lock, origin, numbers, plan=None):
+    def __init__(self, experiment, flags, argv, say, paths, lock, origin, numbers, plan):
         self.experiment, self.flags, self.say, self.paths, self.lock = experiment, flags, say, paths, lock
         self.origin, self.numbers, self.plan = origin, sorted(numbers), plan
         words = [without_credentials(readable(word), flags.scheduler) for word in argv]
@@ -132,9 +132,8 @@ class ExperimentFiles(object):
                 # of a trial; None: all cores that it finds where it runs
                 'threads': flags.threads,
                 # for later commands: what the experiment keeps; what a trial needs, None: not known
-                'kept_threads': self.plan and self.plan.kept,
-                'trial_memory_bytes': self.plan and self.plan.memory or begun.get('settings', {}).get(
-                    'trial_memory_bytes'),
+                'kept_threads': self.plan.kept,
+                'trial_memory_bytes': self.plan.memory or begun.get('settings', {}).get('trial_memory_bytes'),
                 'checkpoint_minutes': flags.checkpoint_minutes,
                 'graph_folder': os.path.abspath(self.paths.graphs) if flags.savegraph else None,
                 'tensorboard': flags.tensorboard,

@@ -127,8 +127,7 @@ def image_bytes(experiment, stored, images):
         stored: images of the data set.
         images: of each task.
     """
-    dataset = gen_data.DATASETS.get(experiment.data_type)
-    noisy = sum(images) if dataset is not None and dataset.cut is designed else 0
+    noisy = sum(images) if gen_data.DATASETS[experiment.data_type].cut is designed else 0
     return (stored + noisy) * int(np.prod(experiment.net.image_shape))
 
 

@@ -220,13 +220,13 @@ def test_a_server_that_cannot_go_on(ranges, small, originals, tmp_path):
     is_right(readers.CIFAR100, tmp_path, originals[readers.CIFAR100][1])
 
 
-@pytest.mark.parametrize('left', ['another beginning', 'whole', 'more'])
+@pytest.mark.parametrize('left', ['another beginning', 'whole', 'more', 'other bytes'])
 def test_what_was_left_is_not_trusted(left, small, originals, tmp_path):
     contents, images = originals[readers.CIFAR100]
     part = tmp_path / 'downloads' / 'cifar-100-python' / (TAR + '.part')
     part.parent.mkdir(parents=True)
-    part.write_bytes({'another beginning': b'x' * 1000, 'whole': contents[TAR], 'more': contents[TAR]
-                      + b'x'}[left])
+    part.write_bytes({'another beginning': b'x' * 1000, 'whole': contents[TAR], 'more': contents[TAR] + b'x',
+                      'other bytes': b'x' * len(contents[TAR])}[left])
     assert command(*cifar(tmp_path))[0] == 0
     is_right(readers.CIFAR100, tmp_path, images)
     assert not part.parent.exists()

@@ -14,7 +14,7 @@ import pytest
 
 import main
 from classification.experiment.resolve import resolve
-from classification.runs import cluster_trial, provenance, supervisor, trial_state
+from classification.runs import cluster_trial, provenance, side_by_side, supervisor, trial_state
 from classification.runs.experiment_files import ExperimentFiles, memory_fraction
 from classification.runs.progress import Progress
 from classification.runs.run_folder import ResultPaths
@@ -62,7 +62,8 @@ def make_run(tmp_path, monkeypatch):
         paths.make()
         files = ExperimentFiles(experiment, flags, [], lambda line: None, paths,
                                 hold(paths.run, 'this experiment', pytest.fail),
-                                provenance.of_command(experiment), range(flags.num_runs))
+                                provenance.of_command(experiment), range(flags.num_runs),
+                                side_by_side.choose(flags, None, flags.num_runs, lambda: None))
         return supervisor.Supervisor(supervisor.choose_pool(flags, 6, None), files, 'the same command')
     return make
 

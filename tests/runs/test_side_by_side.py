@@ -136,7 +136,8 @@ from utils import utils_env_cl as env
 COUNT = 3000
 net = env.build_net(env.Network(kernels=(3, 1), channels=(32, 2), pools=(1, 16), hidden=(),
                                 df_knowledge=((1, 1),) * 2, df_tensor=((1, 1),) * 2), (32, 32, 1))
-experiment = make_experiment('Hybrid_HPS', epochs=1, pattern='TS')._replace(net=net, evaluation_batch=100)
+experiment = make_experiment('Hybrid_HPS', epochs=1, pattern='TS')._replace(
+    data_type='DIGITS5', net=net, evaluation_batch=100)
 images = np.zeros((COUNT, 32, 32, 1), np.uint8)
 splits = [Split(np.arange(len(rows), dtype=np.int32) % 2, np.ones(1, np.float32), np.zeros(1, np.float32),
                 images, rows, None) for rows in np.split(np.arange(COUNT), [8, 16])]
